@@ -1,0 +1,1 @@
+"""fer-serve: an HTTP service that finds faces in photographs and names their apparent expression."""

@@ -1,0 +1,175 @@
+"""What travels with an ONNX file, and the checks that it fits this service.
+
+The `Contract` and `Provenance` are embedded in the file's metadata; the sidecar `<name>.manifest.json` repeats them and
+adds what is known only of the finished file: its sha256 and the metrics measured on it. Schemas are strict: an unknown
+or missing key is an error. Loads and verifies; writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.contract.labels import LABELS
+from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
+
+SCHEMA_VERSION = 1
+CONTRACT_KEY = "fer.contract"
+PROVENANCE_KEY = "fer.provenance"
+INPUT_SHAPE: tuple[str | int, ...] = ("batch", CROP_SIZE_PX, CROP_SIZE_PX, 1)
+OUTPUT_SHAPE: tuple[str | int, ...] = ("batch", len(LABELS))
+
+
+class ManifestError(Exception):
+    """A model file and what is said of it do not fit each other or this service. The message says which and how."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Strict):
+    """Name, element type (as numpy names it) and shape of one tensor; a string in the shape is a symbolic dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+
+
+class Contract(_Strict):
+    """What serving must agree on with training."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    version: str = Field(pattern=r"^\d{4}\.\d{1,2}\.\d+$", description="year.month.number")
+    labels: tuple[str, ...]
+    preprocess_id: str
+    input: TensorSpec
+    output: TensorSpec
+    temperature: float = Field(gt=0)
+
+
+class Provenance(_Strict):
+    """Where the weights came from."""
+
+    commit: str
+    config: dict[str, Any]
+    dataset: dict[str, Any]
+    seed: int
+    packages: dict[str, str]
+    hardware: dict[str, Any]
+    wall_s: float
+
+
+class ClassMetrics(_Strict):
+    """One label against the rest; 0 to 1."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class SplitMetrics(_Strict):
+    """What one split says of the model. Shares are 0 to 1; `accuracy_interval` is Wilson's 95 % interval."""
+
+    images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    accuracy_without_training_twins: float | None = None
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    per_class: dict[str, ClassMetrics]
+    confusion: tuple[tuple[int, ...], ...] = Field(description="rows: true label, columns: predicted, in label order")
+    nll_before_temperature: float
+    nll: float
+    ece_before_temperature: float = Field(description="15 bins of equal width")
+    ece: float
+
+
+class Manifest(_Strict):
+    """The sidecar of one ONNX file."""
+
+    contract: Contract
+    provenance: Provenance
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split")
+
+
+def manifest_path(model_path: Path) -> Path:
+    """The sidecar's place beside an ONNX file."""
+    return model_path.with_suffix(".manifest.json")
+
+
+def golden_path(model_path: Path) -> Path:
+    """The place of the golden vectors: `crops` uint8 (N, 48, 48, 1) and their `logits` float32 (N, 7)."""
+    return model_path.with_suffix(".golden.npz")
+
+
+def load_manifest(model_path: Path) -> Manifest:
+    """Reads the sidecar of an ONNX file and verifies the file's hash and that this service speaks its contract.
+
+    Args:
+        model_path: The ONNX file.
+
+    Raises:
+        ManifestError: A file is missing or damaged, the hash differs, or the contract is another one.
+    """
+    if not model_path.is_file():
+        raise ManifestError(f"model file {model_path} does not exist")
+    sidecar = manifest_path(model_path)
+    try:
+        manifest = Manifest.model_validate_json(sidecar.read_bytes())
+    except OSError as error:
+        raise ManifestError(f"manifest {sidecar} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ManifestError(f"manifest {sidecar} is not valid: {_first_problem(error)}") from error
+    actual = hashlib.sha256(model_path.read_bytes()).hexdigest()
+    if actual != manifest.sha256:
+        raise ManifestError(f"{model_path}: expected sha256 {manifest.sha256} (its manifest). Received: {actual}")
+    _check_contract(manifest.contract, sidecar)
+    return manifest
+
+
+def verify_embedded(manifest: Manifest, metadata: Mapping[str, str], model_path: Path) -> None:
+    """Checks that the contract embedded in the ONNX file is the sidecar's.
+
+    Args:
+        manifest: The sidecar.
+        metadata: The ONNX file's custom metadata.
+        model_path: For the message.
+
+    Raises:
+        ManifestError: It is missing or differs; the message names the fields.
+    """
+    if CONTRACT_KEY not in metadata:
+        raise ManifestError(f"{model_path} has no embedded contract: expected the metadata key {CONTRACT_KEY!r}")
+    try:
+        embedded = Contract.model_validate_json(metadata[CONTRACT_KEY])
+    except ValidationError as error:
+        raise ManifestError(f"{model_path}: its embedded contract is not valid: {_first_problem(error)}") from error
+    differing = [name for name in Contract.model_fields if getattr(embedded, name) != getattr(manifest.contract, name)]
+    if differing:
+        raise ManifestError(f"{model_path} and its manifest disagree on: {', '.join(differing)}")
+
+
+def _check_contract(contract: Contract, sidecar: Path) -> None:
+    expectations: tuple[tuple[str, object, object], ...] = (
+        ("labels", LABELS, contract.labels),
+        ("preprocess_id", PREPROCESS_ID, contract.preprocess_id),
+        ("input", TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE), contract.input),
+        ("output", TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE), contract.output),
+    )
+    for name, expected, received in expectations:
+        if expected != received:
+            raise ManifestError(f"{sidecar}: expected {name} {expected}. Received: {received}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"

@@ -1,0 +1,48 @@
+"""The errors of the service's own making: one code for each, public API of `/predict`.
+
+No HTTP status and no FastAPI here; `app.api.problems` holds the one table from code to status.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Every `code` that an error answer can carry. Names are public: never rename one."""
+
+    MALFORMED_REQUEST = "malformed_request"
+    INVALID_BASE64 = "invalid_base64"
+    EMPTY_IMAGE = "empty_image"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_IMAGES = "too_many_images"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNSUPPORTED_IMAGE_FORMAT = "unsupported_image_format"
+    INVALID_PARAMETER = "invalid_parameter"
+    UNDECODABLE_IMAGE = "undecodable_image"
+    IMAGE_TOO_SMALL = "image_too_small"
+    NO_FACE_DETECTED = "no_face_detected"
+    INTERNAL = "internal"
+    NOT_READY = "not_ready"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+
+
+class FerError(Exception):
+    """A failure with a public code and a sentence that the caller may read.
+
+    Args:
+        code: What went wrong, for programs.
+        detail: What was expected and what was received, for people. It is sent to the client:
+            never a file path, a traceback or the text of another exception.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail

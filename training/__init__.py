@@ -1,0 +1,1 @@
+"""The Keras 3 pipeline behind the served model: explore, train, export, evaluate (`python -m training`)."""

@@ -1,0 +1,70 @@
+"""Where a result came from: commit, dataset, packages, hardware. Written beside every run and into every model."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from training.data import Fer2013
+
+_PACKAGES = ("keras", "torch", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
+
+
+def describe_environment() -> dict[str, Any]:
+    """The commit, Python, package versions and hardware of this process."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": versions,
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "accelerator": _accelerator()},
+    }
+
+
+def describe_dataset(dataset: Fer2013) -> dict[str, Any]:
+    """The dataset's sha256 and the images of each split."""
+    return {
+        "name": "FER2013",
+        "sha256": dataset.sha256,
+        "counts": {split.value: len(data.labels) for split, data in dataset.splits.items()},
+    }
+
+
+def _commit() -> str:
+    repository = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]} x {len(models)}" if models else platform.processor()
+
+
+def _accelerator() -> str | None:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

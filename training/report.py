@@ -1,0 +1,93 @@
+"""Plots and tables that a person reads: curves, confusion matrices, class reports. Draws what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from app.contract.labels import LABELS
+from app.contract.manifest import SplitMetrics
+
+mpl.use("Agg")  # files only: no window system is needed
+
+from matplotlib import pyplot as plt
+
+_DPI = 120
+
+
+def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Draws loss, accuracy and learning rate by epoch.
+
+    Args:
+        history: One entry per epoch, as in `RunState.history`.
+        path: The PNG to write.
+    """
+    epochs = np.arange(1, len(history) + 1)
+    figure, (loss_axes, accuracy_axes, rate_axes) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    for axes, key, title in ((loss_axes, "loss", "Loss"), (accuracy_axes, "accuracy", "Accuracy")):
+        axes.plot(epochs, [entry[key] for entry in history], color="tab:blue", label="Training (augmented)")
+        axes.plot(epochs, [entry[f"val_{key}"] for entry in history], color="tab:orange", label="PublicTest")
+        axes.set(title=title, xlabel="epoch")
+        axes.legend()
+    best = int(np.argmax([entry["val_accuracy"] for entry in history]))
+    accuracy_axes.plot(best + 1, history[best]["val_accuracy"], "o", color="tab:orange")
+    accuracy_axes.annotate(
+        f"{history[best]['val_accuracy']:.1%}",
+        (best + 1, history[best]["val_accuracy"]),
+        textcoords="offset points",
+        xytext=(-4, 8),
+        ha="right",
+    )
+    rate_axes.plot(epochs, [entry["learning_rate"] for entry in history], color="tab:green")
+    rate_axes.set(title="Learning rate at the end of the epoch", xlabel="epoch")
+    for axes in (loss_axes, accuracy_axes, rate_axes):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plot_confusion(confusion: Sequence[Sequence[int]], title: str, path: Path) -> None:
+    """Draws a confusion matrix twice: counts, and shares of each true label.
+
+    Args:
+        confusion: (7, 7); rows are true labels, columns predictions.
+        title: What was measured.
+        path: The PNG to write.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, panels = plt.subplots(1, 2, figsize=(14, 6.2), layout="constrained")
+    cells = [[f"{count}" for count in row] for row in counts], [[f"{share:.0%}" for share in row] for row in shares]
+    for axes, texts, heading in zip(panels, cells, ("images", "share of the true label"), strict=True):
+        drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row in range(len(LABELS)):
+            for column in range(len(LABELS)):
+                colour = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004  (middle of the scale)
+                axes.text(column, row, texts[row][column], ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(LABELS)), LABELS, rotation=30, ha="right")
+        axes.set_yticks(range(len(LABELS)), LABELS)
+        axes.set(title=heading, xlabel="predicted", ylabel="true")
+    figure.colorbar(drawn, ax=panels, shrink=0.8, label="share of the true label")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def classification_table(metrics: SplitMetrics) -> str:
+    """Precision, recall and F1 of every label, and the averages, as aligned text."""
+    lines = [f"{'':>10} {'precision':>10} {'recall':>10} {'f1':>10} {'images':>10}"]
+    for label, row in metrics.per_class.items():
+        lines.append(f"{label:>10} {row.precision:>10.3f} {row.recall:>10.3f} {row.f1:>10.3f} {row.support:>10}")
+    lines.append(
+        f"{'macro':>10} {metrics.macro_precision:>10.3f} {metrics.macro_recall:>10.3f} {metrics.macro_f1:>10.3f}"
+        f" {metrics.images:>10}"
+    )
+    low, high = metrics.accuracy_interval
+    lines.append(
+        f"accuracy {metrics.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}),"
+        f" NLL {metrics.nll:.3f}, ECE {metrics.ece:.3f}"
+    )
+    return "\n".join(lines)
