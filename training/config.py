@@ -43,7 +43,7 @@ class AugmentConfig(_Section):
 
 
 class OptimizerConfig(_Section):
-    """Optimiser, its schedule over the whole run, and the moving average of the weights."""
+    """Optimiser and its schedule over the whole run."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(gt=0)
@@ -51,7 +51,6 @@ class OptimizerConfig(_Section):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only; Nesterov")
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = Field(default=0.0, ge=0)
-    ema_momentum: float | None = Field(default=None, gt=0, lt=1)
 
 
 class SizeStep(_Section):
@@ -75,6 +74,9 @@ class TrainConfig(_Section):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     early_stopping_patience: int | None = Field(default=None, ge=1, description="epochs; None trains to the end")
+    ema_momentum: float | None = Field(
+        default=None, gt=0, lt=1, description="moving average of the weights, which is what is judged and kept"
+    )
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     model: ModelConfig
     augment: AugmentConfig = AugmentConfig()

@@ -10,15 +10,14 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
+from training.average import WeightAverage
 from training.config import TrainConfig
 from training.errors import TrainingError
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass
@@ -84,9 +83,11 @@ class RunFolder:
         except ValueError as error:
             raise TrainingError(f"{self.config} does not fit this version's schema: {error}") from error
 
-    def save_checkpoint(self, model: keras.Model, state: RunState) -> None:
-        """Writes everything that the next epoch depends on: weights, optimiser, moving averages, random states."""
-        arrays = {f"variable_{index:04d}": _to_numpy(variable) for index, variable in enumerate(_variables(model))}
+    def save_checkpoint(self, model: keras.Model, average: WeightAverage | None, state: RunState) -> None:
+        """Writes everything that the next epoch depends on: weights, optimiser and the average of the weights."""
+        variables = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
+        averages = average.arrays() if average is not None else []
+        arrays = {f"array_{index:04d}": array for index, array in enumerate(variables + averages)}
         unfinished = self.checkpoint.with_suffix(".tmp")
         with unfinished.open("wb") as file:
             np.savez(file, state=np.array(json.dumps(vars(state))), **arrays)  # type: ignore[arg-type]
@@ -95,8 +96,8 @@ class RunFolder:
         unfinished.replace(self.checkpoint)
         write_json(self.history, state.history)
 
-    def load_checkpoint(self, model: keras.Model) -> RunState:
-        """Puts a compiled, built model back to its last whole epoch; a fresh state where there is none.
+    def load_checkpoint(self, model: keras.Model, average: WeightAverage | None) -> RunState:
+        """Puts a compiled, built model and its average back to its last whole epoch; a fresh state where there is none.
 
         Raises:
             TrainingError: The checkpoint is damaged or is of another network.
@@ -105,17 +106,21 @@ class RunFolder:
             return RunState.fresh()
         variables = _variables(model)
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as arrays:
-                if len(arrays.files) != len(variables) + 1:
-                    raise TrainingError(
-                        f"{self.checkpoint} does not fit the network: expected {len(variables)} arrays."
-                        f" Received: {len(arrays.files) - 1}"
-                    )
-                for index, variable in enumerate(variables):
-                    variable.assign(arrays[f"variable_{index:04d}"])
-                return RunState(**json.loads(str(arrays["state"])))
+            with np.load(self.checkpoint, allow_pickle=False) as saved:
+                arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
+                state = RunState(**json.loads(str(saved["state"])))
         except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
             raise TrainingError(f"{self.checkpoint} is damaged: {error}. Delete it to train from the start.") from error
+        expected = len(variables) + (len(model.weights) if average is not None else 0)
+        if len(arrays) != expected:
+            raise TrainingError(
+                f"{self.checkpoint} does not fit the network: expected {expected} arrays. Received: {len(arrays)}"
+            )
+        for variable, array in zip(variables, arrays, strict=False):
+            variable.assign(array)
+        if average is not None:
+            average.restore(arrays[len(variables) :])
+        return state
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,12 +137,6 @@ def write_json(path: Path, value: Any) -> None:
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
     # Model variables include the states of random generators (dropout); optimiser variables include iterations,
-    # moments and the moving average of the weights. Metrics start anew in each epoch.
+    # and moments. Metrics start anew in each epoch.
     metrics = {id(variable) for variable in model.metrics_variables}
     return [variable for variable in model.variables if id(variable) not in metrics] + model.optimizer.variables
-
-
-def _to_numpy(variable: keras.Variable) -> np.ndarray[Any, Any]:
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(variable))

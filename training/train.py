@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from app.contract.labels import LABELS
 from training import architectures, provenance, report
 from training.augment import augment_batch
+from training.average import WeightAverage
 from training.config import OptimizerConfig, TrainConfig
 from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
@@ -46,7 +46,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     training, validation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
     steps = len(training.labels) // config.batch_size
     model = compile_model(config, steps)
-    state = run.load_checkpoint(model)
+    average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
+    state = run.load_checkpoint(model, average)
     write_json(
         run.provenance,
         {
@@ -60,8 +61,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     for epoch in range(state.epochs_done, last):
         started = time.perf_counter()
         print(f"Epoch {epoch + 1}/{config.epochs} at {config.size_px(epoch)} px", flush=True)
-        logs = _train_epoch(model, training, config, epoch, steps)
-        with averaged_weights(model):
+        logs = _train_epoch(model, average, training, config, epoch, steps)
+        with average.applied() if average is not None else nullcontext():
             logs |= _validate(model, validation)
             if logs["val_accuracy"] > state.best_val_accuracy:
                 state.best_epoch, state.best_val_accuracy = epoch, logs["val_accuracy"]
@@ -71,7 +72,7 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
         state.epochs_done = epoch + 1
         state.history.append(logs)
         state.wall_s += logs["seconds"]
-        run.save_checkpoint(model, state)
+        run.save_checkpoint(model, average, state)
         print(
             f"  PublicTest loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.4f}"
             f" (best {state.best_val_accuracy:.4f} in epoch {state.best_epoch + 1}); {logs['seconds']:.0f} s",
@@ -126,8 +127,6 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) 
     shared: dict[str, Any] = {
         "learning_rate": learning_rate,
         "weight_decay": config.weight_decay or None,
-        "use_ema": config.ema_momentum is not None,
-        "ema_momentum": config.ema_momentum or 0.99,
     }
     optimizer = (
         keras.optimizers.AdamW(**(shared | {"weight_decay": config.weight_decay}))
@@ -138,23 +137,13 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) 
     return optimizer
 
 
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside, the model has the moving average of its weights, where its optimiser keeps one."""
-    if not model.optimizer.use_ema:
-        yield
-        return
-    raw = [keras.ops.convert_to_numpy(variable).copy() for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, raw, strict=True):
-            variable.assign(value)
-
-
 def _train_epoch(
-    model: keras.Model, training: SplitData, config: TrainConfig, epoch: int, steps: int
+    model: keras.Model,
+    average: WeightAverage | None,
+    training: SplitData,
+    config: TrainConfig,
+    epoch: int,
+    steps: int,
 ) -> dict[str, float]:
     one_hot = np.eye(len(LABELS), dtype=np.float32)
     epoch_generator = np.random.default_rng([config.seed, epoch])
@@ -172,6 +161,8 @@ def _train_epoch(
             raise TrainingError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step + 1}: lower the learning rate."
             )
+        if average is not None:
+            average.update(epoch * steps + step)
         totals.update({name: float(value) for name, value in logs.items()})
         bar.update(step + 1, [(name, total / (step + 1)) for name, total in totals.items()])
     return {name: total / steps for name, total in totals.items()}
