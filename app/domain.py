@@ -33,6 +33,23 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """What a caller may choose for one image.
+
+    Attributes:
+        detect: False where the image is already one cropped face.
+        max_faces: Keep the largest N.
+        min_face_size_px: Drop faces of a smaller side, in pixels of the upright image.
+        require_face: Make an image without a face an error.
+    """
+
+    detect: bool = True
+    max_faces: int = 100
+    min_face_size_px: int = 0
+    require_face: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FaceEmotion:
     """One classified face.
 

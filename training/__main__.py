@@ -10,7 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-from training.data import load_fer2013
+from training.data import Split, load_fer2013
 from training.errors import TrainingError
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
@@ -41,6 +41,31 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     _add_data(train)
     train.set_defaults(run_verb=_train)
+
+    explore = verbs.add_parser("explore", help="print and plot what the dataset holds")
+    explore.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder (default: %(default)s)")
+    _add_data(explore)
+    explore.set_defaults(run_verb=_explore)
+
+    export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
+    export.add_argument("run", type=Path, help="run folder")
+    export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
+    _add_data(export)
+    export.set_defaults(run_verb=_export)
+
+    evaluate = verbs.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
+    evaluate.add_argument("model", type=Path, help="ONNX file")
+    evaluate.add_argument(
+        "--split",
+        action="append",
+        required=True,
+        choices=[split.value for split in Split],
+        help="repeat for several; PrivateTest only for a model that is final",
+    )
+    evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu")
+    evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices")
+    _add_data(evaluate)
+    evaluate.set_defaults(run_verb=_evaluate)
     return parser
 
 
@@ -58,6 +83,40 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
     train(config, load_fer2013(arguments.data), RunFolder(folder))
+
+
+def _explore(arguments: argparse.Namespace) -> None:
+    from training.explore import explore
+
+    explore(load_fer2013(arguments.data), arguments.out)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from training.export import export
+    from training.run import RunFolder
+
+    manifest = export(RunFolder(arguments.run), load_fer2013(arguments.data), arguments.to)
+    measured = manifest.metrics[Split.PUBLIC_TEST]
+    print(
+        f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
+        f" temperature {manifest.contract.temperature}, ECE {measured.ece_before_temperature:.3f} -> {measured.ece:.3f}"
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from training import report
+    from training.evaluate import record
+
+    splits = [Split(name) for name in dict.fromkeys(arguments.split)]
+    manifest = record(arguments.model, load_fer2013(arguments.data), splits, arguments.device)
+    for name, measured in manifest.metrics.items():
+        without = measured.accuracy_without_training_twins
+        print(f"\n{name}" + ("" if without is None else f" (without images that stand in Training too: {without:.2%})"))
+        print(report.classification_table(measured))
+        if arguments.plots is not None:
+            arguments.plots.mkdir(parents=True, exist_ok=True)
+            title = f"{manifest.contract.name} {manifest.contract.version}, {name}"
+            report.plot_confusion(measured.confusion, title, arguments.plots / f"confusion-{name}.png")
 
 
 if __name__ == "__main__":

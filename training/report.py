@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 
 from app.contract.labels import LABELS
 from app.contract.manifest import SplitMetrics
@@ -72,6 +73,49 @@ def plot_confusion(confusion: Sequence[Sequence[int]], title: str, path: Path) -
         axes.set(title=heading, xlabel="predicted", ylabel="true")
     figure.colorbar(drawn, ax=panels, shrink=0.8, label="share of the true label")
     figure.suptitle(title)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plot_counts(counts: Mapping[str, Sequence[int]], path: Path) -> None:
+    """Draws the images of every label, a group of bars for each split.
+
+    Args:
+        counts: Seven numbers by split name, in label order.
+        path: The PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
+    width = 0.8 / len(counts)
+    places = np.arange(len(LABELS))
+    for index, (split, numbers) in enumerate(counts.items()):
+        bars = axes.bar(places + (index - (len(counts) - 1) / 2) * width, numbers, width, label=split)
+        axes.bar_label(bars, fontsize=7, padding=2)
+    axes.set_xticks(places, LABELS)
+    axes.set(ylabel="images", title="FER2013: images of each label")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend()
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plot_samples(samples: Sequence[npt.NDArray[np.uint8]], path: Path) -> None:
+    """Draws a sheet of sample images, a row for each label.
+
+    Args:
+        samples: Seven arrays uint8 (N, 48, 48), in label order.
+        path: The PNG to write.
+    """
+    columns = max(len(row) for row in samples)
+    figure, axes = plt.subplots(
+        len(samples), columns, figsize=(columns * 0.75 + 1, len(samples) * 0.75 + 0.3), squeeze=False
+    )
+    for label, images, row in zip(LABELS, samples, axes, strict=True):
+        for place in row:
+            place.set_axis_off()
+        for image, place in zip(images, row, strict=False):
+            place.imshow(image, cmap="gray", vmin=0, vmax=255)
+        row[0].text(-0.15, 0.5, label, transform=row[0].transAxes, ha="right", va="center")
+    figure.subplots_adjust(left=0.08, right=0.995, top=0.99, bottom=0.01, wspace=0.04, hspace=0.04)
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 

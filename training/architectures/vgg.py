@@ -13,28 +13,28 @@ from keras import layers
 
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX
-from training.architectures import DataFormat
+from training.architectures import Form
 from training.config import ModelConfig
 from training.layers import FastBatchNormalization
 
 
-def build(config: ModelConfig, data_format: DataFormat) -> keras.Model:
+def build(config: ModelConfig, form: Form) -> keras.Model:
     """Builds the network.
 
     Args:
         config: `widths` are the channels of each stage; each stage halves the side.
-        data_format: Where the channels stand inside the network. The input is channels-last in both.
+        form: TRAINED leaves the side open, so that a config may train at other sizes than 48.
 
     Returns:
-        A model from `image` uint8 (N, H, W, 1), 48x48 where channels come first, to `logits` float32 (N, 7).
+        A model from `image` uint8 (N, H, W, 1) to `logits` float32 (N, 7).
     """
-    channel_axis = -1 if data_format == "channels_last" else 1
-    # Channels-last leaves the side open, so that a config may train at other sizes; what is exported is 48x48.
-    side = CROP_SIZE_PX if data_format == "channels_first" else None
+    served = form is Form.SERVED
+    data_format = "channels_first" if served else "channels_last"
+    side = CROP_SIZE_PX if served else None
     image = keras.Input((side, side, 1), dtype="uint8", name="image")
     # Grey levels 0 to 255 become -2 to 2: about zero mean and unit variance on FER2013 (mean 0.507, deviation 0.255).
     features = layers.Rescaling(1 / 64, offset=-2, dtype="float32", name="rescale")(image)
-    if data_format == "channels_first":
+    if served:
         # One channel: moving the axis is a reshape, no transpose.
         features = layers.Reshape((1, CROP_SIZE_PX, CROP_SIZE_PX), name="channels_first")(features)
     for stage, width in enumerate(config.widths, start=1):
@@ -44,14 +44,13 @@ def build(config: ModelConfig, data_format: DataFormat) -> keras.Model:
                 width,
                 3,
                 padding="same",
-                use_bias=False,
+                use_bias=served,
                 kernel_initializer="he_normal",
                 data_format=data_format,
                 name=name,
             )(features)
-            features = FastBatchNormalization(axis=channel_axis, momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(
-                features
-            )
+            if not served:
+                features = FastBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(features)
             features = layers.ReLU(name=f"{name}_relu")(features)
         features = layers.MaxPooling2D(2, data_format=data_format, name=f"block{stage}_pool")(features)
         if config.stage_dropout:

@@ -1,0 +1,93 @@
+"""What the OpenAPI document says beyond the types: request bodies and an example of every error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.problems import PROBLEM_JSON, STATUS, problem
+from app.api.schemas import Problem
+from app.errors import ErrorCode, FerError
+
+_FILE = {"type": "string", "format": "binary"}
+_BASE64 = {
+    "type": "string",
+    "description": "base64 of the image file; a data URL is accepted",
+    "examples": ["/9j/4AAQ"],
+}
+
+PREDICT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {**_FILE, "description": "the image file (alias: image)"}},
+                    "required": ["file"],
+                }
+            },
+            "application/json": {
+                "schema": {"type": "object", "properties": {"image": _BASE64}, "required": ["image"]},
+            },
+            "image/*": {"schema": _FILE},
+            "application/octet-stream": {"schema": _FILE},
+        },
+    }
+}
+
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": _FILE}},
+                    "required": ["file"],
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"images": {"type": "array", "items": _BASE64}},
+                    "required": ["images"],
+                }
+            },
+        },
+    }
+}
+
+_EXAMPLE_DETAILS = {
+    ErrorCode.MALFORMED_REQUEST: "expected one file part named file or image. Received: 0",
+    ErrorCode.INVALID_BASE64: "image is not valid base64 (standard or URL-safe alphabet, padding optional)",
+    ErrorCode.EMPTY_IMAGE: "the image has no bytes",
+    ErrorCode.UNAUTHORIZED: "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none",
+    ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 10485760 bytes. Received: at least 20971520",
+    ErrorCode.TOO_MANY_PIXELS: "the image has 48000000 pixels (8000x6000); at most 40000000 are accepted",
+    ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: 40",
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: "expected multipart/form-data or application/json. Received: text/plain",
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "expected a JPEG, PNG, WebP, BMP, GIF or TIFF file",
+    ErrorCode.INVALID_PARAMETER: "max_faces: Input should be greater than or equal to 1. Received: 0",
+    ErrorCode.UNDECODABLE_IMAGE: "the JPEG file is truncated or corrupt",
+    ErrorCode.IMAGE_TOO_SMALL: "the image is 4x4 pixels; both sides need at least 8",
+    ErrorCode.NO_FACE_DETECTED: "require_face is true and no face was found in the image",
+    ErrorCode.INTERNAL: "the service failed to answer this request; its log has the reason under this request id",
+    ErrorCode.NOT_READY: "the instance is not ready: the model is loading",
+    ErrorCode.OVERLOADED: "256 requests are being answered already; try again shortly",
+    ErrorCode.DRAINING: "draining: the instance is shutting down",
+    ErrorCode.DEADLINE_EXCEEDED: "the answer was not ready within the deadline, queue time included",
+}
+
+
+def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail with these codes: one entry a status, one example a code."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        example = problem(FerError(code, _EXAMPLE_DETAILS[code]), "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a")
+        response = responses.setdefault(
+            STATUS[code],
+            {"model": Problem, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},
+        )
+        response["content"][PROBLEM_JSON]["examples"][code.value] = {"value": example.model_dump(mode="json")}
+        response["description"] = ", ".join(response["content"][PROBLEM_JSON]["examples"])
+    return responses

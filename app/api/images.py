@@ -1,0 +1,165 @@
+"""The request forms of `api.md`: multipart, base64 in JSON, raw body. In: a request. Out: the bytes of image files.
+
+The body is read within the request's deadline and kept in memory only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import sys
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from app.errors import ErrorCode, FerError
+
+FILE_FIELDS = ("file", "image")
+JSON_FIELDS = ("image", "image_base64", "file", "img")
+JSON_LIST_FIELD = "images"
+
+_FORM = "application/x-www-form-urlencoded"
+_URL_SAFE_TO_STANDARD = str.maketrans("-_", "+/")
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser, which otherwise writes parts above 1 MB to a temporary file. The body limit bounds it."""
+
+    spool_max_size = sys.maxsize
+
+
+async def read_image(request: Request) -> bytes:
+    """The one image of a request.
+
+    Raises:
+        FerError: `unsupported_media_type`, `malformed_request`, `invalid_base64`, `payload_too_large` or
+            `deadline_exceeded`.
+    """
+    kind = _media_type(request)
+    if kind == "multipart/form-data":
+        parts = await _file_parts(request, max_files=1)
+        if len(parts) != 1:
+            raise FerError(
+                ErrorCode.MALFORMED_REQUEST,
+                f"expected one file part named {' or '.join(FILE_FIELDS)}. Received: {len(parts)}",
+            )
+        return parts[0]
+    body = await _body(request)
+    if kind == "application/json":
+        return _from_base64(_json_field(body, JSON_FIELDS), JSON_FIELDS[0])
+    # `curl --data-binary` calls whatever it sends a form. A form is ASCII, and no image file is.
+    if kind in {"", "application/octet-stream"} or kind.startswith("image/") or (kind == _FORM and not body.isascii()):
+        return body
+    raise FerError(
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        f"expected multipart/form-data, application/json, image/* or application/octet-stream. Received: {kind[:100]}",
+    )
+
+
+async def read_images(request: Request, max_images: int) -> list[bytes | FerError]:
+    """The images of a batch request, in input order; a FerError in the place of one that is no base64.
+
+    Raises:
+        FerError: The request itself is malformed; codes as `read_image`, and `too_many_images`.
+    """
+    kind = _media_type(request)
+    images: list[bytes | FerError]
+    if kind == "multipart/form-data":
+        images = list(await _file_parts(request, max_files=max_images))
+    elif kind == "application/json":
+        values = _json_field(await _body(request), (JSON_LIST_FIELD,))
+        if not isinstance(values, list):
+            raise FerError(ErrorCode.MALFORMED_REQUEST, f"{JSON_LIST_FIELD} must be a list of base64 strings")
+        _check_count(len(values), max_images)
+        images = [_base64_or_error(value, f"{JSON_LIST_FIELD}[{index}]") for index, value in enumerate(values)]
+    else:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"expected multipart/form-data or application/json. Received: {kind[:100]}",
+        )
+    if not images:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "expected at least one image. Received: none")
+    return images
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout_at(request.state.deadline):
+            return await request.body()
+    except TimeoutError:
+        raise _too_slow() from None
+
+
+async def _file_parts(request: Request, max_files: int) -> list[bytes]:
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files)
+    try:
+        async with asyncio.timeout_at(request.state.deadline):
+            form = await parser.parse()
+    except TimeoutError:
+        raise _too_slow() from None
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_files} file parts are accepted") from None
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "the multipart body cannot be parsed") from None
+    except (KeyError, ValueError):  # no boundary in the header; a boundary that is no Latin-1
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "multipart/form-data needs a boundary") from None
+    try:
+        values = [value for name, value in form.multi_items() if name in FILE_FIELDS]
+        if any(not isinstance(value, UploadFile) for value in values):
+            raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
+        return [await value.read() for value in values if isinstance(value, UploadFile)]
+    finally:
+        await form.close()
+
+
+def _json_field(body: bytes, names: tuple[str, ...]) -> Any:
+    try:
+        document = from_json(body)
+    except ValueError:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "the body is not valid JSON") from None
+    found = [name for name in names if isinstance(document, dict) and name in document]
+    if not found:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(names)}")
+    return document[found[0]]
+
+
+def _base64_or_error(value: Any, name: str) -> bytes | FerError:
+    try:
+        return _from_base64(value, name)
+    except FerError as error:
+        return error
+
+
+def _from_base64(value: Any, name: str) -> bytes:
+    """Decodes standard or URL-safe base64; padding and white space do not matter, a data URL's prefix is dropped."""
+    if not isinstance(value, str):
+        raise FerError(ErrorCode.MALFORMED_REQUEST, f"{name} must be a base64 string")
+    text = value.strip()
+    if text[:5].lower() == "data:":
+        prefix, _, text = text.partition(",")
+        if not (prefix.lower().startswith("data:image/") and prefix.lower().endswith(";base64")):
+            raise FerError(ErrorCode.INVALID_BASE64, f"{name}: a data URL must begin with data:image/...;base64,")
+    text = "".join(text.split()).translate(_URL_SAFE_TO_STANDARD).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise FerError(
+            ErrorCode.INVALID_BASE64, f"{name} is not valid base64 (standard or URL-safe alphabet, padding optional)"
+        ) from None
+
+
+def _check_count(count: int, max_images: int) -> None:
+    if count > max_images:
+        raise FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_images} images are accepted. Received: {count}")
+
+
+def _too_slow() -> FerError:
+    return FerError(ErrorCode.DEADLINE_EXCEEDED, "the body did not arrive within the deadline")

@@ -1,0 +1,120 @@
+"""Errors on the wire: RFC 9457 problem documents, and the one table from error code to status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.schemas import Problem
+from app.api.service import service_of
+from app.errors import ErrorCode, FerError
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = 1
+# Nobody reads this answer; the status (nginx's) is for logs and metrics.
+CLIENT_CLOSED_REQUEST = 499
+
+STATUS: Mapping[ErrorCode, int] = {
+    ErrorCode.MALFORMED_REQUEST: 400,
+    ErrorCode.INVALID_BASE64: 400,
+    ErrorCode.EMPTY_IMAGE: 400,
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.METHOD_NOT_ALLOWED: 405,
+    ErrorCode.PAYLOAD_TOO_LARGE: 413,
+    ErrorCode.TOO_MANY_PIXELS: 413,
+    ErrorCode.TOO_MANY_IMAGES: 413,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: 415,
+    ErrorCode.INVALID_PARAMETER: 422,
+    ErrorCode.UNDECODABLE_IMAGE: 422,
+    ErrorCode.IMAGE_TOO_SMALL: 422,
+    ErrorCode.NO_FACE_DETECTED: 422,
+    ErrorCode.INTERNAL: 500,
+    ErrorCode.NOT_READY: 503,
+    ErrorCode.OVERLOADED: 503,
+    ErrorCode.DRAINING: 503,
+    ErrorCode.DEADLINE_EXCEEDED: 504,
+}
+
+_INTERNAL_DETAIL = "the service failed to answer this request; its log has the reason under this request id"
+
+_logger = logging.getLogger(__name__)
+
+
+def problem(error: FerError, request_id: str) -> Problem:
+    """The problem document of an error."""
+    return Problem(
+        type=f"urn:fer-serve:problem:{error.code}",
+        title=error.code.replace("_", " "),
+        status=STATUS[error.code],
+        detail=error.detail,
+        code=error.code,
+        request_id=request_id,
+    )
+
+
+def problem_response(error: FerError, request: Request, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to a request that failed; counts the rejection."""
+    service_of(request).metrics.rejections.labels(error.code).inc()
+    status = STATUS[error.code]
+    extra = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        extra["Retry-After"] = str(RETRY_AFTER_S)
+    if status == HTTPStatus.UNAUTHORIZED:
+        extra["WWW-Authenticate"] = "Bearer"
+    body = problem(error, request.state.request_id).model_dump(mode="json")
+    return JSONResponse(body, status_code=status, headers=extra, media_type=PROBLEM_JSON)
+
+
+def internal_error(error: Exception, request_id: str) -> FerError:
+    """Logs an exception that nobody expected, and gives what the caller may know of it."""
+    _logger.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
+    return FerError(ErrorCode.INTERNAL, _INTERNAL_DETAIL)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Makes every failure of a route a problem document."""
+    app.add_exception_handler(FerError, _on_fer_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def _on_fer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FerError)  # noqa: S101  (how the handler is registered)
+    return problem_response(error, request)
+
+
+def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return problem_response(FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors()))), request)
+
+
+def _describe(item: Mapping[str, Any]) -> str:
+    received = str(item.get("input"))[:80]
+    return f"{item['loc'][-1]}: {item['msg']}. Received: {received}"
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
+    code = codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)
+    details = {
+        ErrorCode.NOT_FOUND: f"there is nothing at {request.url.path[:200]}; /docs lists the endpoints",
+        ErrorCode.METHOD_NOT_ALLOWED: f"{request.method} is not possible here",
+    }
+    return problem_response(FerError(code, details.get(code, str(error.detail))), request, error.headers)
+
+
+def _on_disconnect(request: Request, error: Exception) -> Response:
+    del request, error
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -1,0 +1,58 @@
+"""What the routes may reach: the running service's parts, wired by `app.main`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from starlette.requests import HTTPConnection
+
+from app.config import Settings
+from app.contract.manifest import Manifest
+from app.errors import ErrorCode, FerError
+from app.inference.readiness import Readiness
+from app.metrics import Metrics
+from app.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A loaded model at work."""
+
+    manifest: Manifest
+    provider: str
+    pipeline: Pipeline
+
+
+@dataclass(slots=True)
+class Service:
+    """One instance. `engine` is None until the model is loaded.
+
+    Attributes:
+        settings: As the operator chose.
+        metrics: All collectors.
+        readiness: Whether traffic is wanted.
+        engine: The loaded model.
+        admitted: Requests that hold a permit now.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    readiness: Readiness
+    engine: Engine | None = field(default=None)
+    admitted: int = field(default=0)
+
+    def require_engine(self) -> Engine:
+        """The loaded model.
+
+        Raises:
+            FerError: It is not loaded; `not_ready`.
+        """
+        if self.engine is None:
+            raise FerError(ErrorCode.NOT_READY, f"the instance is not ready: {self.readiness.reason}")
+        return self.engine
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service that answers a request."""
+    service: Service = connection.app.state.service
+    return service

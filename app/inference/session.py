@@ -1,0 +1,162 @@
+"""The ONNX Runtime session of one verified model: load, choose the provider, self-test, warm up, run.
+
+The service and `python -m training evaluate` both measure through this class, so a published figure is the served one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from app.config import Device
+from app.contract.manifest import Manifest, ManifestError, golden_path, load_manifest, verify_embedded
+from app.contract.preprocess import GreyImage
+from app.contract.scores import probabilities
+
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
+# Largest difference of a logit from its golden value. Kernels of another CPU differ by about 1e-5; CUDA runs without
+# TF32 (below) and stays within 1e-3.
+GOLDEN_TOLERANCE = 1e-3
+
+_logger = logging.getLogger(__name__)
+
+
+class DeviceError(Exception):
+    """The execution provider that was asked for cannot be had. The message says why."""
+
+
+class SelfTestError(Exception):
+    """The loaded model does not compute what it computed when it was exported."""
+
+
+class EmotionSession:
+    """A loaded, verified model. Thread-safe after construction.
+
+    Args:
+        model_path: The ONNX file; its manifest and golden vectors lie beside it.
+        device: `cpu`, `cuda` (refuses anything else) or `auto` (CUDA where it works, else the CPU with a log line).
+        threads: Cores that one run may use on the CPU.
+
+    Raises:
+        ManifestError: The file, its manifest and this service do not fit each other.
+        DeviceError: `cuda` was asked for and cannot be had.
+    """
+
+    def __init__(self, model_path: Path, device: Device, threads: int) -> None:
+        self.manifest: Manifest = load_manifest(model_path)
+        self._model_path = model_path
+        self._session = _create_session(model_path, device, threads)
+        self.provider: str = self._session.get_providers()[0]
+        verify_embedded(self.manifest, self._session.get_modelmeta().custom_metadata_map, model_path)
+        self._verify_tensors()
+
+    def logits(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Runs the network once.
+
+        Args:
+            crops: uint8 (N, 48, 48, 1), raw grey levels; N at least 1.
+
+        Returns:
+            float32 (N, 7).
+        """
+        contract = self.manifest.contract
+        (result,) = self._session.run([contract.output.name], {contract.input.name: crops})
+        return np.asarray(result, dtype=np.float32)
+
+    def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float64]]:
+        """Calibrated probabilities of every crop; see `Classifier`."""
+        return list(probabilities(self.logits(np.stack(crops)), self.manifest.contract.temperature))
+
+    def self_test(self) -> None:
+        """Replays the golden vectors.
+
+        Raises:
+            ManifestError: They are missing or damaged.
+            SelfTestError: A logit differs by more than `GOLDEN_TOLERANCE`.
+        """
+        crops, golden = load_golden(self._model_path)
+        worst = float(np.abs(self.logits(crops) - golden).max())
+        if not worst <= GOLDEN_TOLERANCE:
+            raise SelfTestError(
+                f"{self._model_path} on {self.provider}: logits differ from the golden vectors by {worst:.2g};"
+                f" at most {GOLDEN_TOLERANCE:g} is accepted"
+            )
+
+    def warm_up(self, max_batch: int) -> None:
+        """Runs the smallest and the largest batch, so that the first request pays for no allocation."""
+        contract = self.manifest.contract
+        for batch in (1, max_batch):
+            self.logits(np.zeros((batch, *map(int, contract.input.shape[1:])), dtype=np.uint8))
+
+    def _verify_tensors(self) -> None:
+        contract = self.manifest.contract
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        for role, nodes, spec in (("input", inputs, contract.input), ("output", outputs, contract.output)):
+            found = [(node.name, node.type, tuple(node.shape)) for node in nodes]
+            element = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}.get(spec.dtype)
+            if found != [(spec.name, element, spec.shape)]:
+                raise ManifestError(
+                    f"{self._model_path}: expected one {role} {spec.name} {spec.dtype} {spec.shape}. Received: {found}"
+                )
+
+
+def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """The golden vectors beside a model: crops uint8 (N, 48, 48, 1) and their logits float32 (N, 7).
+
+    Raises:
+        ManifestError: They are missing or damaged.
+    """
+    path = golden_path(model_path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["crops"], arrays["logits"]
+    except Exception as error:  # numpy raises many kinds for a damaged archive
+        raise ManifestError(f"golden vectors {path} are missing or damaged") from error
+
+
+def _create_session(model_path: Path, device: Device, threads: int) -> ort.InferenceSession:
+    if device == "cpu":
+        return _open(model_path, [CPU_PROVIDER], threads)
+    obstacle = _cuda_obstacle()
+    if obstacle is None:
+        session = _open(model_path, [CUDA_PROVIDER, CPU_PROVIDER], threads)
+        # ONNX Runtime falls back to the CPU with a log line only when CUDA's libraries do not load.
+        if session.get_providers()[0] == CUDA_PROVIDER:
+            return session
+        obstacle = "ONNX Runtime could not load CUDA or cuDNN; its own log line says which library"
+    if device == "cuda":
+        raise DeviceError(f"FER_DEVICE=cuda cannot be served: {obstacle}")
+    _logger.warning("FER_DEVICE=auto serves from the CPU: %s", obstacle)
+    return _open(model_path, [CPU_PROVIDER], threads)
+
+
+def _cuda_obstacle() -> str | None:
+    """Why CUDA cannot be tried, or None. Loads CUDA's libraries from NVIDIA's Python packages where installed."""
+    if CUDA_PROVIDER not in ort.get_available_providers():
+        return "this build of ONNX Runtime has no CUDA (install requirements.txt and requirements-cuda.txt)"
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        return "this machine shows no NVIDIA GPU"
+    ort.preload_dlls()
+    return None
+
+
+def _open(model_path: Path, providers: list[str], threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # idle threads leave the cores to detection
+    options.log_severity_level = 3  # errors
+    provider_options = [{"use_tf32": "0"} if provider == CUDA_PROVIDER else {} for provider in providers]
+    try:
+        return ort.InferenceSession(model_path, options, providers=providers, provider_options=provider_options)
+    except Exception as error:  # onnxruntime's own exceptions have no public base class
+        raise ManifestError(f"{model_path} cannot be loaded by ONNX Runtime: {error}") from error

@@ -1,0 +1,29 @@
+"""Log lines: JSON for machines, text for a terminal. Never image bytes, boxes, scores or keys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from app.config import LogFormat
+
+_TEXT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
+_JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def configure_logging(log_format: LogFormat | None) -> None:
+    """Sends all logging of the process, uvicorn's too, to standard error in one format.
+
+    Args:
+        log_format: None chooses text where standard error is a terminal, else JSON.
+    """
+    chosen = log_format or ("text" if sys.stderr.isatty() else "json")
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(
+        logging.Formatter(_TEXT)
+        if chosen == "text"
+        else JsonFormatter(_JSON_FIELDS, rename_fields={"asctime": "time", "levelname": "level", "name": "logger"})
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

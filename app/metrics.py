@@ -1,0 +1,73 @@
+"""Every Prometheus collector of the service, with its labels and buckets. Injected; registered in no global registry.
+
+One process serves one instance, so these numbers are the truth for the whole of it.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.gc_collector import GCCollector
+
+from app.contract.labels import LABELS
+
+_REQUEST_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_BATCH_FACES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_IMAGE_FACES = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+_CONFIDENCE = tuple(step / 20 for step in range(3, 21))  # 0.15 to 1: seven classes cannot be below 1/7
+
+STAGES = ("decode", "detect", "queue", "infer")
+
+
+class Metrics:
+    """The collectors, one attribute each. All methods of prometheus_client are thread-safe."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.requests = Counter(
+            "fer_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "fer_request_duration_seconds",
+            "Time from the first byte of a request to its answer.",
+            ("route",),
+            buckets=_REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "fer_stage_duration_seconds",
+            "Time in one stage of one image.",
+            ("stage",),
+            buckets=_STAGE_SECONDS,
+            registry=self.registry,
+        )
+        self.inflight = Gauge("fer_inflight_requests", "Requests being answered now.", registry=self.registry)
+        self.queue_depth = Gauge("fer_queue_depth", "Faces waiting for the model now.", registry=self.registry)
+        self.batch_size = Histogram(
+            "fer_batch_size", "Faces in one model run.", buckets=_BATCH_FACES, registry=self.registry
+        )
+        self.faces_per_image = Histogram(
+            "fer_faces_per_image", "Faces answered for one image.", buckets=_IMAGE_FACES, registry=self.registry
+        )
+        self.predictions = Counter(
+            "fer_predictions", "Faces classified, by top emotion.", ("emotion",), registry=self.registry
+        )
+        self.confidence = Histogram(
+            "fer_confidence", "Probability of the top emotion of a face.", buckets=_CONFIDENCE, registry=self.registry
+        )
+        self.rejections = Counter(
+            "fer_rejections", "Images and requests refused, by error code.", ("reason",), registry=self.registry
+        )
+        self.model_info = Gauge(
+            "fer_model_info",
+            "1 for the model that serves.",
+            ("name", "version", "sha256", "provider"),
+            registry=self.registry,
+        )
+        for stage in STAGES:  # every series exists from the start, so that rates never miss a first increment
+            self.stage_seconds.labels(stage)
+        for label in LABELS:
+            self.predictions.labels(label)

@@ -1,0 +1,181 @@
+"""One image from bytes to faces with emotions: decode, detect, crop, batch, assemble.
+
+Owns the vision threads' work and the deadline of a request. Knows no HTTP; the detector and the batcher are handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.labels import LABELS
+from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.domain import Detection, FaceBox, FaceEmotion, ImageResult, PredictOptions, StageTimings
+from app.errors import ErrorCode, FerError
+from app.inference.batcher import Batched, Batcher, BatcherStoppedError
+from app.metrics import Metrics
+from app.vision.decode import decode_grey
+
+NO_FACE_WARNING = "no_face_detected"
+
+Scores = npt.NDArray[np.float64]
+
+
+class Detector(Protocol):
+    """Finds faces; `app.vision.detect.FaceDetector` is the real one."""
+
+    def detect(self, grey: GreyImage) -> list[Detection]:
+        """Faces of an upright grey image, uint8 (H, W), largest first. Called by several threads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    box: FaceBox
+    weight: float | None
+    crop: GreyImage
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the vision stages made of one image."""
+
+    width_px: int
+    height_px: int
+    faces: tuple[_Found, ...]
+    decode_s: float
+    detect_s: float
+
+
+class Pipeline:
+    """Predicts single images. All methods are called on one event loop.
+
+    Args:
+        detector: Finds the faces.
+        batcher: Scores crops, gathered over all requests.
+        vision_executor: Threads for decoding and detection.
+        metrics: Told of stages, faces and predictions.
+        max_pixels: Largest image that is decoded.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        batcher: Batcher[GreyImage, Scores],
+        vision_executor: Executor,
+        metrics: Metrics,
+        max_pixels: int,
+    ) -> None:
+        self._detector = detector
+        self._batcher = batcher
+        self._vision_executor = vision_executor
+        self._metrics = metrics
+        self._max_pixels = max_pixels
+
+    async def predict(self, data: bytes, options: PredictOptions, deadline: float) -> ImageResult:
+        """Finds and scores the faces of one encoded image.
+
+        Args:
+            data: The image file's bytes.
+            options: What the caller chose.
+            deadline: Event-loop time by which the answer must be there.
+
+        Raises:
+            FerError: The image cannot be used, it has no face where one is required, the deadline passed, or the
+                model does not run.
+        """
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout_at(deadline):
+                loop = asyncio.get_running_loop()
+                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, loop, deadline)
+                scored = await self._score(seen.faces, deadline)
+        except TimeoutError:
+            raise FerError(
+                ErrorCode.DEADLINE_EXCEEDED, "the answer was not ready within the deadline, queue time included"
+            ) from None
+        except BatcherStoppedError:
+            raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
+        result = _assemble(seen, scored, time.perf_counter() - started)
+        self._count(seen, scored, result)
+        if not result.faces and options.require_face:
+            raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
+        return result
+
+    def _see(self, data: bytes, options: PredictOptions, loop: asyncio.AbstractEventLoop, deadline: float) -> _Seen:
+        """The stages that run in a vision thread."""
+        if loop.time() >= deadline:  # it waited for a thread until nobody waits for it
+            raise TimeoutError
+        started = time.perf_counter()
+        grey = decode_grey(data, self._max_pixels)
+        decoded = time.perf_counter()
+        height, width = grey.shape
+        if options.detect:
+            chosen = _choose(self._detector.detect(grey), options)
+            faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
+        else:
+            faces = (_Found(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
+        return _Seen(width, height, faces, decoded - started, time.perf_counter() - decoded)
+
+    async def _score(self, faces: Sequence[_Found], deadline: float) -> list[Batched[Scores]]:
+        futures = [self._batcher.submit(face.crop, deadline) for face in faces]
+        try:
+            return await asyncio.gather(*futures)
+        finally:
+            for future in futures:  # after a failure or a timeout, the others are not worth running
+                future.cancel()
+
+    def _count(self, seen: _Seen, scored: Sequence[Batched[Scores]], result: ImageResult) -> None:
+        stages = self._metrics.stage_seconds
+        stages.labels("decode").observe(seen.decode_s)
+        stages.labels("detect").observe(seen.detect_s)
+        if scored:
+            stages.labels("queue").observe(result.timings.queue_ms / 1000)
+            stages.labels("infer").observe(result.timings.infer_ms / 1000)
+        self._metrics.faces_per_image.observe(len(result.faces))
+        for face in result.faces:
+            self._metrics.predictions.labels(face.emotion).inc()
+            self._metrics.confidence.observe(face.confidence)
+
+
+def _choose(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:
+    large_enough = [
+        detection
+        for detection in detections
+        if min(detection.box.width, detection.box.height) >= options.min_face_size_px
+    ]
+    return large_enough[: options.max_faces]
+
+
+def _assemble(seen: _Seen, scored: Sequence[Batched[Scores]], total_s: float) -> ImageResult:
+    faces = tuple(_name(found, batched.result) for found, batched in zip(seen.faces, scored, strict=True))
+    return ImageResult(
+        faces=faces,
+        width_px=seen.width_px,
+        height_px=seen.height_px,
+        timings=StageTimings(
+            decode_ms=seen.decode_s * 1000,
+            detect_ms=seen.detect_s * 1000,
+            queue_ms=max((batched.queue_s for batched in scored), default=0.0) * 1000,
+            infer_ms=max((batched.run_s for batched in scored), default=0.0) * 1000,
+            total_ms=total_s * 1000,
+        ),
+        warnings=() if faces else (NO_FACE_WARNING,),
+    )
+
+
+def _name(found: _Found, scores: Scores) -> FaceEmotion:
+    top = int(scores.argmax())
+    return FaceEmotion(
+        box=found.box,
+        detection_confidence=found.weight,
+        scores=dict(zip(LABELS, scores.tolist(), strict=True)),
+        emotion=LABELS[top],
+        confidence=float(scores[top]),
+    )

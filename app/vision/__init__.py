@@ -1,0 +1,1 @@
+"""From bytes to faces: decoding and detection. Knows nothing of models or HTTP."""

@@ -1,0 +1,65 @@
+"""Photo-sized canvases with FER2013 faces set on them at known places: ground truth for detection and end-to-end tests.
+
+The faces come from the dataset beside the repository and stay in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from app.domain import FaceBox
+
+Grey = npt.NDArray[np.uint8]
+
+
+def canvas(height: int, width: int, kind: str, generator: np.random.Generator) -> Grey:
+    """A background without faces: `plain`, `gradient` or `noise` (blurred, like an out-of-focus room)."""
+    if kind == "plain":
+        return np.full((height, width), generator.integers(60, 200), dtype=np.uint8)
+    if kind == "gradient":
+        corners = generator.integers(40, 220, size=(2, 2)).astype(np.float32)
+    else:
+        corners = generator.integers(40, 220, size=(height // 40, width // 40)).astype(np.float32)
+    return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255), dtype=np.uint8)
+
+
+def single_face_scene(face: Grey, generator: np.random.Generator) -> tuple[Grey, FaceBox]:
+    """One face (48, 48) enlarged to 200 to 400 px on a 640x480 canvas, with its box."""
+    scene = canvas(480, 640, str(generator.choice(["plain", "gradient", "noise"])), generator)
+    side = int(generator.integers(200, 401))
+    box = FaceBox(int(generator.integers(0, 640 - side + 1)), int(generator.integers(0, 480 - side + 1)), side, side)
+    paste(scene, face, box)
+    return scene, box
+
+
+def group_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[Grey, list[FaceBox]]:
+    """Up to twelve faces (48, 48), enlarged to 60 to 100 px and scattered on a 1280x960 canvas, with their boxes."""
+    scene = canvas(960, 1280, str(generator.choice(["plain", "gradient", "noise"])), generator)
+    cells = generator.permutation(12)[: len(faces)]
+    boxes = []
+    for face, cell in zip(faces, cells, strict=True):
+        side = int(generator.integers(60, 101))
+        left = int(cell % 4) * 320 + int(generator.integers(0, 320 - side + 1))
+        top = int(cell // 4) * 320 + int(generator.integers(0, 320 - side + 1))
+        boxes.append(FaceBox(left, top, side, side))
+        paste(scene, face, boxes[-1])
+    return scene, boxes
+
+
+def paste(scene: Grey, face: Grey, box: FaceBox) -> None:
+    """Sets a face into a canvas, in place."""
+    enlarged = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_CUBIC)
+    scene[box.y : box.y + box.height, box.x : box.x + box.width] = enlarged
+
+
+def overlap(one: FaceBox, other: FaceBox) -> float:
+    """Intersection over union, 0 to 1."""
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (one.area_px + other.area_px - width * height)

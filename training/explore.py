@@ -1,0 +1,91 @@
+"""What is in the dataset, before anything is trained on it: counts, samples, grey levels, exact duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.contract.labels import LABELS
+from training import report
+from training.data import Fer2013, Split
+from training.run import write_json
+from training.twins import conflicting_twins, duplicates_within, twins_of
+
+_SAMPLES_PER_LABEL = 16
+# An image whose grey levels deviate less than this shows nothing: FER2013 has some that are all black.
+_BLANK_DEVIATION = 5.0
+
+
+def explore(dataset: Fer2013, folder: Path, seed: int = 1) -> dict[str, Any]:
+    """Prints the audit, and writes it with its plots: `audit.json`, `counts.png`, `samples.png`.
+
+    Args:
+        dataset: FER2013.
+        folder: Where the files go; made if missing.
+        seed: Chooses the samples.
+
+    Returns:
+        What `audit.json` holds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    audit = _audit(dataset)
+    print(_as_text(audit))
+    write_json(folder / "audit.json", audit)
+    report.plot_counts({split.value: dataset[split].counts() for split in Split}, folder / "counts.png")
+    training = dataset[Split.TRAINING]
+    generator = np.random.default_rng(seed)
+    samples = [
+        training.images[generator.permutation(np.flatnonzero(training.labels == code))[:_SAMPLES_PER_LABEL], :, :, 0]
+        for code in range(len(LABELS))
+    ]
+    report.plot_samples(samples, folder / "samples.png")
+    print(f"\nPlots and audit.json are in {folder}")
+    return audit
+
+
+def _audit(dataset: Fer2013) -> dict[str, Any]:
+    training = dataset[Split.TRAINING]
+    return {
+        "sha256": dataset.sha256,
+        "splits": {
+            split.value: {
+                "images": len(dataset[split].labels),
+                "counts": dict(zip(LABELS, dataset[split].counts(), strict=True)),
+                "grey_mean": round(float(dataset[split].images.mean()), 2),
+                "grey_deviation": round(float(dataset[split].images.std()), 2),
+                "blank_images": int((dataset[split].images.std(axis=(1, 2, 3)) < _BLANK_DEVIATION).sum()),
+                "duplicates_within": vars(duplicates_within(dataset[split])),
+            }
+            for split in Split
+        },
+        "twins_in_training": {
+            split.value: {
+                "images": int(twins_of(training, dataset[split]).sum()),
+                "with_another_label": conflicting_twins(training, dataset[split]),
+            }
+            for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+        },
+    }
+
+
+def _as_text(audit: dict[str, Any]) -> str:
+    splits = audit["splits"]
+    lines = [f"FER2013, sha256 {audit['sha256'][:16]}...", "", f"{'':>10}" + "".join(f"{name:>14}" for name in splits)]
+    for label in LABELS:
+        lines.append(f"{label:>10}" + "".join(f"{split['counts'][label]:>14}" for split in splits.values()))
+    lines.append(f"{'all':>10}" + "".join(f"{split['images']:>14}" for split in splits.values()))
+    lines.append("")
+    for name, split in splits.items():
+        within = split["duplicates_within"]
+        lines.append(
+            f"{name}: grey levels {split['grey_mean']} +- {split['grey_deviation']},"
+            f" {split['blank_images']} blank images; {within['surplus']} exact duplicates in {within['groups']} groups,"
+            f" {within['conflicting']} of them with conflicting labels"
+        )
+    for name, twins in audit["twins_in_training"].items():
+        lines.append(
+            f"{name}: {twins['images']} images stand in Training too, {twins['with_another_label']} under another label"
+        )
+    return "\n".join(lines)

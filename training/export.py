@@ -1,0 +1,246 @@
+"""From a finished run to the files that the service loads: ONNX, manifest, golden vectors.
+
+Batch normalisation is folded into the convolutions, the graph is channels-first inside and takes raw uint8 pixels.
+Nothing is written unless the ONNX file computes what the trained Keras model computes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from app.contract.labels import LABELS
+from app.contract.manifest import (
+    CONTRACT_KEY,
+    INPUT_SHAPE,
+    OUTPUT_SHAPE,
+    PROVENANCE_KEY,
+    SCHEMA_VERSION,
+    Contract,
+    Manifest,
+    ManifestError,
+    Provenance,
+    TensorSpec,
+    golden_path,
+    load_manifest,
+    manifest_path,
+)
+from app.contract.preprocess import PREPROCESS_ID
+from app.contract.scores import probabilities
+from app.inference.session import EmotionSession
+from training import architectures
+from training.architectures import Form
+from training.calibrate import fit_temperature
+from training.config import TrainConfig
+from training.data import Fer2013, Split
+from training.errors import TrainingError
+from training.evaluate import predict_logits, record
+from training.run import RunFolder, write_text
+
+PARITY = 1e-4
+PARITY_BATCHES = (1, 2, 64)
+
+_NORMALISATION_SUFFIX = "_bn"
+_GOLDEN_FACES = 32
+_ALLOWED_BETWEEN_CONVOLUTIONS = frozenset({"Conv", "Relu", "MaxPool"})
+
+
+def export(run: RunFolder, dataset: Fer2013, model_path: Path) -> Manifest:
+    """Exports a run's best weights.
+
+    Args:
+        run: A finished run.
+        dataset: PublicTest fits the temperature and is measured; Training gives the golden vectors.
+        model_path: Where the ONNX file goes; its manifest and golden vectors are put beside it.
+
+    Returns:
+        The manifest written.
+
+    Raises:
+        TrainingError: The run has no report yet, the ONNX file is not the trained model within 1e-4, or its graph has
+            operations between the convolutions that do not belong there.
+    """
+    config = run.read_config()
+    if not run.report.exists():
+        raise TrainingError(f"{run.path} is not finished: it has no {run.report.name}. Train it to its end first.")
+    keras.config.set_dtype_policy("float32")
+    trained = architectures.build(config.model)
+    trained.load_weights(run.best_weights)
+    public = dataset[Split.PUBLIC_TEST]
+    with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
+        graph = _to_onnx(fold(trained, config), Path(folder))
+        _check_graph(graph)
+        _check_parity(graph, trained, public.images)
+        temperature = fit_temperature(predict_logits(_session(graph), public.images), public.labels)
+        contract = Contract(
+            schema_version=SCHEMA_VERSION,
+            name=model_path.stem,
+            version=_next_version(model_path),
+            labels=LABELS,
+            preprocess_id=PREPROCESS_ID,
+            input=TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE),
+            output=TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
+            temperature=temperature,
+        )
+        provenance = _provenance(run, config)
+        onnx.helper.set_model_props(
+            graph,
+            {CONTRACT_KEY: contract.model_dump_json(), PROVENANCE_KEY: provenance.model_dump_json()},
+        )
+        finished = Path(folder) / model_path.name
+        onnx.save(graph, finished)
+        digest = hashlib.sha256(finished.read_bytes()).hexdigest()
+        manifest = Manifest(contract=contract, provenance=provenance, sha256=digest)
+        write_text(manifest_path(finished), manifest.model_dump_json(indent=2) + "\n")
+        _write_golden(finished, graph, dataset)
+        session = EmotionSession(finished, "cpu", threads=1)
+        session.self_test()
+        # The model file last: a service that watches the folder never sees it without its companions' new state.
+        for path in (golden_path(finished), manifest_path(finished), finished):
+            shutil.move(path, model_path.parent / path.name)
+    return record(model_path, dataset, [Split.PUBLIC_TEST])
+
+
+def fold(trained: keras.Model, config: TrainConfig) -> keras.Model:
+    """The SERVED form of a trained network, batch normalisation folded into the convolutions before it.
+
+    Reference:
+        Jacob et al., "Quantization and Training of Neural Networks", 2018, section 3.2 (the folding).
+    """
+    served = architectures.build(config.model, Form.SERVED)
+    names = {layer.name for layer in trained.layers}
+    for layer in served.layers:
+        if not layer.weights:
+            continue
+        weights = trained.get_layer(layer.name).get_weights()
+        if layer.name + _NORMALISATION_SUFFIX in names:
+            normalisation = trained.get_layer(layer.name + _NORMALISATION_SUFFIX)
+            gamma, beta, mean, variance = normalisation.get_weights()
+            factor = gamma / np.sqrt(variance + normalisation.epsilon)
+            weights = [weights[0] * factor, beta - mean * factor]
+        layer.set_weights(weights)
+    return served
+
+
+def _to_onnx(served: keras.Model, folder: Path) -> onnx.ModelProto:
+    """Keras' exporter, then ONNX Runtime's portable optimisations (constant folding, needless casts), then names."""
+    raw, optimised = folder / "raw.onnx", folder / "optimised.onnx"
+    served(np.zeros((1, *served.input_shape[1:]), np.uint8))  # Keras exports only a model that was called
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's tracer warns of Keras' shape checks, which are constants here
+        served.export(raw, format="onnx", verbose=False)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(optimised)
+    ort.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(optimised)
+    _rename(model.graph, model.graph.output[0].name, "logits")
+    for value, shape in ((model.graph.input[0], INPUT_SHAPE), (model.graph.output[0], OUTPUT_SHAPE)):
+        dimension = value.type.tensor_type.shape.dim[0]
+        dimension.Clear()
+        dimension.dim_param = str(shape[0])
+    del model.graph.value_info[:]
+    used = {node.domain for node in model.graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    model.producer_name, model.producer_version = "fer-serve", ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+    for value in graph.output:
+        value.name = new if value.name == old else value.name
+
+
+def _check_graph(model: onnx.ModelProto) -> None:
+    operations = [node.op_type for node in model.graph.node]
+    convolutions = [index for index, operation in enumerate(operations) if operation == "Conv"]
+    between = set(operations[convolutions[0] : convolutions[-1] + 1]) if convolutions else set()
+    if not between or not between <= _ALLOWED_BETWEEN_CONVOLUTIONS:
+        raise TrainingError(
+            f"the ONNX graph has {sorted(between - _ALLOWED_BETWEEN_CONVOLUTIONS)} between its convolutions;"
+            f" only {sorted(_ALLOWED_BETWEEN_CONVOLUTIONS)} belong there"
+        )
+
+
+def _check_parity(graph: onnx.ModelProto, trained: keras.Model, images: npt.NDArray[np.uint8]) -> None:
+    session = _session(graph)
+    for batch in PARITY_BATCHES:
+        chosen = images[:batch]
+        expected = np.asarray(trained.predict(chosen, batch_size=batch, verbose=0))
+        (received,) = session.run(["logits"], {"image": chosen})
+        worst = float(np.abs(expected - received).max())
+        if not worst <= PARITY:
+            raise TrainingError(
+                f"ONNX and Keras differ by {worst:.2g} at batch {batch}; at most {PARITY:g} is accepted. Nothing was"
+                " written."
+            )
+
+
+def _session(graph: onnx.ModelProto) -> ort.InferenceSession:
+    return ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def _write_golden(model_path: Path, graph: onnx.ModelProto, dataset: Fer2013) -> None:
+    """Crops that stand for every class, with their logits: means of faces, so that no person's image ships."""
+    training = dataset[Split.TRAINING]
+    session = _session(graph)
+    scores = probabilities(predict_logits(session, training.images), 1.0)
+    confidence = scores[np.arange(len(scores)), training.labels]
+    crops = []
+    for code in range(len(LABELS)):
+        members = np.flatnonzero(training.labels == code)
+        surest = members[np.argsort(-confidence[members], kind="stable")[:_GOLDEN_FACES]]
+        crops.append(training.images[surest].mean(axis=0).round().astype(np.uint8))
+    shape = crops[0].shape
+    crops += [np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)]
+    crops.append(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    stacked = np.stack(crops)
+    (logits,) = session.run(["logits"], {"image": stacked})
+    np.savez_compressed(golden_path(model_path), crops=stacked, logits=logits)
+
+
+def _provenance(run: RunFolder, config: TrainConfig) -> Provenance:
+    trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
+    report: dict[str, Any] = json.loads(run.report.read_text(encoding="utf-8"))
+    return Provenance(
+        commit=trained["commit"],
+        config=config.model_dump(mode="json"),
+        dataset=trained["dataset"],
+        seed=config.seed,
+        packages=trained["packages"],
+        hardware=trained["hardware"],
+        wall_s=round(report["wall_s"], 1),
+    )
+
+
+def _next_version(model_path: Path) -> str:
+    """Year, month, and a number that goes on from the model that is replaced."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    prefix = f"{today.year}.{today.month}."
+    try:
+        present = load_manifest(model_path).contract.version
+    except ManifestError:
+        return prefix + "1"
+    return prefix + (str(int(present.removeprefix(prefix)) + 1) if present.startswith(prefix) else "1")
+
+
+def _existing(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
