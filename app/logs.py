@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from app.config import LogFormat
@@ -24,6 +25,10 @@ def configure_logging(log_format: LogFormat | None) -> None:
     stream.setFormatter(
         logging.Formatter(_TEXT)
         if chosen == "text"
-        else JsonFormatter(_JSON_FIELDS, rename_fields={"asctime": "time", "levelname": "level", "name": "logger"})
+        else JsonFormatter(
+            _JSON_FIELDS,
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
+        )
     )
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

@@ -124,6 +124,9 @@ def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np
 def _create_session(model_path: Path, device: Device, threads: int) -> ort.InferenceSession:
     if device == "cpu":
         return _open(model_path, [CPU_PROVIDER], threads)
+    if device == "auto" and not _gpu_visible():
+        _logger.info("this machine shows no NVIDIA GPU: serving from the CPU")
+        return _open(model_path, [CPU_PROVIDER], threads)
     obstacle = _cuda_obstacle()
     if obstacle is None:
         session = _open(model_path, [CUDA_PROVIDER, CPU_PROVIDER], threads)
@@ -141,10 +144,14 @@ def _cuda_obstacle() -> str | None:
     """Why CUDA cannot be tried, or None. Loads CUDA's libraries from NVIDIA's Python packages where installed."""
     if CUDA_PROVIDER not in ort.get_available_providers():
         return "this build of ONNX Runtime has no CUDA (install requirements.txt and requirements-cuda.txt)"
-    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+    if not _gpu_visible():
         return "this machine shows no NVIDIA GPU"
     ort.preload_dlls()
     return None
+
+
+def _gpu_visible() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second: Windows' Linux subsystem
 
 
 def _open(model_path: Path, providers: list[str], threads: int) -> ort.InferenceSession:

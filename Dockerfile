@@ -1,0 +1,37 @@
+# Targets: cpu (the default; small) and gpu (with CUDA's libraries; needs the NVIDIA container runtime).
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# --copies would break where the base keeps Python elsewhere; both stages have the same base, so links are right.
+RUN python3 -m venv --without-pip /opt/venv
+WORKDIR /build
+COPY constraints.txt requirements*.txt ./
+
+FROM build AS build-cpu
+RUN pip --python /opt/venv/bin/python install --compile -r requirements-cpu.txt
+
+FROM build AS build-gpu
+RUN pip --python /opt/venv/bin/python install --compile -r requirements.txt -r requirements-cuda.txt
+
+FROM ${BASE} AS runtime
+# A number, so that Kubernetes can see that it is not root.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fer
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FER_HOST=0.0.0.0
+WORKDIR /srv
+COPY app ./app
+COPY models ./models
+USER 10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('FER_PORT', '8000')}/readyz\", timeout=2)"]
+ENTRYPOINT ["python", "-m", "app"]
+
+FROM runtime AS gpu
+COPY --from=build-gpu /opt/venv /opt/venv
+ENV FER_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/venv /opt/venv
+ENV FER_DEVICE=cpu

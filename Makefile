@@ -1,0 +1,49 @@
+# The two commands of a fresh machine: `make serve` and `make test`. Every target makes the environment that it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DATA ?= ../shared/data
+CONFIG ?= training/configs/vgg.toml
+
+SERVE := .venv/bin/python
+DEV := .venv-dev/bin/python
+# With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
+REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
+
+.PHONY: serve test lint format train bench docker-test clean
+
+serve: .venv/installed
+	$(SERVE) -m app
+
+test: .venv-dev/installed
+	$(DEV) -m pytest -n auto
+
+lint: .venv-dev/installed
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy app
+	.venv-dev/bin/lint-imports
+
+format: .venv-dev/installed
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+
+train: .venv-dev/installed
+	$(DEV) -m training train --config $(CONFIG) --data $(DATA)/fer2013.zip
+
+bench: .venv-dev/installed
+	$(DEV) -m tests.benchmarks.detection --data $(DATA)
+
+docker-test:
+	tests/e2e/docker_test.sh
+
+clean:
+	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+.venv/installed: $(REQUIREMENTS) constraints.txt
+	$(PYTHON) -m venv .venv
+	$(SERVE) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
+	touch $@
+
+.venv-dev/installed: requirements-dev.txt requirements-cpu.txt training/requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

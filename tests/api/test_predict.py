@@ -1,0 +1,141 @@
+"""`POST /predict`: the request forms, the options, the shape of the answer."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from app.contract.labels import LABELS
+from tests.conftest import encoded, picture
+
+VOLATILE = ("request_id", "timings_ms")
+
+
+def stable(body: dict) -> dict:
+    return {key: value for key, value in body.items() if key not in VOLATILE}
+
+
+def test_predict_one_face_answers_the_contract(client):
+    answer = client.post("/predict", files={"file": ("a.png", encoded(picture(1)))})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {
+        "emotion",
+        "confidence",
+        "scores",
+        "faces",
+        "image",
+        "model",
+        "timings_ms",
+        "request_id",
+        "warnings",
+    }
+    (face,) = body["faces"]
+    assert face["box"] == {"x": 0, "y": 0, "width": 40, "height": 40}
+    assert face["detection_confidence"] == 5.0
+    assert list(face["scores"]) == list(LABELS)
+    assert sum(face["scores"].values()) == pytest.approx(1, abs=1e-3)
+    assert face["confidence"] == max(face["scores"].values()) == face["scores"][face["emotion"]]
+    assert {key: body[key] for key in ("emotion", "confidence", "scores")} == {
+        key: face[key] for key in ("emotion", "confidence", "scores")
+    }
+    assert body["image"] == {"width": 160, "height": 120}
+    assert body["model"] == {"name": "fake", "version": "2026.11.1"}
+    assert set(body["timings_ms"]) == {"decode", "detect", "queue", "infer", "total"}
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["warnings"] == []
+
+
+def request_forms() -> dict[str, dict]:
+    data = encoded(picture(3))
+    text = base64.b64encode(data).decode()
+    url_safe = base64.urlsafe_b64encode(data).decode()
+    wrapped = "\r\n ".join(text[start : start + 76] for start in range(0, len(text), 76))
+    forms: dict[str, dict] = {
+        "multipart file": {"files": {"file": ("a.png", data)}},
+        "multipart image": {"files": {"image": ("a.png", data)}},
+        "multipart wrong part type": {"files": {"file": ("a.txt", data, "text/plain")}},
+        "json url-safe": {"json": {"image": url_safe}},
+        "json no padding": {"json": {"image": text.rstrip("=")}},
+        "json wrapped": {"json": {"image": f" {wrapped}\n"}},
+        "json data url": {"json": {"image": f"data:image/png;base64,{text}"}},
+        "raw png": {"content": data, "headers": {"content-type": "image/png"}},
+        "raw wrongly called jpeg": {"content": data, "headers": {"content-type": "image/jpeg"}},
+        "raw octets": {"content": data, "headers": {"content-type": "application/octet-stream"}},
+        "raw without type": {"content": data},
+        "curl --data-binary": {"content": data, "headers": {"content-type": "application/x-www-form-urlencoded"}},
+        "json with charset": {
+            "content": f'{{"image": "{text}"}}',
+            "headers": {"content-type": "application/json; charset=utf-8"},
+        },
+    }
+    for alias in ("image", "image_base64", "file", "img"):
+        forms[f"json {alias}"] = {"json": {alias: text}}
+    return forms
+
+
+@pytest.mark.parametrize("form", request_forms())
+def test_predict_every_form_gives_the_same_answer(client, form):
+    reference = client.post("/predict", files={"file": ("a.png", encoded(picture(3)))}).json()
+    answer = client.post("/predict", **request_forms()[form])
+    assert answer.status_code == 200, answer.text
+    assert stable(answer.json()) == stable(reference)
+    assert len(reference["faces"]) == 3
+
+
+def test_predict_no_face_is_an_empty_list_with_a_warning(client):
+    body = client.post("/predict", content=encoded(picture(0))).json()
+    assert (body["emotion"], body["confidence"], body["scores"]) == (None, None, None)
+    assert (body["faces"], body["warnings"]) == ([], ["no_face_detected"])
+
+
+def test_predict_detect_false_classifies_the_whole_image(client):
+    body = client.post("/predict?detect=false", content=encoded(picture(0))).json()
+    (face,) = body["faces"]
+    assert face["box"] == {"x": 0, "y": 0, "width": 160, "height": 120}
+    assert face["detection_confidence"] is None
+    assert body["warnings"] == []
+
+
+def test_predict_max_faces_keeps_the_largest(client):
+    faces = client.post("/predict", content=encoded(picture(5))).json()["faces"]
+    limited = client.post("/predict?max_faces=2", content=encoded(picture(5))).json()["faces"]
+    assert limited == faces[:2]
+
+
+def test_predict_min_face_size_drops_smaller_faces(client):
+    assert len(client.post("/predict?min_face_size=40", content=encoded(picture(2))).json()["faces"]) == 2
+    assert client.post("/predict?min_face_size=41", content=encoded(picture(2))).json()["faces"] == []
+
+
+def test_predict_require_face_with_a_face_is_no_error(client):
+    assert client.post("/predict?require_face=true", content=encoded(picture(1))).status_code == 200
+
+
+def test_predict_exif_orientation_gives_boxes_of_the_upright_image(client):
+    upright = picture(1)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    stored = np.rot90(upright)  # orientation 6: the stored picture must be turned a quarter to the right
+    turned = client.post("/predict", content=encoded(stored, "JPEG", quality=100, exif=exif)).json()
+    assert turned["image"] == {"width": 160, "height": 120}
+    assert turned["faces"][0]["box"] == {"x": 0, "y": 0, "width": 40, "height": 40}
+
+
+def test_predict_many_faces_travel_in_few_batches(client, classifier):
+    assert len(client.post("/predict", content=encoded(picture(12))).json()["faces"]) == 12
+    assert sum(classifier.batches) == 12
+    assert len(classifier.batches) <= 2
+
+
+def test_predict_larger_than_a_megabyte_stays_in_memory(client, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 200, size=(1200, 1200), dtype=np.uint8)
+    data = encoded(noise)
+    assert len(data) > 1024 * 1024
+
+    def refuse(self):
+        raise AssertionError("the upload was written to a temporary file")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", refuse)
+    assert client.post("/predict", files={"file": ("a.png", data)}).status_code == 200

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The container for real: build, become ready, predict, refuse to be written to, drain on SIGTERM. Needs Docker.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PORT=${PORT:-18000} COMPOSE_PROJECT_NAME=fer-serve-test
+photo=tests/photos/astronaut.jpg
+url=http://127.0.0.1:$PORT
+
+fail() {
+  echo "docker-test: $*" >&2
+  docker compose logs --tail 50 >&2
+  exit 1
+}
+trap 'docker compose down --timeout 1 >/dev/null 2>&1' EXIT
+
+docker compose build
+echo "image: $(docker image inspect fer-serve:cpu --format '{{.Size}}' | awk '{printf "%.0f MB", $1 / 1e6}')"
+
+started=$(date +%s.%N)
+docker compose up --detach --wait --wait-timeout 60 || fail "did not become healthy within 60 s"
+echo "healthy after $(awk -v a="$started" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f s", b - a}')"
+curl --fail --silent --show-error "$url/readyz" >/dev/null || fail "/readyz is not 200"
+
+answer=$(curl --fail --silent --show-error -F "file=@$photo" "$url/predict") || fail "/predict failed"
+echo "$answer" | python3 -c '
+import json, sys
+body = json.load(sys.stdin)
+assert len(body["faces"]) == 1 and set(body["scores"]) >= {"happy", "neutral"}, body
+print("predict:", body["emotion"], body["confidence"])
+' || fail "/predict answered $answer"
+
+container=$(docker compose ps --quiet fer)
+[[ $(docker exec "$container" id -u) == 10001 ]] || fail "runs as root"
+if docker exec "$container" sh -c 'echo x >/srv/written' 2>/dev/null; then fail "the root filesystem can be written to"; fi
+if docker exec "$container" sh -c 'ls /srv/training' >/dev/null 2>&1; then fail "training code is in the image"; fi
+
+docker kill --signal TERM "$container" >/dev/null
+sleep 1
+ready=$(curl --silent --output /dev/null --write-out '%{http_code}' "$url/readyz")
+[[ $ready == 503 ]] || fail "/readyz is $ready one second after SIGTERM; expected 503"
+curl --fail --silent --output /dev/null -F "file=@$photo" "$url/predict" || fail "a request during the drain failed"
+status=$(timeout 20 docker wait "$container") || fail "did not end within 20 s of SIGTERM"
+[[ $status == 0 ]] || fail "ended with status $status"
+echo "SIGTERM: readiness 503, requests still answered, exit 0"

@@ -1,0 +1,193 @@
+"""The batcher: gathers without waiting, drops what nobody waits for, keeps neighbours apart."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.inference.batcher import Batcher, BatcherStoppedError
+
+FAR = 1e9
+
+
+class Doubler:
+    """Doubles numbers; can be held; fails for batches with a negative number."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.released = threading.Event()
+        self.released.set()
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.batches.append(list(items))
+        assert self.released.wait(5)
+        if any(item < 0 for item in items):
+            raise ValueError("negative")
+        return [item * 2 for item in items]
+
+
+@asynccontextmanager
+async def running(run: Doubler, max_batch: int = 4, **observers) -> AsyncIterator[Batcher[int, int]]:
+    with ThreadPoolExecutor(1) as executor:
+        batcher: Batcher[int, int] = Batcher(run, max_batch=max_batch, executor=executor, **observers)
+        batcher.start()
+        try:
+            yield batcher
+        finally:
+            run.released.set()
+            await batcher.stop()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_submit_single_item_runs_at_once():
+    async def scenario():
+        run = Doubler()
+        async with running(run) as batcher:
+            batched = await batcher.submit(21, FAR)
+            assert batched.result == 42
+            assert batched.queue_s >= 0
+            assert batched.run_s >= 0
+        assert run.batches == [[21]]
+
+    asyncio.run(scenario())
+
+
+def test_submit_what_waited_becomes_the_next_batch_in_order():
+    async def scenario():
+        run, sizes = Doubler(), []
+        async with running(run, on_batch=sizes.append) as batcher:
+            run.released.clear()
+            first = batcher.submit(0, FAR)
+            await until(lambda: run.batches)
+            rest = [batcher.submit(item, FAR) for item in range(1, 7)]
+            assert batcher.depth == 6
+            run.released.set()
+            results = [batched.result for batched in await asyncio.gather(first, *rest)]
+        assert results == [0, 2, 4, 6, 8, 10, 12]
+        assert run.batches == [[0], [1, 2, 3, 4], [5, 6]]
+        assert sizes == [1, 4, 2]
+
+    asyncio.run(scenario())
+
+
+def test_submit_cancelled_item_is_dropped_before_the_batch():
+    async def scenario():
+        run = Doubler()
+        async with running(run) as batcher:
+            run.released.clear()
+            first = batcher.submit(0, FAR)
+            await until(lambda: run.batches)
+            gone, kept = batcher.submit(1, FAR), batcher.submit(2, FAR)
+            gone.cancel()
+            run.released.set()
+            assert (await kept).result == 4
+            await first
+        assert run.batches == [[0], [2]]
+
+    asyncio.run(scenario())
+
+
+def test_submit_expired_item_times_out_and_is_not_run():
+    async def scenario():
+        run = Doubler()
+        async with running(run) as batcher:
+            run.released.clear()
+            first = batcher.submit(0, FAR)
+            await until(lambda: run.batches)
+            late = batcher.submit(1, asyncio.get_running_loop().time() + 0.01)
+            await asyncio.sleep(0.02)
+            run.released.set()
+            with pytest.raises(TimeoutError):
+                await late
+            await first
+        assert run.batches == [[0]]
+
+    asyncio.run(scenario())
+
+
+def test_submit_bad_item_fails_alone():
+    async def scenario():
+        run, failures, successes = Doubler(), [], []
+        observers = {"on_failure": lambda: failures.append(1), "on_success": lambda: successes.append(1)}
+        async with running(run, **observers) as batcher:
+            run.released.clear()
+            first = batcher.submit(0, FAR)
+            await until(lambda: run.batches)
+            futures = [batcher.submit(item, FAR) for item in (1, -1, 2)]
+            run.released.set()
+            good, bad, also_good = await asyncio.gather(*futures, return_exceptions=True)
+            await first
+            assert (await batcher.submit(5, FAR)).result == 10
+        assert (good.result, also_good.result) == (2, 4)
+        assert isinstance(bad, ValueError)
+        assert len(failures) == 1
+        assert len(successes) == 4
+
+    asyncio.run(scenario())
+
+
+def test_submit_wrong_number_of_results_fails_instead_of_mixing_up():
+    async def scenario():
+        with ThreadPoolExecutor(1) as executor:
+            batcher: Batcher[int, int] = Batcher(lambda items: [1, 2, 3], max_batch=4, executor=executor)
+            batcher.start()
+            with pytest.raises(RuntimeError, match="returned 3 results"):
+                await batcher.submit(1, FAR)
+            await batcher.stop()
+
+    asyncio.run(scenario())
+
+
+def test_stop_fails_what_waits_and_refuses_what_comes():
+    async def scenario():
+        run = Doubler()
+        with ThreadPoolExecutor(1) as executor:
+            batcher: Batcher[int, int] = Batcher(run, max_batch=1, executor=executor)
+            with pytest.raises(BatcherStoppedError):
+                batcher.submit(0, FAR)
+            batcher.start()
+            run.released.clear()
+            running_item, waiting_item = batcher.submit(0, FAR), batcher.submit(1, FAR)
+            await until(lambda: run.batches)
+            stopping = asyncio.create_task(batcher.stop())
+            run.released.set()
+            await stopping
+            for future in (running_item, waiting_item):
+                with pytest.raises(BatcherStoppedError):
+                    await future
+            with pytest.raises(BatcherStoppedError):
+                batcher.submit(2, FAR)
+
+    asyncio.run(scenario())
+
+
+def test_loop_that_dies_says_so_and_fails_what_waits():
+    async def scenario():
+        deaths = []
+
+        def broken_observer(size: int) -> None:
+            raise SystemError("observer")
+
+        run = Doubler()
+        with ThreadPoolExecutor(1) as executor:
+            batcher: Batcher[int, int] = Batcher(
+                run, max_batch=1, executor=executor, on_failure=lambda: 1 / 0, on_death=lambda: deaths.append(1)
+            )
+            batcher.start()
+            bad, waiting = batcher.submit(-1, FAR), batcher.submit(1, FAR)
+            await until(lambda: deaths)
+            with pytest.raises(BatcherStoppedError):
+                await waiting
+            bad.cancel()
+
+    asyncio.run(scenario())

@@ -1,0 +1,71 @@
+"""Settings from the environment: defaults of the contract, and sentences for what cannot be started with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.config import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith("FER_"):
+            monkeypatch.delenv(name)
+
+
+def load(monkeypatch, **variables: str):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(os.environ)
+
+
+def test_load_settings_defaults_are_the_contract(monkeypatch):
+    settings = load(monkeypatch)
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, Path("models/fer_vgg.onnx"))
+    assert (settings.device, settings.max_body_bytes, settings.max_pixels) == ("auto", 10 * 2**20, 40_000_000)
+    assert (settings.max_images, settings.max_batch, settings.max_queue) == (32, 64, 256)
+    assert (settings.deadline_ms, settings.drain_s) == (5000, 5)
+    assert (settings.api_keys, settings.cors_origins, settings.log_format) == ((), (), None)
+
+
+def test_load_settings_reads_the_environment(monkeypatch):
+    settings = load(monkeypatch, FER_PORT="9000", FER_API_KEYS=" one, two ,", FER_CORS_ORIGINS="https://a.example")
+    assert settings.port == 9000
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert settings.cors_origins == ("https://a.example",)
+
+
+def test_load_settings_unknown_name_is_refused_by_name(monkeypatch):
+    with pytest.raises(SettingsError, match="FER_PORTT"):
+        load(monkeypatch, FER_PORTT="9000")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FER_PORT", "many"),
+        ("FER_DEVICE", "gpu"),
+        ("FER_MAX_BATCH", "0"),
+        ("FER_DEADLINE_MS", "-1"),
+        ("FER_LOG_FORMAT", "xml"),
+    ],
+)
+def test_load_settings_bad_value_is_refused_by_name_and_value(monkeypatch, name, value):
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **{name: value})
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+def test_settings_never_print_their_keys(monkeypatch):
+    assert "hunter2" not in repr(load(monkeypatch, FER_API_KEYS="hunter2"))
+
+
+def test_settings_are_frozen(monkeypatch):
+    settings = load(monkeypatch)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1

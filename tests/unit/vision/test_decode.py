@@ -1,0 +1,171 @@
+"""Bytes to the upright grey image: every format, mode and orientation; bombs; damage; threads."""
+
+from __future__ import annotations
+
+import io
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ErrorCode, FerError
+from app.vision.decode import decode_grey
+
+LIMIT = 40_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Smooth, so that lossy formats keep it within a few levels; lopsided, so that a turned one shows.
+SCENE = np.add.outer(np.linspace(0, 150, 32), np.linspace(0, 100, 48)).astype(np.uint8)
+
+
+def file_of(image: Image.Image, image_format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def assert_close(decoded: np.ndarray, expected: np.ndarray, levels: int = 10) -> None:
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded.astype(int) - expected.astype(int)).max() <= levels
+
+
+def fails_with(code: ErrorCode, data: bytes, max_pixels: int = LIMIT) -> FerError:
+    with pytest.raises(FerError) as caught:
+        decode_grey(data, max_pixels)
+    assert caught.value.code == code
+    return caught.value
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_decode_grey_every_format_gives_the_picture(image_format, mode):
+    assert_close(decode_grey(file_of(Image.fromarray(SCENE).convert(mode), image_format), LIMIT), SCENE)
+
+
+MODES = {
+    "RGBA opaque": (Image.fromarray(SCENE).convert("RGBA"), "PNG"),
+    "LA opaque": (Image.fromarray(SCENE).convert("LA"), "PNG"),
+    "palette": (Image.fromarray(SCENE).convert("RGB").quantize(256), "PNG"),
+    "16 bit": (Image.fromarray(SCENE.astype(np.uint16) * 257), "PNG"),
+    "16 bit TIFF": (Image.fromarray(SCENE.astype(np.uint16) * 257), "TIFF"),
+    "CMYK JPEG": (Image.fromarray(SCENE).convert("RGB").convert("CMYK"), "JPEG"),
+    "CMYK TIFF": (Image.fromarray(SCENE).convert("RGB").convert("CMYK"), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_decode_grey_every_mode_gives_the_picture(mode):
+    assert_close(decode_grey(file_of(*MODES[mode]), LIMIT), SCENE, levels=8)
+
+
+def test_decode_grey_one_bit_becomes_black_and_white():
+    bits = Image.fromarray(SCENE > 125)
+    assert_close(decode_grey(file_of(bits, "PNG"), LIMIT), np.where(SCENE > 125, 255, 0).astype(np.uint8), 0)
+
+
+def test_decode_grey_colour_uses_luma_weights():
+    red = Image.new("RGB", (16, 16), (255, 0, 0))
+    assert decode_grey(file_of(red, "PNG"), LIMIT)[0, 0] == 76  # 0.299 * 255 (ITU-R 601)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "colour key"])
+def test_decode_grey_transparent_pixels_become_white(kind):
+    if kind == "palette":
+        data = file_of(Image.new("P", (16, 16), 0), "PNG", transparency=0)
+    elif kind == "colour key":
+        data = file_of(Image.new("RGB", (16, 16), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
+    else:
+        data = file_of(Image.new(kind, (16, 16), (0,) * len(kind)), "PNG")
+    assert decode_grey(data, LIMIT).min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_decode_grey_exif_orientation_is_applied(image_format, orientation):
+    # What is stored, for the upright scene to come out: the inverse of the EXIF 2.32 table.
+    stored = {
+        1: SCENE,
+        2: SCENE[:, ::-1],
+        3: SCENE[::-1, ::-1],
+        4: SCENE[::-1],
+        5: SCENE.T,
+        6: np.rot90(SCENE),
+        7: SCENE[::-1, ::-1].T,
+        8: np.rot90(SCENE, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = file_of(Image.fromarray(np.ascontiguousarray(stored)), image_format, exif=exif)
+    assert_close(decode_grey(data, LIMIT), SCENE)
+
+
+def test_decode_grey_first_frame_of_an_animation():
+    frames = [Image.fromarray(SCENE), Image.fromarray(255 - SCENE)]
+    for image_format in ("GIF", "WEBP", "TIFF", "PNG"):
+        data = file_of(frames[0], image_format, save_all=True, append_images=frames[1:])
+        assert_close(decode_grey(data, LIMIT), SCENE)
+
+
+def test_decode_grey_no_bytes_is_empty():
+    fails_with(ErrorCode.EMPTY_IMAGE, b"")
+
+
+@pytest.mark.parametrize("data", [b"hello", b"%PDF-1.7", b"\0" * 100, b"RIFF\0\0\0\0WAVE", b"<svg/>"])
+def test_decode_grey_no_image_is_an_unsupported_format(data):
+    fails_with(ErrorCode.UNSUPPORTED_IMAGE_FORMAT, data)
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_decode_grey_truncated_is_undecodable(image_format):
+    data = file_of(Image.fromarray(SCENE), image_format)
+    for length in (12, len(data) // 2, len(data) * 3 // 4):
+        fails_with(ErrorCode.UNDECODABLE_IMAGE, data[:length])
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_decode_grey_corrupt_bytes_never_raise_anything_else(image_format):
+    data = file_of(Image.fromarray(SCENE), image_format)
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in generator.integers(4, len(data), size=4):
+            damaged[place] = int(generator.integers(0, 256))
+        with suppress(FerError):
+            assert decode_grey(bytes(damaged), LIMIT).dtype == np.uint8
+
+
+def test_decode_grey_32_bit_floats_are_refused_with_a_reason():
+    data = file_of(Image.fromarray(SCENE.astype(np.float32)), "TIFF")
+    assert "32 bits" in fails_with(ErrorCode.UNDECODABLE_IMAGE, data).detail
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "GIF", "WEBP"])
+def test_decode_grey_bomb_is_refused_before_it_is_decoded(image_format):
+    bomb = file_of(Image.new("L", (7000, 7000)), image_format)
+    tracemalloc.start()
+    started = time.perf_counter()
+    error = fails_with(ErrorCode.TOO_MANY_PIXELS, bomb)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "49000000" in error.detail
+    assert "7000x7000" in error.detail
+    assert peak_bytes < 10_000_000
+    assert time.perf_counter() - started < 5  # a bound for "not decoded", far above what it takes
+
+
+def test_decode_grey_too_small_is_refused():
+    assert "7x64" in fails_with(ErrorCode.IMAGE_TOO_SMALL, file_of(Image.new("L", (7, 64)), "PNG")).detail
+    assert decode_grey(file_of(Image.new("L", (8, 8)), "PNG"), LIMIT).shape == (8, 8)
+
+
+def test_decode_grey_in_threads_gives_what_it_gives_alone():
+    files = [file_of(Image.fromarray(np.roll(SCENE, shift)), name) for name in FORMATS for shift in range(8)]
+    alone = [decode_grey(data, LIMIT) for data in files]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda data: decode_grey(data, LIMIT), files * 3))
+    for decoded, expected in zip(together, alone * 3, strict=True):
+        np.testing.assert_array_equal(decoded, expected)

@@ -1,0 +1,109 @@
+"""The Haar detector on a public-domain portrait, and on the real photographs and scenes where they are at hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from app.domain import FaceBox
+from app.vision.decode import decode_grey
+from app.vision.detect import FaceDetector
+from tests.benchmarks.detection import hits, make_scenes
+from tests.conftest import ASTRONAUT
+from tests.data_paths import SHARED_DATA, needs_shared_data
+from tests.photographs import count_found, load_photographs
+from tests.scenes import overlap
+
+FACE = FaceBox(176, 66, 96, 96)  # of the portrait, seen by eye
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    return decode_grey(ASTRONAUT.read_bytes(), 10_000_000)
+
+
+def test_detect_portrait_finds_the_one_face(portrait):
+    (found,) = FaceDetector().detect(portrait)
+    assert overlap(found.box, FACE) > 0.7
+    assert found.weight > 0
+
+
+def test_detect_large_image_gives_boxes_in_its_own_pixels(portrait):
+    large = np.asarray(cv2.resize(portrait, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC))
+    (found,) = FaceDetector().detect(large)
+    assert overlap(found.box, FaceBox(FACE.x * 5, FACE.y * 5, FACE.width * 5, FACE.height * 5)) > 0.7
+
+
+def test_detect_blank_image_finds_nothing():
+    assert FaceDetector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 4000), (4000, 8), (20, 20)])
+def test_detect_extreme_shapes_are_no_error(shape):
+    assert FaceDetector().detect(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) == []
+
+
+def test_detect_two_faces_come_largest_first_inside_the_image(portrait):
+    small = np.asarray(cv2.resize(portrait, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
+    scene = np.full((portrait.shape[0], portrait.shape[1] + small.shape[1]), 128, dtype=np.uint8)
+    scene[: small.shape[0], : small.shape[1]] = small
+    scene[:, small.shape[1] :] = portrait
+    found = FaceDetector().detect(scene)
+    assert len(found) == 2
+    assert found[0].box.area_px > found[1].box.area_px
+    assert found[0].box.x > small.shape[1]
+    for face in found:
+        assert min(face.box.x, face.box.y) >= 0
+        assert face.box.x + face.box.width <= scene.shape[1]
+        assert face.box.y + face.box.height <= scene.shape[0]
+
+
+def test_detect_in_threads_gives_what_it_gives_alone(portrait):
+    detector = FaceDetector()
+    scenes = [np.ascontiguousarray(np.roll(portrait, shift, axis=1)) for shift in range(0, 160, 20)]
+    alone = [detector.detect(scene) for scene in scenes]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(detector.detect, scenes * 2)) == alone * 2
+    assert all(alone)
+
+
+def test_detector_unknown_cascade_fails_when_it_is_built():
+    with pytest.raises(RuntimeError, match="ships no cascade nothing"):
+        FaceDetector("nothing.xml")
+
+
+def test_detector_opencv_without_cascades_says_which_version_is_needed(monkeypatch):
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    with pytest.raises(RuntimeError, match="below version 5"):
+        FaceDetector()
+
+
+@needs_shared_data
+def test_detect_photographs_finds_every_face_with_one_false_box_at_most():
+    detector = FaceDetector()
+    missed, false = [], 0
+    for photograph in load_photographs(SHARED_DATA / "photos"):
+        boxes = [detection.box for detection in detector.detect(photograph.grey)]
+        found, surplus = count_found(photograph, boxes)
+        missed += [photograph.path.name] * (len(photograph.faces) - found)
+        false += surplus
+        if not photograph.faces:
+            assert boxes == [], photograph.path.name
+    assert missed == []
+    assert false <= 1
+
+
+@needs_shared_data
+def test_detect_group_scenes_keep_95_percent_of_what_full_size_finds():
+    scenes = make_scenes(SHARED_DATA / "fer2013.zip", groups=10, singles=0)
+    bounded, full = FaceDetector(), FaceDetector(working_size_px=100_000, min_face_share=0)
+    wanted = kept = 0
+    for scene, boxes in scenes.groups:
+        at_full_size, as_served = hits(full, scene, boxes)[0], hits(bounded, scene, boxes)[0]
+        wanted += sum(at_full_size)
+        kept += sum(now and before for now, before in zip(as_served, at_full_size, strict=True))
+    assert wanted > 30
+    assert kept >= 0.95 * wanted
