@@ -288,7 +288,8 @@ def _cache_key(source: Path) -> str:
 
 def _read_cache(cache: Path) -> Fer2013 | None:
     try:
-        with np.load(cache, allow_pickle=False) as arrays:
+        # Opened here, because numpy leaves a file open that turns out to be damaged.
+        with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             splits = {
                 split: SplitData(
                     arrays[f"{split}_images"], arrays[f"{split}_labels"], tuple(arrays[f"{split}_names"].tolist())

@@ -106,7 +106,7 @@ class RunFolder:
             return RunState.fresh()
         variables = _variables(model)
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as saved:
+            with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
                 state = RunState(**json.loads(str(saved["state"])))
         except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:

@@ -115,7 +115,7 @@ def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np
     """
     path = golden_path(model_path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["crops"], arrays["logits"]
     except Exception as error:  # numpy raises many kinds for a damaged archive
         raise ManifestError(f"golden vectors {path} are missing or damaged") from error

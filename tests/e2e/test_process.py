@@ -1,0 +1,163 @@
+"""`python -m app` as a process with the shipped model: serve, agree over all forms, drain, refuse to start."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import httpx2
+import onnxruntime
+import pytest
+
+from tests.api.test_predict import stable
+from tests.conftest import ASTRONAUT
+from tests.data_paths import REPOSITORY
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
+    return inherited | {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu"} | settings
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[tuple[httpx2.Client, subprocess.Popen]]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        cwd=REPOSITORY,
+        env=environment(FER_PORT=str(port), **settings),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            end = time.monotonic() + 60
+            while True:
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < end, "not ready within 60 s"
+                with suppress(httpx2.TransportError):
+                    if client.get("/readyz").status_code == 200:
+                        break
+                time.sleep(0.1)
+            yield client, process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx2.Client]:
+    with serving() as (client, _):
+        yield client
+
+
+def test_portrait_is_answered_alike_in_all_forms(client):
+    photo = ASTRONAUT.read_bytes()
+    multipart = client.post("/predict", files={"file": ("a.jpg", photo, "image/jpeg")}).json()
+    raw = client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
+    text = client.post("/predict", json={"image": base64.b64encode(photo).decode()}).json()
+    assert stable(multipart) == stable(raw) == stable(text)
+    (face,) = multipart["faces"]
+    assert face["emotion"] == "happy"
+    assert face["box"]["width"] == face["box"]["height"] > 80
+
+
+def test_portraits_in_parallel_answer_as_alone(client):
+    photo = ASTRONAUT.read_bytes()
+    queries = ["", "?detect=false", "?max_faces=1", "?min_face_size=200"] * 4
+    alone = {query: stable(client.post("/predict" + query, content=photo).json()) for query in set(queries)}
+    with ThreadPoolExecutor(16) as senders:
+        answers = list(
+            senders.map(lambda query: stable(client.post("/predict" + query, content=photo).json()), queries)
+        )
+    assert answers == [alone[query] for query in queries]
+
+
+def test_body_above_the_limit_is_answered_before_it_is_sent(client):
+    answer = client.post("/predict", content=b"x" * (11 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+def test_slow_body_is_answered_at_the_deadline():
+    with serving(FER_DEADLINE_MS="500") as (client, _):
+        host, port = client.base_url.host, client.base_url.port
+        with socket.create_connection((host, port), timeout=10) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+            head = connection.recv(4096)
+        assert b" 504 " in head.split(b"\r\n")[0]
+        assert b"deadline_exceeded" in head
+
+
+def test_sigterm_drains_and_exits_0():
+    with serving(FER_DRAIN_S="1.5") as (client, process):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+        assert client.post("/predict", content=ASTRONAUT.read_bytes()).status_code == 200
+        assert client.get("/healthz").status_code == 200
+        assert process.wait(15) == 0
+        lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+        assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+
+
+def test_sigint_ends_without_the_drain():
+    with serving(FER_DRAIN_S="60") as (_, process):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence", "status"),
+    [
+        ({"FER_PORTT": "1"}, "unknown setting FER_PORTT", 2),
+        ({"FER_MAX_QUEUE": "none"}, "FER_MAX_QUEUE", 2),
+        ({"FER_MODEL": "models/none.onnx"}, "models/none.onnx does not exist", 3),
+    ],
+)
+def test_process_that_cannot_serve_says_why_in_a_sentence(settings, sentence, status):
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=REPOSITORY,
+        env=environment(FER_PORT=str(free_port()), **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == status
+    assert sentence in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+def test_cuda_without_cuda_refuses_to_serve():
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=REPOSITORY,
+        env=environment(FER_PORT=str(free_port()), FER_DEVICE="cuda"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert "FER_DEVICE=cuda cannot be served" in ended.stderr

@@ -1,0 +1,247 @@
+"""The training loop: learns, resumes exactly, chooses on PublicTest only, keeps its records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import training.train as train_module
+from tests.data_paths import REPOSITORY
+from training.average import WeightAverage
+from training.config import OptimizerConfig, load_config
+from training.data import Fer2013, Split
+from training.errors import TrainingError
+from training.run import RunFolder
+from training.train import build_optimizer, compile_model, train
+
+from .conftest import edition_files, tiny_config, write_archive
+
+
+def arrays_of(run: RunFolder) -> dict[str, np.ndarray]:
+    with np.load(run.checkpoint) as saved:
+        return {name: saved[name] for name in saved.files if name != "state"}
+
+
+def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
+    left, right = arrays_of(one), arrays_of(other)
+    assert left.keys() == right.keys()
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name])
+    assert one.best_weights.stat().st_size == other.best_weights.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, tmp_path_factory) -> RunFolder:
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
+    train(tiny_config(), dataset, run)
+    return run
+
+
+def test_train_learns_what_can_be_learned(dataset, tmp_path):
+    config = tiny_config(epochs=12, augment={}, ema_momentum=None)
+    state = train(config, dataset, RunFolder(tmp_path))
+    assert state.history[-1]["loss"] < 0.8 * state.history[0]["loss"]
+    assert state.best_val_accuracy > 0.5
+
+
+def test_train_interrupted_after_each_epoch_gives_the_same_weights(dataset, tmp_path, uninterrupted):
+    run = RunFolder(tmp_path)
+    for _ in range(3):
+        train(tiny_config(), dataset, run, stop_after_epochs=1)
+        keras.utils.set_random_seed(999)  # whatever happens between the sittings
+    assert_same_weights(run, uninterrupted)
+    strip = [{key: value for key, value in entry.items() if key != "seconds"} for entry in read(run.history)]
+    assert strip == [{k: v for k, v in entry.items() if k != "seconds"} for entry in read(uninterrupted.history)]
+
+
+def test_train_interrupted_within_an_epoch_loses_only_that_epoch(dataset, tmp_path, uninterrupted, monkeypatch):
+    run, calls = RunFolder(tmp_path), 0
+    original = train_module.augment_batch
+
+    def interrupt(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 7:  # four steps an epoch: in the second
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(train_module, "augment_batch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_config(), dataset, run)
+    assert len(read(run.history)) == 1
+    train(tiny_config(), dataset, run)
+    assert_same_weights(run, uninterrupted)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_train_run_folder_holds_the_whole_record(uninterrupted):
+    run = uninterrupted
+    assert read(run.config)["name"] == "tiny"
+    assert len(read(run.history)) == 3
+    assert set(read(run.history)[0]) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    provenance = read(run.provenance)
+    assert set(provenance) >= {"commit", "packages", "hardware", "dataset", "config", "parameters", "python"}
+    assert provenance["dataset"]["counts"] == {"Training": 70, "PublicTest": 28, "PrivateTest": 28}
+    assert provenance["packages"]["keras"] == keras.__version__
+    report = read(run.report)
+    assert set(report["PublicTest"]["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
+    assert np.sum(report["PublicTest"]["confusion"]) == 28
+    for plot in ("curves.png", "confusion_matrix.png"):
+        assert (run.path / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_best_weights_are_those_of_the_best_epoch(dataset, uninterrupted):
+    report = read(uninterrupted.report)
+    best = report["best_epoch"] - 1
+    history = read(uninterrupted.history)
+    assert history[best]["val_accuracy"] == max(entry["val_accuracy"] for entry in history)
+    assert report["PublicTest"]["accuracy"] == pytest.approx(history[best]["val_accuracy"], abs=1e-6)
+
+
+def test_train_never_touches_private_test(dataset, tmp_path):
+    class Guarded(dict):
+        def __getitem__(self, split):
+            assert split is not Split.PRIVATE_TEST, "training read PrivateTest"
+            return super().__getitem__(split)
+
+    train(tiny_config(epochs=1), Fer2013(Guarded(dataset.splits), dataset.sha256), RunFolder(tmp_path))
+
+
+def test_train_another_config_in_the_same_folder_is_refused(dataset, uninterrupted):
+    with pytest.raises(TrainingError, match="another config"):
+        train(tiny_config(seed=4), dataset, uninterrupted)
+
+
+def test_train_damaged_checkpoint_is_refused_with_a_way_out(dataset, tmp_path):
+    run = RunFolder(tmp_path)
+    train(tiny_config(), dataset, run, stop_after_epochs=1)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000])
+    with pytest.raises(TrainingError, match="damaged"):
+        train(tiny_config(), dataset, run)
+
+
+def test_train_stops_early_when_nothing_improves(dataset, tmp_path):
+    config = tiny_config(epochs=30, early_stopping_patience=2, optimizer={"learning_rate": 1e-12})
+    state = train(config, dataset, RunFolder(tmp_path))
+    assert state.epochs_done == 3
+
+
+def test_train_diverged_loss_is_a_sentence(dataset, tmp_path):
+    config = tiny_config(optimizer={"name": "sgd", "learning_rate": 1e30, "schedule": "constant"})
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        train(config, dataset, RunFolder(tmp_path))
+
+
+def test_train_progressive_sizes_train_at_their_size(dataset, tmp_path, monkeypatch):
+    sizes = []
+    original = train_module.augment_batch
+
+    def spy(images, config, generator, size_px):
+        sizes.append(size_px)
+        return original(images, config, generator, size_px)
+
+    monkeypatch.setattr(train_module, "augment_batch", spy)
+    steps = [{"epoch": 0, "size_px": 24}, {"epoch": 2, "size_px": 48}]
+    train(tiny_config(progressive_sizes=steps), dataset, RunFolder(tmp_path))
+    assert sizes == [24] * 8 + [48] * 4
+
+
+def test_average_holds_the_blend_of_all_weights_and_gives_the_own_ones_back():
+    model = compile_model(tiny_config(), 4)
+    start = [np.array(weight) for weight in model.get_weights()]
+    average = WeightAverage(model, momentum=0.5)
+    model.set_weights([weight + 1 for weight in start])
+    average.update(step=1000)
+    with average.applied():
+        for weight, before in zip(model.get_weights(), start, strict=True):
+            np.testing.assert_allclose(weight, before + 0.5, atol=1e-6)
+    for weight, before in zip(model.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(weight, before + 1)
+
+
+def test_average_forgets_the_random_start_quickly():
+    model = compile_model(tiny_config(), 4)
+    average = WeightAverage(model, momentum=0.999)
+    model.set_weights([weight * 0 + 5 for weight in model.get_weights()])
+    for step in range(50):
+        average.update(step)
+    assert all(np.abs(array - 5).max() < 0.01 for array in average.arrays())
+
+
+def learning_rates(config: OptimizerConfig, steps: list[int]) -> list[float]:
+    optimizer = build_optimizer(config, epochs=10, steps_per_epoch=10)
+    rates = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
+    return rates
+
+
+def test_optimizer_cosine_warms_up_and_ends_at_nothing():
+    rates = learning_rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=2), [0, 10, 20, 60, 100])
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0], abs=1e-3)
+
+
+def test_optimizer_constant_stays():
+    assert learning_rates(OptimizerConfig(learning_rate=0.1, schedule="constant"), [0, 99]) == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_optimizer_decays_kernels_but_no_biases(name):
+    config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.5, schedule="constant")
+    optimizer = build_optimizer(config, 1, 1)
+    kernel, bias = keras.Variable(np.ones(3), name="kernel"), keras.Variable(np.ones(3), name="bias")
+    optimizer.build([kernel, bias])
+    zeros = keras.ops.zeros(3)
+    optimizer.apply([zeros, zeros])
+    assert keras.ops.convert_to_numpy(kernel).max() < 1
+    assert keras.ops.convert_to_numpy(bias).min() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name = ", "not valid TOML"),
+        ('name = "a"\nspeed = 3', "speed: Extra inputs are not permitted"),
+        ('name = "A B"', "name: String should match"),
+    ],
+)
+def test_load_config_bad_file_is_refused_by_key(tmp_path, text, sentence):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=sentence):
+        load_config(path)
+
+
+def test_shipped_configs_are_valid():
+    for path in (REPOSITORY / "training" / "configs").glob("*.toml"):
+        assert load_config(path).name == path.stem
+
+
+def test_command_line_prints_errors_as_sentences(tmp_path):
+    archive = write_archive(tmp_path / "a.zip", edition_files())
+    for arguments, sentence in (
+        (["train", "--config", "none.toml"], "error: config none.toml cannot be read"),
+        (["explore", "--data", str(tmp_path / "none")], "does not exist"),
+        (["explore", "--data", str(archive)], "expected 3995 angry"),
+        (["export", str(tmp_path / "none"), "--data", str(archive)], "expected 3995 angry"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-m", "training", *arguments],
+            cwd=REPOSITORY,
+            env={"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 2, ended.stderr
+        assert sentence in ended.stderr
+        assert "Traceback" not in ended.stderr
