@@ -10,6 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+from app.contract.manifest import ManifestError
 from training.data import Split, load_fer2013
 from training.errors import TrainingError
 
@@ -23,7 +24,7 @@ def main() -> int:
     run: Callable[[argparse.Namespace], None] = arguments.run_verb
     try:
         run(arguments)
-    except TrainingError as error:
+    except (TrainingError, ManifestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -66,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices")
     _add_data(evaluate)
     evaluate.set_defaults(run_verb=_evaluate)
+
+    card = verbs.add_parser("card", help="write the model card from the manifest")
+    card.add_argument("model", type=Path, help="ONNX file")
+    card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
+    card.set_defaults(run_verb=_card)
     return parser
 
 
@@ -117,6 +123,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             arguments.plots.mkdir(parents=True, exist_ok=True)
             title = f"{manifest.contract.name} {manifest.contract.version}, {name}"
             report.plot_confusion(measured.confusion, title, arguments.plots / f"confusion-{name}.png")
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from app.contract.manifest import load_manifest
+    from training.card import model_card
+    from training.run import write_text
+
+    write_text(arguments.to, model_card(load_manifest(arguments.model)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 import training.export as export_module
 from app.contract.manifest import CONTRACT_KEY, PROVENANCE_KEY, golden_path, load_manifest, manifest_path
 from app.inference.session import EmotionSession
+from training.card import model_card
 from training.data import Split
 from training.errors import TrainingError
 from training.evaluate import BOTH_TESTS, record
@@ -84,6 +85,16 @@ def test_evaluate_records_more_splits_beside_those_there(model, dataset):
     assert set(manifest.metrics) == {"PublicTest", "PrivateTest", BOTH_TESTS}
     assert manifest.metrics[BOTH_TESTS].images == 56
     assert load_manifest(model) == manifest
+
+
+def test_card_has_the_figures_of_the_manifest(model, dataset):
+    manifest = record(model, dataset, [Split.PRIVATE_TEST])
+    card = model_card(manifest)
+    assert f"**{manifest.metrics['PrivateTest'].accuracy:.2%}**" in card
+    assert manifest.sha256 in card
+    assert "{" not in card
+    with pytest.raises(TrainingError, match="PrivateTest"):
+        model_card(manifest.model_copy(update={"metrics": {}}))
 
 
 def test_export_again_goes_on_counting_versions(run, dataset, tmp_path):

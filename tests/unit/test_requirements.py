@@ -1,0 +1,32 @@
+"""The requirement files agree with each other, and pin everything."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.data_paths import REPOSITORY
+
+FILES = ("requirements.txt", "requirements-cpu.txt", "requirements-cuda.txt", "requirements-dev.txt")
+
+
+def requirements(name: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in (REPOSITORY / name).read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("-")]
+
+
+def test_cpu_list_differs_only_in_the_build_of_onnx_runtime():
+    full, cpu = set(requirements("requirements.txt")), set(requirements("requirements-cpu.txt"))
+    (gpu_build,), (cpu_build,) = full - cpu, cpu - full
+    assert gpu_build.replace("onnxruntime-gpu", "onnxruntime") == cpu_build
+
+
+@pytest.mark.parametrize("name", [*FILES, "training/requirements.txt", "constraints.txt"])
+def test_every_requirement_is_pinned_exactly(name):
+    assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
+
+
+def test_opencv_stays_below_the_version_without_cascades():
+    (opencv,) = [line for line in requirements("requirements.txt") if line.startswith("opencv")]
+    assert int(opencv.split("==")[1].split(".")[0]) < 5
