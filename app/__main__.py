@@ -19,6 +19,9 @@ _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
 # After the drain, requests that are still being answered get this long before their connections are closed.
 _LAST_REQUESTS_S = 10
+# Longer than load balancers keep idle connections (AWS: 60 s): the side that closes first must be theirs, or a request
+# that is on its way is lost.
+_KEEP_ALIVE_S = 75
 
 
 class DrainingServer(uvicorn.Server):
@@ -84,6 +87,7 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LAST_REQUESTS_S,
         ),
         app.state.service.readiness,

@@ -94,7 +94,8 @@ class Pipeline:
         try:
             async with asyncio.timeout_at(deadline):
                 loop = asyncio.get_running_loop()
-                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, loop, deadline)
+                # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
+                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options)
                 scored = await self._score(seen.faces, deadline)
         except TimeoutError:
             raise FerError(
@@ -108,10 +109,8 @@ class Pipeline:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
 
-    def _see(self, data: bytes, options: PredictOptions, loop: asyncio.AbstractEventLoop, deadline: float) -> _Seen:
+    def _see(self, data: bytes, options: PredictOptions) -> _Seen:
         """The stages that run in a vision thread."""
-        if loop.time() >= deadline:  # it waited for a thread until nobody waits for it
-            raise TimeoutError
         started = time.perf_counter()
         grey = decode_grey(data, self._max_pixels)
         decoded = time.perf_counter()
@@ -128,7 +127,7 @@ class Pipeline:
         try:
             return await asyncio.gather(*futures)
         finally:
-            for future in futures:  # after a failure or a timeout, the others are not worth running
+            for future in futures:  # after one failed, the others are not worth running
                 future.cancel()
 
     def _count(self, seen: _Seen, scored: Sequence[Batched[Scores]], result: ImageResult) -> None:

@@ -39,7 +39,7 @@ def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
         f"{history[best]['val_accuracy']:.1%}",
         (best + 1, history[best]["val_accuracy"]),
         textcoords="offset points",
-        xytext=(-4, 8),
+        xytext=(0, -14),
         ha="right",
     )
     rate_axes.plot(epochs, [entry["learning_rate"] for entry in history], color="tab:green")

@@ -58,7 +58,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
         },
     )
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
-    for epoch in range(state.epochs_done, last):
+    while state.epochs_done < last and not _stops_early(config, state):
+        epoch = state.epochs_done
         started = time.perf_counter()
         print(f"Epoch {epoch + 1}/{config.epochs} at {config.size_px(epoch)} px", flush=True)
         logs = _train_epoch(model, average, training, config, epoch, steps)
@@ -79,15 +80,14 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
             flush=True,
         )
         report.plot_curves(state.history, run.path / "curves.png")
-        patience = config.early_stopping_patience
-        if patience is not None and epoch - state.best_epoch >= patience:
-            print(f"Stopped early: no better PublicTest accuracy in {patience} epochs.")
-            break
-    else:
-        if last < config.epochs:
-            return state
-    _report_best(model, validation, run, state)
+    if state.epochs_done == config.epochs or _stops_early(config, state):
+        _report_best(model, validation, run, state)
     return state
+
+
+def _stops_early(config: TrainConfig, state: RunState) -> bool:
+    patience = config.early_stopping_patience
+    return patience is not None and state.epochs_done - 1 - state.best_epoch >= patience
 
 
 def prepare_backend(config: TrainConfig) -> None:

@@ -130,8 +130,10 @@ def test_train_damaged_checkpoint_is_refused_with_a_way_out(dataset, tmp_path):
 
 def test_train_stops_early_when_nothing_improves(dataset, tmp_path):
     config = tiny_config(epochs=30, early_stopping_patience=2, optimizer={"learning_rate": 1e-12})
-    state = train(config, dataset, RunFolder(tmp_path))
-    assert state.epochs_done == 3
+    run = RunFolder(tmp_path)
+    assert train(config, dataset, run).epochs_done == 3
+    assert run.report.exists()
+    assert train(config, dataset, run).epochs_done == 3  # and stays stopped
 
 
 def test_train_diverged_loss_is_a_sentence(dataset, tmp_path):

@@ -19,9 +19,9 @@ from tests.conftest import FakeClassifier, FakeDetector, encoded, picture
 
 
 @asynccontextmanager
-async def running(classifier, detector=None, threads: int = 2):
+async def running(classifier, detector=None, threads: int = 2, max_batch: int = 64):
     with ThreadPoolExecutor(threads) as vision, ThreadPoolExecutor(1) as inference:
-        batcher = Batcher(classifier.classify, max_batch=64, executor=inference)
+        batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
         try:
             yield Pipeline(detector or FakeDetector(), batcher, vision, Metrics(), 40_000_000)
@@ -86,6 +86,21 @@ def test_predict_timed_out_faces_leave_the_queue():
             classifier.released.set()
             await blocked
         assert classifier.batches == [1]
+
+    asyncio.run(scenario())
+
+
+def test_predict_after_one_face_failed_the_others_are_not_run():
+    async def scenario():
+        classifier = FakeClassifier()
+        classifier.poison = 7
+        image = picture(12)
+        image[:40, :40][image[:40, :40] < 250] = 7  # the first face
+        async with running(classifier, max_batch=1) as pipeline:
+            with pytest.raises(RuntimeError, match="poisoned"):
+                await pipeline.predict(encoded(image), PredictOptions(), deadline(5))
+            await asyncio.sleep(0.1)  # in which the batcher would run the rest
+        assert len(classifier.batches) <= 2
 
     asyncio.run(scenario())
 

@@ -50,8 +50,8 @@ MODES = {
     "RGBA opaque": (Image.fromarray(SCENE).convert("RGBA"), "PNG"),
     "LA opaque": (Image.fromarray(SCENE).convert("LA"), "PNG"),
     "palette": (Image.fromarray(SCENE).convert("RGB").quantize(256), "PNG"),
-    "16 bit": (Image.fromarray(SCENE.astype(np.uint16) * 257), "PNG"),
-    "16 bit TIFF": (Image.fromarray(SCENE.astype(np.uint16) * 257), "TIFF"),
+    "16 bit": (Image.fromarray(SCENE.astype(np.uint16) * 256), "PNG"),
+    "16 bit TIFF": (Image.fromarray(SCENE.astype(np.uint16) * 256), "TIFF"),
     "CMYK JPEG": (Image.fromarray(SCENE).convert("RGB").convert("CMYK"), "JPEG"),
     "CMYK TIFF": (Image.fromarray(SCENE).convert("RGB").convert("CMYK"), "TIFF"),
 }
@@ -108,6 +108,12 @@ def test_decode_grey_first_frame_of_an_animation():
     for image_format in ("GIF", "WEBP", "TIFF", "PNG"):
         data = file_of(frames[0], image_format, save_all=True, append_images=frames[1:])
         assert_close(decode_grey(data, LIMIT), SCENE)
+
+
+def test_decode_grey_multi_picture_jpeg_of_a_phone_gives_its_first_picture():
+    second = Image.fromarray(255 - SCENE)
+    data = file_of(Image.fromarray(SCENE), "MPO", save_all=True, append_images=[second])
+    assert_close(decode_grey(data, LIMIT), SCENE)
 
 
 def test_decode_grey_no_bytes_is_empty():
