@@ -30,13 +30,13 @@ class WeightAverage:
     def __init__(self, model: keras.Model, momentum: float) -> None:
         self._model = model
         self._momentum = momentum
-        self._values: list[Any] = [keras.ops.copy(keras.ops.convert_to_tensor(weight)) for weight in model.weights]
+        self._values: list[Any] = [keras.ops.copy(_value_of(weight)) for weight in model.weights]
 
     def update(self, step: int) -> None:
         """Blends in the model's present weights after training step `step` (0-based)."""
         new_share = 1 - min(self._momentum, (1 + step) / (10 + step))
         self._values = [
-            average + (keras.ops.stop_gradient(keras.ops.convert_to_tensor(weight)) - average) * new_share
+            average + (_value_of(weight) - average) * new_share
             for average, weight in zip(self._values, self._model.weights, strict=True)
         ]
 
@@ -61,3 +61,8 @@ class WeightAverage:
     def _assign(self, values: list[Any]) -> None:
         for weight, value in zip(self._model.weights, values, strict=True):
             weight.assign(value)
+
+
+def _value_of(weight: keras.Variable) -> Any:
+    # Without this, the average would be part of the gradient's graph, which grows by every step that it remembers.
+    return keras.ops.stop_gradient(keras.ops.convert_to_tensor(weight))

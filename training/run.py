@@ -122,6 +122,14 @@ class RunFolder:
             average.restore(arrays[len(variables) :])
         return state
 
+    def write_provenance(self, provenance: dict[str, Any]) -> None:
+        """Writes where this run comes from; commits of earlier sittings stay in front of the present one."""
+        commits = [provenance["commit"]]
+        if self.provenance.exists():
+            earlier = json.loads(self.provenance.read_text(encoding="utf-8"))["commit"].split(", ")
+            commits = [*earlier, *(commit for commit in commits if commit not in earlier)]
+        write_json(self.provenance, provenance | {"commit": ", ".join(commits)})
+
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file atomically."""

@@ -48,14 +48,13 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     model = compile_model(config, steps)
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
-    write_json(
-        run.provenance,
+    run.write_provenance(
         {
             **provenance.describe_environment(),
             "dataset": provenance.describe_dataset(dataset),
             "config": config.model_dump(mode="json"),
             "parameters": model.count_params(),
-        },
+        }
     )
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
     while state.epochs_done < last and not _stops_early(config, state):

@@ -169,6 +169,14 @@ def test_average_holds_the_blend_of_all_weights_and_gives_the_own_ones_back():
         np.testing.assert_array_equal(weight, before + 1)
 
 
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="graphs of gradients are kept by torch")
+def test_average_keeps_no_graph_of_gradients():
+    model = compile_model(tiny_config(), 4)
+    average = WeightAverage(model, momentum=0.9)
+    average.update(0)
+    assert not any(value.requires_grad for value in average._values)
+
+
 def test_average_forgets_the_random_start_quickly():
     model = compile_model(tiny_config(), 4)
     average = WeightAverage(model, momentum=0.999)
