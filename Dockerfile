@@ -20,7 +20,7 @@ RUN pip --python /opt/venv/bin/python install --compile -r requirements.txt -r r
 FROM ${BASE} AS runtime
 # A number, so that Kubernetes can see that it is not root.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fer
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FER_HOST=0.0.0.0
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 FER_HOST=0.0.0.0
 WORKDIR /srv
 COPY app ./app
 COPY models ./models

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,6 +79,15 @@ def test_logits_from_many_threads_are_those_of_one(session):
     with ThreadPoolExecutor(8) as threads:
         received = list(threads.map(lambda crop: session.logits(crop[np.newaxis]), crops))
     np.testing.assert_array_equal(np.concatenate(received), np.concatenate(expected))
+
+
+def test_session_leaves_no_trace_of_telemetry_in_the_home_folder(tmp_path):
+    """ONNX Runtime otherwise keeps an id of the machine there, and sends it to its maker with every session."""
+    load = "from app.inference.session import EmotionSession; from pathlib import Path"
+    code = f"{load}; EmotionSession(Path({str(SHIPPED)!r}), 'cpu', 1)"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=REPOSITORY, check=True, capture_output=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_session_warm_up_runs_the_largest_batch(session):
