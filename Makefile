@@ -31,6 +31,7 @@ train: .venv-dev/installed
 
 bench: .venv-dev/installed
 	$(DEV) -m tests.benchmarks.detection --data $(DATA)
+	$(DEV) -m tests.benchmarks.end_to_end --data $(DATA)
 
 docker-test:
 	tests/e2e/docker_test.sh

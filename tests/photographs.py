@@ -9,9 +9,8 @@ from pathlib import Path
 
 from app.domain import FaceBox
 from app.vision.decode import decode_grey
-from tests.scenes import Grey, overlap
+from tests.scenes import SAME_FACE, Grey, overlap
 
-SAME_FACE = 0.5  # overlap (IoU) at which a detection is the face: photos.json says so
 # photos.json: this one "has two more faces that are cut off or turned; finding them is no error".
 EXTRA_FACES = {"selfie-many-people.jpg": 2}
 

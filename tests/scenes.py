@@ -15,6 +15,8 @@ from app.domain import FaceBox
 
 Grey = npt.NDArray[np.uint8]
 
+SAME_FACE = 0.5  # overlap (IoU) at which a detection is the face: photos.json's rule, used for scenes too
+
 
 def canvas(height: int, width: int, kind: str, generator: np.random.Generator) -> Grey:
     """A background without faces: `plain`, `gradient` or `noise` (blurred, like an out-of-focus room)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -110,7 +111,7 @@ class Batcher(Generic[Item, Result]):
             raise BatcherStoppedError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Batched[Result]] = loop.create_future()
-        self._waiting.append(_Entry(item, future, loop.time(), deadline))
+        self._waiting.append(_Entry(item, future, time.perf_counter(), deadline))
         self._arrived.set()
         return future
 
@@ -155,11 +156,11 @@ class Batcher(Generic[Item, Result]):
 
     async def _run_together(self, batch: list[_Entry[Item, Result]]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.perf_counter()  # uvloop's own clock has whole milliseconds only
         results = await loop.run_in_executor(self._executor, self._run, [entry.item for entry in batch])
         if len(results) != len(batch):
             raise RuntimeError(f"a batch of {len(batch)} items returned {len(results)} results")
-        run_s = loop.time() - started
+        run_s = time.perf_counter() - started
         self._on_batch(len(batch))
         self._on_success()
         for entry, result in zip(batch, results, strict=True):

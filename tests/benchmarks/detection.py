@@ -19,10 +19,9 @@ import numpy as np
 from app.domain import FaceBox
 from app.vision.detect import CASCADE, MIN_FACE_SHARE, MIN_NEIGHBORS, SCALE_FACTOR, WORKING_SIZE_PX, FaceDetector
 from tests.photographs import Photograph, count_found, load_photographs
-from tests.scenes import Grey, group_scene, overlap, single_face_scene
+from tests.scenes import SAME_FACE, Grey, group_scene, overlap, single_face_scene
 from training.data import Split, load_fer2013
 
-SAME_FACE = 0.5  # overlap (IoU) at which a detection is the face
 FULL_SIZE_PX = 100_000
 
 

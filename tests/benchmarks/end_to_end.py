@@ -2,7 +2,8 @@
 
 PrivateTest faces are enlarged, set on 640x480 canvases and sent through `POST /predict`; the same faces are sent as
 they are with `detect=false`. Haar finds frontal faces; FER2013 also has profiles, hands before faces and drawings, so
-the figures are given for the faces that were found, and with every face that was not found counted as wrong.
+the figures are given for the faces that were found (a box overlaps the face, IoU >= 0.5), and with every face that
+was not found counted as wrong. The last row trusts the largest box of each answer, right or false, as callers do.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.contract.labels import LABELS
+from app.domain import FaceBox
 from app.inference.session import EmotionSession
 from app.main import create_app
-from tests.scenes import Grey, single_face_scene
+from tests.scenes import SAME_FACE, Grey, overlap, single_face_scene
 from training.data import Split, load_fer2013
 from training.metrics import wilson_interval
 
@@ -42,17 +44,20 @@ def main() -> int:
     chosen = generator.permutation(len(split.labels))[: arguments.faces]
     settings = Settings(model=arguments.model, deadline_ms=60_000, log_format="text")
     session = EmotionSession(arguments.model, "cpu", threads=2)
-    found, right_alone, right_in_photo = [], [], []
+    found, right_alone, right_in_photo, answered, right_at_top = [], [], [], [], []
     with TestClient(create_app(settings, session)) as client:
         for index in chosen:
             face, label = split.images[index, :, :, 0], LABELS[split.labels[index]]
-            scene, _ = single_face_scene(face, generator)
+            scene, box = single_face_scene(face, generator)
             alone = client.post("/predict?detect=false", content=png(face)).json()
             in_photo = client.post("/predict", content=png(scene)).json()
-            found.append(bool(in_photo["faces"]))
+            matching = [entry for entry in in_photo["faces"] if overlap(FaceBox(**entry["box"]), box) >= SAME_FACE]
+            found.append(bool(matching))
             right_alone.append(alone["emotion"] == label)
-            right_in_photo.append(in_photo["emotion"] == label)
-    report(np.array(found), np.array(right_alone), np.array(right_in_photo))
+            right_in_photo.append(bool(matching) and matching[0]["emotion"] == label)
+            answered.append(bool(in_photo["faces"]))
+            right_at_top.append(in_photo["emotion"] == label)
+    report(*map(np.array, (found, right_alone, right_in_photo, answered, right_at_top)))
     return 0
 
 
@@ -63,14 +68,21 @@ def png(pixels: Grey) -> bytes:
     return stream.getvalue()
 
 
-def report(found: np.ndarray, right_alone: np.ndarray, right_in_photo: np.ndarray) -> None:
+def report(
+    found: np.ndarray,
+    right_alone: np.ndarray,
+    right_in_photo: np.ndarray,
+    answered: np.ndarray,
+    right_at_top: np.ndarray,
+) -> None:
     """Prints a Markdown table of shares with their 95 % intervals."""
     rows = {
         "faces found in the photograph": found,
         "accuracy, found faces, `detect=false`": right_alone[found],
         "accuracy, found faces, through the photograph": right_in_photo[found],
         "accuracy, all faces, `detect=false`": right_alone,
-        "accuracy, all faces, through the photograph (not found counts as wrong)": right_in_photo & found,
+        "accuracy, all faces, through the photograph (not found counts as wrong)": right_in_photo,
+        "accuracy of the largest box, photographs with any box": right_at_top[answered],
     }
     print("| figure | share | 95 % interval | faces |\n| --- | --- | --- | --- |")
     for name, hits in rows.items():
