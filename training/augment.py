@@ -71,7 +71,7 @@ def _erase(image: Images, config: AugmentConfig, generator: np.random.Generator)
         Zhong et al., "Random Erasing Data Augmentation", 2017 (aspect ratios 0.3 to 3.3).
     """
     height, width = image.shape
-    area = generator.uniform(0.02, config.erase_max_area) * height * width
+    area = generator.uniform(min(0.02, config.erase_max_area), config.erase_max_area) * height * width
     aspect = np.exp(generator.uniform(np.log(0.3), np.log(3.3)))
     erased_height = min(height, max(1, round(float(np.sqrt(area * aspect)))))
     erased_width = min(width, max(1, round(float(np.sqrt(area / aspect)))))

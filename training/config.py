@@ -107,13 +107,13 @@ def load_config(path: Path) -> TrainConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"config {path} is not valid TOML: {error}") from error
     try:
         return TrainConfig.model_validate(table)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}. Received: {item['input']!r}"
+            f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}. Received: {item['input']!r}"
             for item in error.errors()
         )
         raise TrainingError(f"config {path}: {problems}") from error

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def _read_archive(source: Path) -> Iterator[_Record]:
         with zipfile.ZipFile(source) as archive:
             members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
             yield from _decode_files(source, ((name, archive.read(name)) for name in sorted(members)))
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise TrainingError(f"{source} is damaged or truncated: {error}. Download it again.") from error
 
 
@@ -201,6 +202,13 @@ def _decode_jpeg(data: bytes) -> npt.NDArray[np.uint8] | None:
 
 
 def _read_csv(source: Path) -> Iterator[_Record]:
+    try:
+        yield from _read_csv_rows(source)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise TrainingError(f"{source} is not a readable CSV: {error}. Download it again.") from error
+
+
+def _read_csv_rows(source: Path) -> Iterator[_Record]:
     problems = _Problems(source)
     with source.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -228,8 +236,8 @@ def _parse_csv_row(name: str, row: dict[str, str | None], problems: _Problems) -
         return None
     try:
         pixels = np.array((row["pixels"] or "").split(), dtype=np.int64)
-    except ValueError:
-        problems.add(f"{name}: the pixels are not all whole numbers")
+    except (ValueError, OverflowError):  # words; whole numbers that no 64 bits hold
+        problems.add(f"{name}: the pixels are not all whole numbers from 0 to 255")
         return None
     if pixels.size != CROP_SIZE_PX**2:
         problems.add(f"{name}: expected {CROP_SIZE_PX**2} pixels (48x48). Received: {pixels.size}")

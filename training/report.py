@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ mpl.use("Agg")  # files only: no window system is needed
 from matplotlib import pyplot as plt
 
 _DPI = 120
+_SAMPLE_COLUMNS = 16
+_SAMPLE_GAP_PX = 2
 
 
 def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
@@ -99,25 +102,31 @@ def plot_counts(counts: Mapping[str, Sequence[int]], path: Path) -> None:
 
 
 def plot_samples(samples: Sequence[npt.NDArray[np.uint8]], path: Path) -> None:
-    """Draws a sheet of sample images, a row for each label.
+    """Draws sample images, a grid for each label: rows of 16, with space for missing ones left white.
 
     Args:
-        samples: Seven arrays uint8 (N, 48, 48), in label order.
+        samples: Seven arrays uint8 (N, H, W), in label order; N may differ.
         path: The PNG to write.
     """
-    columns = max(len(row) for row in samples)
-    figure, axes = plt.subplots(
-        len(samples), columns, figsize=(columns * 0.75 + 1, len(samples) * 0.75 + 0.3), squeeze=False
-    )
-    for label, images, row in zip(LABELS, samples, axes, strict=True):
-        for place in row:
-            place.set_axis_off()
-        for image, place in zip(images, row, strict=False):
-            place.imshow(image, cmap="gray", vmin=0, vmax=255)
-        row[0].text(-0.15, 0.5, label, transform=row[0].transAxes, ha="right", va="center")
-    figure.subplots_adjust(left=0.08, right=0.995, top=0.99, bottom=0.01, wspace=0.04, hspace=0.04)
+    rows = max(1, math.ceil(max(len(images) for images in samples) / _SAMPLE_COLUMNS))
+    figure, panels = plt.subplots(len(samples), 1, figsize=(12.5, len(samples) * (rows * 0.75 + 0.12)), squeeze=False)
+    for label, images, axes in zip(LABELS, samples, panels[:, 0], strict=True):
+        axes.imshow(_tiled(images, rows), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+        axes.text(-0.008, 0.5, label, transform=axes.transAxes, ha="right", va="center", fontsize=13)
+    figure.subplots_adjust(left=0.075, right=0.995, top=0.995, bottom=0.005, hspace=0.05)
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
+
+
+def _tiled(images: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.uint8]:
+    """Images side by side on white, left to right and top to bottom, with a line of white between them."""
+    height, width = images.shape[1] + _SAMPLE_GAP_PX, images.shape[2] + _SAMPLE_GAP_PX
+    sheet = np.full((rows * height - _SAMPLE_GAP_PX, _SAMPLE_COLUMNS * width - _SAMPLE_GAP_PX), 255, dtype=np.uint8)
+    for index, image in enumerate(images):
+        row, column = divmod(index, _SAMPLE_COLUMNS)
+        sheet[row * height :, column * width :][: image.shape[0], : image.shape[1]] = image
+    return sheet
 
 
 def classification_table(metrics: SplitMetrics) -> str:

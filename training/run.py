@@ -117,6 +117,12 @@ class RunFolder:
                 f"{self.checkpoint} does not fit the network: expected {expected} arrays. Received: {len(arrays)}"
             )
         for variable, array in zip(variables, arrays, strict=False):
+            if tuple(variable.shape) != array.shape:
+                raise TrainingError(
+                    f"{self.checkpoint} does not fit the network: expected shape {tuple(variable.shape)}"
+                    f" for {variable.path}. Received: {array.shape}"
+                )
+        for variable, array in zip(variables, arrays, strict=False):
             variable.assign(array)
         if average is not None:
             average.restore(arrays[len(variables) :])

@@ -41,10 +41,14 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     Returns:
         The state after the last epoch.
     """
-    run.open_for(config)
-    prepare_backend(config)
     training, validation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
     steps = len(training.labels) // config.batch_size
+    if steps == 0:
+        raise TrainingError(
+            f"batch_size is larger than Training: expected at most {len(training.labels)}. Received: {config.batch_size}"
+        )
+    run.open_for(config)
+    prepare_backend(config)
     model = compile_model(config, steps)
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
@@ -64,7 +68,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
         logs = _train_epoch(model, average, training, config, epoch, steps)
         with average.applied() if average is not None else nullcontext():
             logs |= _validate(model, validation)
-            if logs["val_accuracy"] > state.best_val_accuracy:
+            # The first epoch is the best so far even with no image right: a run always keeps some weights.
+            if state.best_epoch < 0 or logs["val_accuracy"] > state.best_val_accuracy:
                 state.best_epoch, state.best_val_accuracy = epoch, logs["val_accuracy"]
                 _save_weights(model, run)
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
