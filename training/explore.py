@@ -1,6 +1,6 @@
 """What is in the dataset, before anything is trained on it: counts, samples, grey levels, exact duplicates.
 
-Reads the dataset and writes into its own folder only; counting of duplicates is `training.twins`', drawing `training.report`'s.
+Reads the dataset, writes into its own folder only. `training.twins` counts duplicates, `training.report` draws.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     steps = len(training.labels) // config.batch_size
     if steps == 0:
         raise TrainingError(
-            f"batch_size is larger than Training: expected at most {len(training.labels)}. Received: {config.batch_size}"
+            f"batch_size is larger than Training: expected at most {len(training.labels)}."
+            f" Received: {config.batch_size}"
         )
     run.open_for(config)
     prepare_backend(config)

@@ -1,4 +1,4 @@
-"""Exact duplicates of FER2013: images with the same decoded pixels, within a split and across splits. Reads, changes nothing.
+"""Exact duplicates of FER2013: images with the same decoded pixels, within a split and across splits.
 
 How they are counted decides the figure. Measured on the image-folder edition:
 
@@ -7,7 +7,7 @@ How they are counted decides the figure. Measured on the image-folder edition:
 - Across splits, `twins_of`: each image of the other split that stands in Training at least once counts once, however
   often it stands in either. PublicTest: 280. PrivateTest: 288.
 
-Identical blank images are duplicates as well: they count.
+Identical blank images are duplicates as well: they count. Nothing here writes files or drops images.
 """
 
 from __future__ import annotations

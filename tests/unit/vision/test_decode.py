@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app.errors import ErrorCode, FerError
-from app.vision.decode import decode_grey
+from app.vision.decode import MAX_JPEG_SCANS, decode_grey
 
 LIMIT = 40_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -25,6 +27,14 @@ def file_of(image: Image.Image, image_format: str, **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, image_format, **options)
     return stream.getvalue()
+
+
+def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of hand-made chunks; the end is added."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (*chunks, (b"IEND", b""))
+    )
 
 
 def assert_close(decoded: np.ndarray, expected: np.ndarray, levels: int = 10) -> None:
@@ -62,6 +72,28 @@ def test_decode_grey_every_mode_gives_the_picture(mode):
     assert_close(decode_grey(file_of(*MODES[mode]), LIMIT), SCENE, levels=8)
 
 
+def test_decode_grey_every_level_of_16_bits_is_scaled_and_none_is_clipped():
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    decoded = decode_grey(file_of(Image.fromarray(levels), "PNG"), LIMIT)
+    np.testing.assert_array_equal(decoded, np.round(levels / 257).astype(np.uint8))
+
+
+def test_decode_grey_16_bit_big_endian_gives_the_picture():
+    swapped = Image.frombytes("I;16B", (48, 32), (SCENE.astype(">u2") * 257).tobytes())
+    assert_close(decode_grey(file_of(swapped, "TIFF"), LIMIT), SCENE, levels=0)
+
+
+def test_decode_grey_16_bit_colour_gives_the_picture():
+    pixels = np.repeat(SCENE.astype(">u2")[:, :, np.newaxis] * 257, 3, axis=2)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    data = png_of((b"IHDR", struct.pack(">IIBBBBB", 48, 32, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)))
+    assert_close(decode_grey(data, LIMIT), SCENE, levels=1)
+
+
+def test_decode_grey_big_tiff_gives_the_picture():
+    assert_close(decode_grey(file_of(Image.fromarray(SCENE), "TIFF", big_tiff=True), LIMIT), SCENE, levels=0)
+
+
 def test_decode_grey_one_bit_becomes_black_and_white():
     bits = Image.fromarray(SCENE > 125)
     assert_close(decode_grey(file_of(bits, "PNG"), LIMIT), np.where(SCENE > 125, 255, 0).astype(np.uint8), 0)
@@ -72,15 +104,23 @@ def test_decode_grey_colour_uses_luma_weights():
     assert decode_grey(file_of(red, "PNG"), LIMIT)[0, 0] == 76  # 0.299 * 255 (ITU-R 601)
 
 
-@pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "colour key"])
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "colour key", "16 bit key"])
 def test_decode_grey_transparent_pixels_become_white(kind):
     if kind == "palette":
         data = file_of(Image.new("P", (16, 16), 0), "PNG", transparency=0)
     elif kind == "colour key":
         data = file_of(Image.new("RGB", (16, 16), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
+    elif kind == "16 bit key":
+        header = struct.pack(">IIBBBBB", 16, 16, 16, 0, 0, 0, 0)
+        data = png_of((b"IHDR", header), (b"tRNS", b"\0\0"), (b"IDAT", zlib.compress(bytes(33 * 16))))
     else:
         data = file_of(Image.new(kind, (16, 16), (0,) * len(kind)), "PNG")
     assert decode_grey(data, LIMIT).min() == 255
+
+
+def test_decode_grey_half_transparent_pixels_are_blended_with_white():
+    half = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
+    assert decode_grey(file_of(half, "PNG"), LIMIT)[0, 0] == 127
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -100,6 +140,14 @@ def test_decode_grey_exif_orientation_is_applied(image_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = file_of(Image.fromarray(np.ascontiguousarray(stored)), image_format, exif=exif)
+    assert_close(decode_grey(data, LIMIT), SCENE)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
+def test_decode_grey_damaged_exif_leaves_the_picture_as_it_is_stored(image_format):
+    exif = b"Exif\0\0no TIFF header"
+    data = file_of(Image.fromarray(SCENE), image_format, exif=exif)
+    assert b"no TIFF header" in data
     assert_close(decode_grey(data, LIMIT), SCENE)
 
 
@@ -161,6 +209,48 @@ def test_decode_grey_bomb_is_refused_before_it_is_decoded(image_format):
     assert "7000x7000" in error.detail
     assert peak_bytes < 10_000_000
     assert time.perf_counter() - started < 5  # a bound for "not decoded", far above what it takes
+
+
+@pytest.mark.parametrize("side", [7000, 20000])  # above this service's bound; above Pillow's, which raises by itself
+def test_decode_grey_bomb_without_pixels_is_refused_for_its_size(side):
+    # There is nothing to decode: a decoder that tried would say "undecodable".
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    error = fails_with(ErrorCode.TOO_MANY_PIXELS, png_of((b"IHDR", header), (b"IDAT", b"")))
+    assert "40000000" in error.detail
+
+
+def scans_repeated(times: int) -> bytes:
+    """A progressive JPEG whose last scan stands in it so many times more."""
+    data = file_of(Image.fromarray(SCENE), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + data[last:end] * times + data[end:]
+
+
+def test_decode_grey_jpeg_of_endless_scans_is_refused():
+    assert decode_grey(scans_repeated(10), LIMIT).shape == SCENE.shape
+    assert "scans" in fails_with(ErrorCode.UNDECODABLE_IMAGE, scans_repeated(MAX_JPEG_SCANS)).detail
+
+
+def test_decode_grey_scans_hidden_behind_a_reserved_marker_are_counted():
+    # The decoder passes over a reserved marker alone; whoever skips the length behind it would miss what follows.
+    data = scans_repeated(MAX_JPEG_SCANS)
+    first = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    fails_with(ErrorCode.UNDECODABLE_IMAGE, data[:first] + b"\xff\x02\xff\xff" + data[first:])
+
+
+def test_decode_grey_scans_outside_the_first_picture_are_not_counted():
+    # A thumbnail in the metadata, and a phone's video behind the picture.
+    data = file_of(Image.fromarray(SCENE), "JPEG", comment=b"\xff\xda" * 200) + b"\xff\xda\0\2" * 200
+    assert_close(decode_grey(data, LIMIT), SCENE)
+
+
+def test_decode_grey_tile_larger_than_the_limit_is_refused_before_it_is_decoded():
+    # The picture is 100x100 in one tile of 24000x24000, which would take 576 MB.
+    tile = zlib.compress(bytes(1000))
+    tags = {256: 100, 257: 100, 258: 8, 259: 8, 262: 1, 277: 1, 322: 24000, 323: 24000, 324: 134, 325: len(tile)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + tile
+    assert "24000x24000" in fails_with(ErrorCode.TOO_MANY_PIXELS, data).detail
 
 
 def test_decode_grey_too_small_is_refused():
