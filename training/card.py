@@ -64,8 +64,8 @@ emotion recognition as high-risk and asks that people be told (Article 50). Whoe
 
 ## Known failures
 
-- Disgust has {disgust_images} training images: it is often taken for anger. Fear is confused with sadness and
-  surprise.
+- Disgust has {disgust_images} training images: it is often taken for anger. Fear is taken for sadness or
+  anger.
 - Neutral faces of people with strong features are called sad or angry; the labels themselves do so.
 - FER2013 was gathered by web search in 2013. How well the model does for people of different ages, skin tones and
   cultures is not known, because the dataset does not say who is in it.
