@@ -31,7 +31,8 @@ def free_port() -> int:
 
 def environment(**settings: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
-    return inherited | {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu"} | settings
+    # The deadline is far away, so that a busy machine changes no answer; the tests of deadlines set their own.
+    return inherited | {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu", "FER_DEADLINE_MS": "60000"} | settings
 
 
 @contextmanager
