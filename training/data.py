@@ -194,7 +194,8 @@ def _decode_files(source: Path, files: Iterable[tuple[str, bytes]]) -> Iterator[
 
 
 def _decode_jpeg(data: bytes) -> npt.NDArray[np.uint8] | None:
-    # A file cut short decodes with a grey lower part and a warning only, so its end marker is looked for first.
+    # A file whose tail a broken download left as zeros decodes, with a wrong lower part and a warning only, so its end
+    # marker is looked for first.
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         return None
     decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)

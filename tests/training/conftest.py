@@ -28,6 +28,11 @@ def flat_image(split: Split, code: int, index: int) -> np.ndarray:
     return np.full((48, 48), level, dtype=np.uint8)
 
 
+def textured_image(seed: int) -> np.ndarray:
+    """Noise without any symmetry, so that a mirrored, transposed or swapped image shows."""
+    return np.random.default_rng(seed).integers(0, 256, size=(48, 48), dtype=np.uint8)
+
+
 def jpeg(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=100)
@@ -44,8 +49,8 @@ def edition_files() -> dict[str, bytes]:
     }
 
 
-def write_archive(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+def write_archive(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return path
@@ -99,6 +104,12 @@ def tiny_dataset(seed: int = 0) -> Fer2013:
         return SplitData(images, labels, tuple(f"{index:04d}" for index in range(count)))
 
     return Fer2013({Split.TRAINING: split(70), Split.PUBLIC_TEST: split(28), Split.PRIVATE_TEST: split(28)}, "0" * 64)
+
+
+def split_of(levels: list[int], labels: list[int]) -> SplitData:
+    """Images of one grey level each: the same level is the same picture."""
+    images = np.stack([np.full((48, 48, 1), level, np.uint8) for level in levels])
+    return SplitData(images, np.array(labels, dtype=np.int64), tuple(f"{index:04d}" for index in range(len(levels))))
 
 
 @pytest.fixture(scope="session")

@@ -79,3 +79,56 @@ def test_augment_same_generator_state_gives_the_same_images():
     options = {"flip_probability": 0.5, "rotation_degrees": 10, "scale": 0.2, "shift": 0.1, "erase_probability": 0.5}
     np.testing.assert_array_equal(augmented(**options), augmented(**options))
     assert (augmented(**options) != augmented(seed=2, **options)).any()
+
+
+def test_augment_leaves_its_input_alone():
+    before = IMAGES.copy()
+    options = {"flip_probability": 1, "brightness": 0.5, "contrast": 0.5, "erase_probability": 1, "shift": 0.2}
+    changed = augmented(**options)
+    np.testing.assert_array_equal(IMAGES, before)
+    assert not np.shares_memory(augmented(), IMAGES)
+    assert changed.dtype == np.uint8
+
+
+def test_augment_every_image_is_drawn_anew():
+    same = np.repeat(IMAGES[:1], 8, axis=0)
+    changed = augmented(same, rotation_degrees=30)
+    assert len({image.tobytes() for image in changed}) == 8
+
+
+def test_augment_brightness_goes_both_ways():
+    means = augmented(np.repeat(IMAGES[:1], 64, axis=0), brightness=0.1).mean(axis=(1, 2, 3)) - IMAGES[0].mean()
+    assert means.min() < -15
+    assert means.max() > 15
+
+
+def test_augment_rotation_turns_by_at_most_its_degrees():
+    bar = np.zeros((64, 48, 48, 1), np.uint8)
+    bar[:, 23:25, 4:44] = 255
+    angles = []
+    for image in augmented(bar, rotation_degrees=20):
+        rows, columns = np.nonzero(image[:, :, 0] > 100)
+        angles.append(np.degrees(np.arctan(np.polyfit(columns, rows, 1)[0])))
+    assert 15 < np.abs(angles).max() < 21
+    assert min(angles) < 0 < max(angles)
+
+
+def test_augment_scale_grows_and_shrinks_by_at_most_its_share():
+    square = np.zeros((64, 48, 48, 1), np.uint8)
+    square[:, 14:34, 14:34] = 255
+    sides = np.sqrt((augmented(square, scale=0.3) > 127).sum(axis=(1, 2, 3)))
+    assert 20 * 0.7 - 1 <= sides.min() < 17
+    assert 23 < sides.max() <= 20 * 1.3 + 1
+
+
+def test_augment_erasing_obeys_a_maximum_below_two_percent():
+    blank = np.zeros((200, 48, 48, 1), np.uint8)
+    shares = (augmented(blank, erase_probability=1, erase_max_area=0.005) > 0).mean(axis=(1, 2, 3))
+    assert 0 < shares.max() <= 0.005 * 1.5  # sides are rounded, which weighs more in so small an area
+
+
+def test_augment_larger_size_keeps_the_picture():
+    ramp = np.broadcast_to(np.arange(48, dtype=np.uint8)[None, None, :, None] * 4, (1, 48, 48, 1)).copy()
+    larger = augmented(ramp, size_px=96)
+    assert larger.shape == (1, 96, 96, 1)
+    np.testing.assert_allclose(larger[0, 50, 4:-4, 0], (np.arange(4, 92) + 0.5) * 2 - 2, atol=1)

@@ -37,6 +37,24 @@ def test_detect_large_image_gives_boxes_in_its_own_pixels(portrait):
     assert overlap(found.box, FaceBox(FACE.x * 5, FACE.y * 5, FACE.width * 5, FACE.height * 5)) > 0.7
 
 
+@pytest.mark.parametrize("side", [48, 96, 600])
+def test_detect_face_that_fills_the_picture_is_found(portrait, side):
+    # Tighter than the cascade's own box: without a border around it there is nothing to find.
+    face = portrait[FACE.y + 10 : FACE.y + FACE.height - 10, FACE.x + 10 : FACE.x + FACE.width - 10]
+    picture = np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC))
+    (found,) = FaceDetector().detect(picture)
+    assert overlap(found.box, FaceBox(0, 0, side, side)) > 0.6
+    assert min(found.box.x, found.box.y) >= 0
+    assert max(found.box.x + found.box.width, found.box.y + found.box.height) <= side
+
+
+def test_detect_large_face_cut_off_by_a_corner_is_found_at_that_corner(portrait):
+    corner = np.ascontiguousarray(portrait[FACE.y + 10 : FACE.y + 130, FACE.x + 10 : FACE.x + 130])
+    (found,) = FaceDetector().detect(corner)
+    assert max(found.box.x, found.box.y) < 5
+    assert overlap(found.box, FaceBox(0, 0, FACE.width - 10, FACE.height - 10)) > 0.5
+
+
 def test_detect_blank_image_finds_nothing():
     assert FaceDetector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
 

@@ -1,0 +1,144 @@
+"""The recipe's schema: what is left out, what is refused, and what survives the run folder."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from app.contract.preprocess import CROP_SIZE_PX
+from training.config import AugmentConfig, TrainConfig, load_config
+from training.errors import TrainingError
+
+from .conftest import tiny_config
+
+SMALLEST = """
+name = "smallest"
+seed = 0
+epochs = 1
+batch_size = 1
+[model]
+architecture = "vgg"
+widths = [4]
+[optimizer]
+learning_rate = 0.1
+"""
+
+
+def refusal(tmp_path, text: str) -> str:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError) as caught:
+        load_config(path)
+    return str(caught.value)
+
+
+def test_config_left_out_options_do_nothing(tmp_path):
+    path = tmp_path / "smallest.toml"
+    path.write_text(SMALLEST)
+    config = load_config(path)
+    changing = AugmentConfig().model_dump(exclude={"erase_max_area"})
+    assert set(changing.values()) == {0.0}
+    assert config.augment == AugmentConfig()
+    assert config.loss.label_smoothing == 0
+    assert config.optimizer.weight_decay == 0
+    assert config.ema_momentum is None
+    assert config.early_stopping_patience is None
+    assert config.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["speed = 3", "[loss]\nfocal = 2", "[augment]\nshear = 1", "[optimizer]\nlearning_rate = 1\nbeta = 0.9"],
+)
+def test_config_unknown_key_is_refused_in_every_section(tmp_path, section):
+    key = section.splitlines()[-1].split(" ")[0]
+    text = section + SMALLEST if "[" not in section else SMALLEST.partition("[optimizer]")[0] + section
+    assert f"{key}: Extra inputs are not permitted" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"ema_momentum": 1.0}, "ema_momentum"),
+        ({"early_stopping_patience": 0}, "early_stopping_patience"),
+        ({"precision": "float8"}, "precision"),
+        ({"model": {"architecture": "vgg", "widths": []}}, "widths"),
+        ({"model": {"architecture": "vgg", "widths": [4], "head_dropout": 1.0}}, "head_dropout"),
+        ({"augment": {"flip_probability": 1.1}}, "flip_probability"),
+        ({"augment": {"erase_max_area": 0}}, "erase_max_area"),
+        ({"optimizer": {"learning_rate": 0}}, "learning_rate"),
+        ({"optimizer": {"learning_rate": float("nan")}}, "learning_rate"),
+        ({"optimizer": {"learning_rate": 1, "name": "lion"}}, "name"),
+        ({"optimizer": {"learning_rate": 1, "schedule": "step"}}, "schedule"),
+        ({"loss": {"label_smoothing": 1}}, "label_smoothing"),
+        ({"progressive_sizes": [{"epoch": 0, "size_px": 8}]}, "size_px"),
+    ],
+)
+def test_config_value_out_of_range_is_refused(changes, key):
+    with pytest.raises(ValidationError) as caught:
+        tiny_config(**changes)
+    assert [error["loc"][-1] for error in caught.value.errors()] == [key]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name = ", "not valid TOML"),
+        ('name = "a"\nspeed = 3', "speed: Extra inputs are not permitted"),
+        ('name = "A B"', "name: String should match"),
+    ],
+)
+def test_load_config_bad_file_is_refused_by_key(tmp_path, text, sentence):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=sentence):
+        load_config(path)
+
+
+def test_load_config_names_every_problem_at_once(tmp_path):
+    message = refusal(tmp_path, SMALLEST.replace("epochs = 1", "epochs = 0").replace("seed = 0", "seed = -5"))
+    assert "epochs:" in message
+    assert "seed:" in message
+    assert "Received: -5" in message
+
+
+def test_load_config_problem_of_the_whole_document_has_a_place(tmp_path):
+    steps = "progressive_sizes = [{ epoch = 2, size_px = 32 }, { epoch = 1, size_px = 48 }]\n"
+    assert "document: Value error, progressive_sizes must stand in the order" in refusal(tmp_path, steps + SMALLEST)
+
+
+def test_load_config_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b'name = "\xff"')
+    with pytest.raises(TrainingError, match="not valid TOML"):
+        load_config(path)
+
+
+def test_load_config_missing_file_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_config_survives_json_as_the_run_folder_keeps_it():
+    config = tiny_config(progressive_sizes=[{"epoch": 0, "size_px": 24}])
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_config_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        tiny_config().seed = 9
+
+
+def test_config_size_is_that_of_the_last_step_reached():
+    config = tiny_config(progressive_sizes=[{"epoch": 1, "size_px": 24}, {"epoch": 3, "size_px": 40}])
+    assert [config.size_px(epoch) for epoch in range(5)] == [CROP_SIZE_PX, 24, 24, 40, 40]
+    assert tiny_config().size_px(7) == CROP_SIZE_PX
+
+
+@pytest.mark.parametrize("epochs", [(2, 1), (1, 1)])
+def test_config_sizes_out_of_order_or_twice_are_refused(epochs):
+    with pytest.raises(ValidationError, match="each epoch once"):
+        tiny_config(progressive_sizes=[{"epoch": epoch, "size_px": 24} for epoch in epochs])
