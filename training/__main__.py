@@ -15,6 +15,7 @@ from training.data import Split, load_fer2013
 from training.errors import TrainingError
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
+_DEFAULT_VOTES = Path("../shared/data/ferplus_votes.csv")
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, required=True, help="a TOML file of training/configs")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     _add_data(train)
+    _add_votes(train)
     train.set_defaults(run_verb=_train)
 
     explore = verbs.add_parser("explore", help="print and plot what the dataset holds")
@@ -81,14 +83,23 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_votes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--votes", type=Path, default=_DEFAULT_VOTES, help="the crowd's votes, a .csv (default: %(default)s)"
+    )
+
+
 def _train(arguments: argparse.Namespace) -> None:
     from training.config import load_config
     from training.run import RunFolder
     from training.train import train
+    from training.votes import VotesFile
 
     config = load_config(arguments.config)
     folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
-    train(config, load_fer2013(arguments.data), RunFolder(folder))
+    dataset = load_fer2013(arguments.data)
+    votes = None if config.crowd is None else VotesFile(arguments.votes)
+    train(config, dataset, RunFolder(folder), votes)
 
 
 def _explore(arguments: argparse.Namespace) -> None:

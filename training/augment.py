@@ -20,7 +20,7 @@ def augment_batch(images: Images, config: AugmentConfig, generator: np.random.Ge
 
     Args:
         images: uint8 (N, H, W, 1).
-        config: Ranges; each amount is uniform in [-amount, +amount] around no change.
+        config: Ranges.
         generator: Where all randomness comes from.
         size_px: Side of the images returned; the scaling is part of the same warp.
 
@@ -41,7 +41,7 @@ def _augment(image: Images, config: AugmentConfig, generator: np.random.Generato
 def _warp(image: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:
     height, width = image.shape
     angle = generator.uniform(-config.rotation_degrees, config.rotation_degrees)
-    scale = generator.uniform(1 - config.scale, 1 + config.scale)
+    scale = float(np.exp(generator.uniform(*np.log(config.zoom))))
     shift_x, shift_y = generator.uniform(-config.shift, config.shift, size=2)
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
     matrix[:, 2] += shift_x * width, shift_y * height

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from app.contract.preprocess import CROP_SIZE_PX
 from training.errors import TrainingError
@@ -30,16 +30,24 @@ class ModelConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """Random changes to a training image; every amount is the half-width of a uniform range around "no change"."""
+    """Random changes to a training image. Amounts are half-widths of uniform ranges around "no change"."""
 
     flip_probability: float = Field(default=0.0, ge=0, le=1)
     rotation_degrees: float = Field(default=0.0, ge=0, le=180)
-    scale: float = Field(default=0.0, ge=0, lt=1)
+    zoom: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(1.0, 1.0), description="least and most; the logarithm is uniform; above 1 the face grows"
+    )
     shift: float = Field(default=0.0, ge=0, lt=1, description="share of the side")
     brightness: float = Field(default=0.0, ge=0, le=1, description="share of 255")
     contrast: float = Field(default=0.0, ge=0, lt=1)
     erase_probability: float = Field(default=0.0, ge=0, le=1)
     erase_max_area: float = Field(default=0.2, gt=0, lt=1, description="share of the image")
+
+    @model_validator(mode="after")
+    def _check_zoom(self) -> Self:
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError("zoom must stand as least, most")
+        return self
 
 
 class OptimizerConfig(_Section):
@@ -66,6 +74,12 @@ class LossConfig(_Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
+class CrowdConfig(_Section):
+    """A second head that learns the crowd's votes (FER+) for the same images."""
+
+    loss_weight: float = Field(default=1.0, gt=0, description="against the original labels' loss")
+
+
 class TrainConfig(_Section):
     """One run."""
 
@@ -82,6 +96,7 @@ class TrainConfig(_Section):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
     loss: LossConfig = LossConfig()
+    crowd: CrowdConfig | None = Field(default=None, description="None: the original labels alone")
     progressive_sizes: tuple[SizeStep, ...] = ()
 
     def size_px(self, epoch: int) -> int:

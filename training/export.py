@@ -47,6 +47,7 @@ from training.config import TrainConfig
 from training.data import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluate import predict_logits, record
+from training.heads import Head, build_with_heads, single_head
 from training.run import RunFolder, write_text
 
 PARITY = 1e-4
@@ -58,13 +59,14 @@ _GOLDEN_FACES = (32, 24, 16, 12, 8)
 _ALLOWED_BETWEEN_CONVOLUTIONS = frozenset({"Conv", "Relu", "MaxPool"})
 
 
-def export(run: RunFolder, dataset: Fer2013, model_path: Path) -> Manifest:
+def export(run: RunFolder, dataset: Fer2013, model_path: Path, head: Head = Head.ORIGINAL) -> Manifest:
     """Exports a run's best weights.
 
     Args:
         run: A finished run.
         dataset: PublicTest fits the temperature and is measured; Training gives the golden vectors.
         model_path: Where the ONNX file goes; its manifest and golden vectors are put beside it.
+        head: Which of the run's heads answers.
 
     Returns:
         The manifest written.
@@ -77,11 +79,12 @@ def export(run: RunFolder, dataset: Fer2013, model_path: Path) -> Manifest:
     if not run.report.exists():
         raise TrainingError(f"{run.path} is not finished: it has no {run.report.name}. Train it to its end first.")
     keras.config.set_dtype_policy("float32")
-    trained = architectures.build(config.model)
-    trained.load_weights(run.best_weights)
+    with_heads = build_with_heads(config)
+    with_heads.load_weights(run.best_weights)
+    trained = single_head(with_heads, head)
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
-        graph = _to_onnx(fold(trained, config), Path(folder))
+        graph = _to_onnx(fold(trained, config, head), Path(folder))
         _check_graph(graph)
         _check_parity(graph, trained, public.images)
         temperature = fit_temperature(predict_logits(_session(graph), public.images), public.labels)
@@ -114,8 +117,8 @@ def export(run: RunFolder, dataset: Fer2013, model_path: Path) -> Manifest:
     return record(model_path, dataset, [Split.PUBLIC_TEST])
 
 
-def fold(trained: keras.Model, config: TrainConfig) -> keras.Model:
-    """The SERVED form of a trained network, batch normalisation folded into the convolutions before it.
+def fold(trained: keras.Model, config: TrainConfig, head: Head = Head.ORIGINAL) -> keras.Model:
+    """The SERVED form of a trained network with one head, batch normalisation folded into the convolutions before it.
 
     Reference:
         Jacob et al., "Quantization and Training of Neural Networks", 2018, section 3.2 (the folding).
@@ -125,7 +128,8 @@ def fold(trained: keras.Model, config: TrainConfig) -> keras.Model:
     for layer in served.layers:
         if not layer.weights:
             continue
-        weights = trained.get_layer(layer.name).get_weights()
+        source = head.value if layer.name == Head.ORIGINAL else layer.name
+        weights = trained.get_layer(source).get_weights()
         if layer.name + _NORMALISATION_SUFFIX in names:
             normalisation = trained.get_layer(layer.name + _NORMALISATION_SUFFIX)
             gamma, beta, mean, variance = normalisation.get_weights()

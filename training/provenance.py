@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data import Fer2013
+from training.votes import VotesFile
 
 _PACKAGES = ("keras", "torch", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 
@@ -29,13 +30,14 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def describe_dataset(dataset: Fer2013) -> dict[str, Any]:
-    """The dataset's sha256 and the images of each split."""
-    return {
+def describe_dataset(dataset: Fer2013, votes: VotesFile | None = None) -> dict[str, Any]:
+    """The dataset's sha256, the images of each split, and the sha256 of the crowd's votes where they are used."""
+    described: dict[str, Any] = {
         "name": "FER2013",
         "sha256": dataset.sha256,
         "counts": {split.value: len(data.labels) for split, data in dataset.splits.items()},
     }
+    return described if votes is None else described | {"votes": {"name": "FER+", "sha256": votes.sha256}}
 
 
 def _commit() -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,25 +19,46 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.labels import LABELS
-from training import architectures, provenance, report
+from training import provenance, report
 from training.augment import augment_batch
 from training.average import WeightAverage
 from training.config import OptimizerConfig, TrainConfig
 from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
+from training.heads import Head, build_with_heads
 from training.metrics import measure
 from training.run import RunFolder, RunState, write_json
+from training.votes import NO_MAJORITY, VotesFile
 
 _EVALUATION_BATCH = 256
 
+Logits = npt.NDArray[np.float32]
 
-def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_epochs: int | None = None) -> RunState:
+
+@dataclass(frozen=True)
+class _Targets:
+    """What the heads should answer for Training: shares of the labels (N, 7) and image weights (N,), by head."""
+
+    shares: Mapping[str, npt.NDArray[np.float32]]
+    weights: Mapping[str, npt.NDArray[np.float32]]
+
+
+def train(
+    config: TrainConfig,
+    dataset: Fer2013,
+    run: RunFolder,
+    votes: VotesFile | None = None,
+    *,
+    stop_after_epochs: int | None = None,
+) -> RunState:
     """Trains to the end of the config, continuing what the run folder holds, then writes the report of the best epoch.
 
     Args:
         config: The recipe.
         dataset: Training is learned from, PublicTest chooses the epoch.
         run: Where everything is kept.
+        votes: The crowd's, for a config with a crowd head; those for Training are learned from, those for PublicTest
+            only counted.
         stop_after_epochs: Leave after that many epochs of this sitting (to train in pieces), without a report.
 
     Returns:
@@ -48,6 +71,8 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
             f"batch_size is larger than Training: expected at most {len(training.labels)}."
             f" Received: {config.batch_size}"
         )
+    targets = _targets(config, training, votes)
+    majority = None if config.crowd is None or votes is None else votes.of(validation.names).majority()
     run.open_for(config)
     prepare_backend(config)
     model = compile_model(config, steps)
@@ -56,7 +81,7 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
     run.write_provenance(
         {
             **provenance.describe_environment(),
-            "dataset": provenance.describe_dataset(dataset),
+            "dataset": provenance.describe_dataset(dataset, votes),
             "config": config.model_dump(mode="json"),
             "parameters": model.count_params(),
         }
@@ -66,9 +91,9 @@ def train(config: TrainConfig, dataset: Fer2013, run: RunFolder, *, stop_after_e
         epoch = state.epochs_done
         started = time.perf_counter()
         print(f"Epoch {epoch + 1}/{config.epochs} at {config.size_px(epoch)} px", flush=True)
-        logs = _train_epoch(model, average, training, config, epoch, steps)
+        logs = _train_epoch(model, average, training.images, targets, config, epoch, steps)
         with average.applied() if average is not None else nullcontext():
-            logs |= _validate(model, validation)
+            logs |= _validate(model, validation, majority, config)
             # The first epoch is the best so far even with no image right: a run always keeps some weights.
             if state.best_epoch < 0 or logs["val_accuracy"] > state.best_val_accuracy:
                 state.best_epoch, state.best_val_accuracy = epoch, logs["val_accuracy"]
@@ -107,15 +132,36 @@ def prepare_backend(config: TrainConfig) -> None:
 
 def compile_model(config: TrainConfig, steps_per_epoch: int) -> keras.Model:
     """A fresh model with its optimiser built, so that a checkpoint can be put into it."""
-    model = architectures.build(config.model)
+    model = build_with_heads(config)
     optimizer = build_optimizer(config.optimizer, config.epochs, steps_per_epoch)
     optimizer.build(model.trainable_variables)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.loss.label_smoothing),
-        metrics=["accuracy"],
-    )
+    losses = {Head.ORIGINAL.value: _original_loss(config)}
+    loss_weights = {Head.ORIGINAL.value: 1.0}
+    if config.crowd is not None:
+        # The votes are shares already: what they say of doubt is not smoothed further.
+        losses[Head.CROWD.value] = keras.losses.CategoricalCrossentropy(from_logits=True)
+        loss_weights[Head.CROWD.value] = config.crowd.loss_weight
+    metrics = {Head.ORIGINAL.value: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+    model.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
     return model
+
+
+def _original_loss(config: TrainConfig) -> keras.losses.Loss:
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.loss.label_smoothing)
+
+
+def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None) -> _Targets:
+    shares = {Head.ORIGINAL.value: _one_hot(training.labels)}
+    weights = {Head.ORIGINAL.value: np.ones(len(training.labels), dtype=np.float32)}
+    if config.crowd is not None:
+        if votes is None:
+            raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")
+        shares[Head.CROWD.value], weights[Head.CROWD.value] = votes.of(training.names).targets()
+    return _Targets(shares, weights)
+
+
+def _one_hot(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    return np.eye(len(LABELS), dtype=np.float32)[labels]
 
 
 def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -145,14 +191,14 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) 
 def _train_epoch(
     model: keras.Model,
     average: WeightAverage | None,
-    training: SplitData,
+    images: npt.NDArray[np.uint8],
+    targets: _Targets,
     config: TrainConfig,
     epoch: int,
     steps: int,
 ) -> dict[str, float]:
-    one_hot = np.eye(len(LABELS), dtype=np.float32)
     epoch_generator = np.random.default_rng([config.seed, epoch])
-    order = epoch_generator.permutation(len(training.labels))
+    order = epoch_generator.permutation(len(images))
     # Dropout draws from the backend's global generator: seeding it anew in every epoch makes a resumed run exact.
     keras.utils.set_random_seed(int(epoch_generator.integers(2**31)))
     bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
@@ -160,23 +206,47 @@ def _train_epoch(
     for step in range(steps):
         chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
         generator = np.random.default_rng([config.seed, epoch, step])
-        images = augment_batch(training.images[chosen], config.augment, generator, config.size_px(epoch))
-        logs = model.train_on_batch(images, one_hot[training.labels[chosen]], return_dict=True)
+        logs = model.train_on_batch(
+            augment_batch(images[chosen], config.augment, generator, config.size_px(epoch)),
+            {head: shares[chosen] for head, shares in targets.shares.items()},
+            sample_weight={head: weights[chosen] for head, weights in targets.weights.items()},
+            return_dict=True,
+        )
         if not np.isfinite(logs["loss"]):
             raise TrainingError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step + 1}: lower the learning rate."
             )
         if average is not None:
             average.update(epoch * steps + step)
-        totals.update({name: float(value) for name, value in logs.items()})
+        totals.update(_logs_of_original(logs))
         bar.update(step + 1, [(name, total / (step + 1)) for name, total in totals.items()])
     return {name: total / steps for name, total in totals.items()}
 
 
-def _validate(model: keras.Model, validation: SplitData) -> dict[str, float]:
-    one_hot = np.eye(len(LABELS), dtype=np.float32)[validation.labels]
-    logs = model.evaluate(validation.images, one_hot, batch_size=_EVALUATION_BATCH, verbose=0, return_dict=True)
-    return {f"val_{name}": float(value) for name, value in logs.items()}
+def _logs_of_original(logs: Mapping[str, float]) -> dict[str, float]:
+    """Loss and accuracy of the original labels' head, which Keras prefixes where there are several heads."""
+    return {name: float(logs.get(f"{Head.ORIGINAL}_{name}", logs.get(name, np.nan))) for name in ("loss", "accuracy")}
+
+
+def _validate(
+    model: keras.Model, validation: SplitData, majority: npt.NDArray[np.int64] | None, config: TrainConfig
+) -> dict[str, float]:
+    logits = _predict(model, validation)
+    original = logits[Head.ORIGINAL.value]
+    logs = {
+        "val_loss": float(_original_loss(config)(_one_hot(validation.labels), original)),
+        "val_accuracy": float((original.argmax(axis=1) == validation.labels).mean()),
+    }
+    if majority is not None:
+        clear = majority != NO_MAJORITY
+        correct = logits[Head.CROWD.value].argmax(axis=1)[clear] == majority[clear]
+        logs["val_crowd_accuracy"] = float(correct.mean())
+    return logs
+
+
+def _predict(model: keras.Model, split: SplitData) -> dict[str, Logits]:
+    logits: dict[str, Logits] = model.predict(split.images, batch_size=_EVALUATION_BATCH, verbose=0)
+    return logits
 
 
 def _save_weights(model: keras.Model, run: RunFolder) -> None:
@@ -187,8 +257,7 @@ def _save_weights(model: keras.Model, run: RunFolder) -> None:
 
 def _report_best(model: keras.Model, validation: SplitData, run: RunFolder, state: RunState) -> None:
     model.load_weights(run.best_weights)
-    logits: npt.NDArray[np.float32] = model.predict(validation.images, batch_size=_EVALUATION_BATCH, verbose=0)
-    measured = measure(logits, validation.labels, temperature=1.0)
+    measured = measure(_predict(model, validation)[Head.ORIGINAL.value], validation.labels, temperature=1.0)
     write_json(
         run.report,
         {

@@ -86,7 +86,7 @@ def tiny_config(**changes) -> TrainConfig:
         "batch_size": 16,
         "ema_momentum": 0.9,
         "model": {"architecture": "vgg", "widths": [4, 8], "stage_dropout": 0.1, "head_dropout": 0.2},
-        "augment": {"flip_probability": 0.5, "rotation_degrees": 10, "scale": 0.1, "erase_probability": 0.3},
+        "augment": {"flip_probability": 0.5, "rotation_degrees": 10, "zoom": (0.9, 1.1), "erase_probability": 0.3},
         "optimizer": {"learning_rate": 0.01, "weight_decay": 0.01, "warmup_epochs": 1},
         "loss": {"label_smoothing": 0.1},
     }

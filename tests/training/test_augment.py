@@ -51,8 +51,8 @@ def test_augment_shift_moves_the_content_by_at_most_its_share():
     assert 5 < moves.max() <= 0.2 * 48 + 1
 
 
-@pytest.mark.parametrize("option", [{"rotation_degrees": 30}, {"scale": 0.3}])
-def test_augment_rotation_and_scale_keep_the_centre(option):
+@pytest.mark.parametrize("option", [{"rotation_degrees": 30}, {"zoom": (0.7, 1.3)}])
+def test_augment_rotation_and_zoom_keep_the_centre(option):
     cross = np.zeros((16, 48, 48, 1), np.uint8)
     cross[:, 21:27, 8:40] = 255
     changed = augmented(cross, **option)
@@ -76,7 +76,13 @@ def test_augment_size_scales_in_the_same_warp():
 
 
 def test_augment_same_generator_state_gives_the_same_images():
-    options = {"flip_probability": 0.5, "rotation_degrees": 10, "scale": 0.2, "shift": 0.1, "erase_probability": 0.5}
+    options = {
+        "flip_probability": 0.5,
+        "rotation_degrees": 10,
+        "zoom": (0.8, 1.2),
+        "shift": 0.1,
+        "erase_probability": 0.5,
+    }
     np.testing.assert_array_equal(augmented(**options), augmented(**options))
     assert (augmented(**options) != augmented(seed=2, **options)).any()
 
@@ -113,10 +119,10 @@ def test_augment_rotation_turns_by_at_most_its_degrees():
     assert min(angles) < 0 < max(angles)
 
 
-def test_augment_scale_grows_and_shrinks_by_at_most_its_share():
+def test_augment_zoom_grows_and_shrinks_within_its_range():
     square = np.zeros((64, 48, 48, 1), np.uint8)
     square[:, 14:34, 14:34] = 255
-    sides = np.sqrt((augmented(square, scale=0.3) > 127).sum(axis=(1, 2, 3)))
+    sides = np.sqrt((augmented(square, zoom=(0.7, 1.3)) > 127).sum(axis=(1, 2, 3)))
     assert 20 * 0.7 - 1 <= sides.min() < 17
     assert 23 < sides.max() <= 20 * 1.3 + 1
 

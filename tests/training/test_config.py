@@ -37,6 +37,7 @@ def test_config_left_out_options_do_nothing(tmp_path):
     path.write_text(SMALLEST)
     config = load_config(path)
     changing = AugmentConfig().model_dump(exclude={"erase_max_area"})
+    assert changing.pop("zoom") == (1.0, 1.0)
     assert set(changing.values()) == {0.0}
     assert config.augment == AugmentConfig()
     assert config.loss.label_smoothing == 0

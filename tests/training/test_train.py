@@ -171,7 +171,7 @@ def test_train_batch_larger_than_training_is_refused_before_the_folder_is_made(d
 
 
 def test_train_that_gets_nothing_right_still_ends_with_a_report(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "_validate", lambda model, validation: {"val_loss": 9.0, "val_accuracy": 0.0})
+    monkeypatch.setattr(train_module, "_validate", lambda *_: {"val_loss": 9.0, "val_accuracy": 0.0})
     run = RunFolder(tmp_path)
     assert train(tiny_config(epochs=2), dataset, run).best_epoch == 0
     assert run.report.exists()
