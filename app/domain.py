@@ -23,6 +23,14 @@ class FaceBox:
         """Area in pixels."""
         return self.width * self.height
 
+    def overlap(self, other: FaceBox) -> float:
+        """Intersection over union, 0 to 1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        if width <= 0 or height <= 0:
+            return 0.0
+        return width * height / (self.area_px + other.area_px - width * height)
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:

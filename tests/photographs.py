@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.domain import FaceBox
 from app.vision.decode import decode_grey
-from tests.scenes import SAME_FACE, Grey, overlap
+from tests.scenes import SAME_FACE, Grey
 
 # photos.json: this one "has two more faces that are cut off or turned; finding them is no error".
 EXTRA_FACES = {"selfie-many-people.jpg": 2}
@@ -39,6 +39,6 @@ def load_photographs(folder: Path) -> list[Photograph]:
 
 def count_found(photograph: Photograph, boxes: Sequence[FaceBox]) -> tuple[int, int]:
     """How many of its faces are found, and how many boxes are false."""
-    found = sum(any(overlap(face, box) >= SAME_FACE for box in boxes) for face in photograph.faces)
-    surplus = sum(all(overlap(face, box) < SAME_FACE for face in photograph.faces) for box in boxes)
+    found = sum(any(face.overlap(box) >= SAME_FACE for box in boxes) for face in photograph.faces)
+    surplus = sum(all(face.overlap(box) < SAME_FACE for face in photograph.faces) for box in boxes)
     return found, max(0, surplus - EXTRA_FACES.get(photograph.path.name, 0))

@@ -52,16 +52,26 @@ def group_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[
     return scene, boxes
 
 
+def mixed_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[Grey, list[FaceBox]]:
+    """Two to four faces (48, 48) of which none is smaller than a third of the largest, on a canvas, with their boxes.
+
+    The largest takes a quarter to two fifths of the width; 640x480 or 1024x768.
+    """
+    width, height = (640, 480) if generator.random() < 0.5 else (1024, 768)
+    scene = canvas(height, width, str(generator.choice(["plain", "gradient", "noise"])), generator)
+    largest = width * generator.uniform(0.25, 0.42)
+    shares = [1.0, *generator.uniform(0.36, 1, size=len(faces) - 1)]
+    boxes = []
+    for face, share, quarter in zip(faces, shares, generator.permutation(4), strict=False):
+        side = int(min(largest * share, height / 2 - 2))
+        left = int(quarter % 2) * width // 2 + int(generator.integers(0, width // 2 - side))
+        top = int(quarter // 2) * height // 2 + int(generator.integers(0, height // 2 - side))
+        boxes.append(FaceBox(left, top, side, side))
+        paste(scene, face, boxes[-1])
+    return scene, boxes
+
+
 def paste(scene: Grey, face: Grey, box: FaceBox) -> None:
     """Sets a face into a canvas, in place."""
     enlarged = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_CUBIC)
     scene[box.y : box.y + box.height, box.x : box.x + box.width] = enlarged
-
-
-def overlap(one: FaceBox, other: FaceBox) -> float:
-    """Intersection over union, 0 to 1."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (one.area_px + other.area_px - width * height)

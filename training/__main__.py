@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from app.contract.manifest import ManifestError
 from training.data import Split, load_fer2013
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.votes import VotesFile
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _DEFAULT_VOTES = Path("../shared/data/ferplus_votes.csv")
@@ -53,7 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
     export.add_argument("run", type=Path, help="run folder")
     export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
+    export.add_argument(
+        "--head",
+        choices=["original", "crowd"],
+        default="original",
+        help="which labels the model answers in, of those that the run learned (default: %(default)s)",
+    )
     _add_data(export)
+    _add_votes(export)
     export.set_defaults(run_verb=_export)
 
     evaluate = verbs.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
@@ -68,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu")
     evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices")
     _add_data(evaluate)
+    _add_votes(evaluate)
     evaluate.set_defaults(run_verb=_evaluate)
 
     card = verbs.add_parser("card", help="write the model card from the manifest")
@@ -110,10 +122,15 @@ def _explore(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from training.export import export
+    from training.heads import Head
     from training.run import RunFolder
 
-    manifest = export(RunFolder(arguments.run), load_fer2013(arguments.data), arguments.to)
-    measured = manifest.metrics[Split.PUBLIC_TEST]
+    head = Head[arguments.head.upper()]
+    manifest = export(
+        RunFolder(arguments.run), load_fer2013(arguments.data), arguments.to, _votes_if_there(arguments), head
+    )
+    figures = manifest.metrics if head is Head.ORIGINAL else manifest.crowd_metrics
+    measured = figures[Split.PUBLIC_TEST]
     print(
         f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
         f" temperature {manifest.contract.temperature}, ECE {measured.ece_before_temperature:.3f} -> {measured.ece:.3f}"
@@ -125,15 +142,34 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training.evaluate import record
 
     splits = [Split(name) for name in dict.fromkeys(arguments.split)]
-    manifest = record(arguments.model, load_fer2013(arguments.data), splits, arguments.device)
-    for name, measured in manifest.metrics.items():
+    votes = _votes_if_there(arguments)
+    manifest = record(arguments.model, load_fer2013(arguments.data), splits, votes, arguments.device)
+    judged = {name: (f"{name}, FER2013's labels", row) for name, row in manifest.metrics.items()} | {
+        f"{name}-crowd": (f"{name}, the crowd's labels", row) for name, row in manifest.crowd_metrics.items()
+    }
+    for key, (title, measured) in judged.items():
         without = measured.accuracy_without_training_twins
-        print(f"\n{name}" + ("" if without is None else f" (without images that stand in Training too: {without:.2%})"))
+        print(
+            f"\n{title}" + ("" if without is None else f" (without images that stand in Training too: {without:.2%})")
+        )
         print(report.classification_table(measured))
         if arguments.plots is not None:
             arguments.plots.mkdir(parents=True, exist_ok=True)
-            title = f"{manifest.contract.name} {manifest.contract.version}, {name}"
-            report.plot_confusion(measured.confusion, title, arguments.plots / f"confusion-{name}.png")
+            heading = f"{manifest.contract.name} {manifest.contract.version}, {title}"
+            report.plot_confusion(measured.confusion, heading, arguments.plots / f"confusion-{key}.png")
+            report.plot_reliability(measured, heading, arguments.plots / f"reliability-{key}.png")
+    for disturbance, accuracy in manifest.robustness.items():
+        print(f"{disturbance:>32} {accuracy:.2%}")
+
+
+def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
+    """The crowd's votes; without their file the figures against the crowd's labels are left out."""
+    from training.votes import VotesFile
+
+    if not arguments.votes.exists() and arguments.votes == _DEFAULT_VOTES:
+        print(f"No {arguments.votes}: the crowd's labels are left out.", file=sys.stderr)
+        return None
+    return VotesFile(arguments.votes)
 
 
 def _card(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.contract.labels import LABELS
 from app.contract.manifest import Manifest, SplitMetrics
 from training.data import EXPECTED_COUNTS, Split
@@ -25,9 +27,9 @@ levels; output `logits` float32 (N, 7); divide by the temperature {temperature} 
 | preprocessing | `{preprocess_id}` |
 | trained | seed {seed}, {epochs} epochs, {wall_min:.0f} minutes on {hardware} |
 | code | commit `{commit}` |
-| data | FER2013, Training split only ({training_images} images; sha256 of the decoded set `{dataset_sha256}`) |
+| data | FER2013, Training split only ({training_images} images; sha256 of the decoded set `{dataset_sha256}`){votes} |
 
-The epoch and the temperature were chosen on PublicTest. PrivateTest chose nothing.
+{learned} The epoch and the temperature were chosen on PublicTest. PrivateTest chose nothing.
 
 ## Figures
 
@@ -36,11 +38,11 @@ The epoch and the temperature were chosen on PublicTest. PrivateTest chose nothi
 "Without twins" leaves out test images whose exact pixels stand in Training too. People agree with these labels on
 about 65 % of the images, so differences of a point or two are within what the labels themselves can tell.
 
-### Each emotion, PrivateTest
+{crowd_section}### Each emotion, PrivateTest, {judge}
 
 {class_table}
 
-### Confusion, PrivateTest (rows: label, columns: prediction)
+### Confusion, PrivateTest, {judge} (rows: label, columns: prediction)
 
 {confusion_table}
 
@@ -52,7 +54,7 @@ about 65 % of the images, so differences of a point or two are within what the l
 
 ECE with 15 bins of equal width; after dividing by the temperature.
 
-## What it is for, and what not
+{robustness_section}## What it is for, and what not
 
 It describes the *apparent expression* of a face in a photograph. It does not tell what a person feels, means or is
 like. Meant for research, for accessibility aids and creative tools that people choose to use, and for statistics
@@ -80,10 +82,35 @@ beside the model are means of at least 8 faces each. Check your own right to use
 
 ```
 python -m training train --config training/configs/{config_name}.toml --data fer2013.zip
-python -m training export runs/{config_name}-seed{seed} --data fer2013.zip --to models/{name}.onnx
+python -m training export runs/{config_name}-seed{seed} --data fer2013.zip --to models/{name}.onnx{head_option}
 python -m training evaluate models/{name}.onnx --split PublicTest --split PrivateTest --data fer2013.zip
 python -m training card models/{name}.onnx
 ```
+"""
+
+
+_LEARNED = {
+    "original": "The network learned FER2013's own labels",
+    "crowd": "The network learned what ten people each saw in every image (FER+, soft targets)",
+}
+_WITH_OTHER_HEAD = {
+    "original": ", beside a second head for the crowd's votes (FER+) on the same images, which is not in this file.",
+    "crowd": ", beside a second head for FER2013's own labels, which is not in this file.",
+}
+_CROWD_TEXT = """### Against the crowd's majority label (FER+)
+
+{table}
+
+Ten people each said what they see; an image counts if more than half of them, single votes left out, agree on one of
+the seven emotions. They agree with FER2013's own label on 62 % of the images.
+
+"""
+_ROBUSTNESS_TEXT = """### What disturbances cost, PrivateTest, {judge}
+
+| disturbance | accuracy | points lost |
+| --- | --- | --- |
+{rows}
+
 """
 
 
@@ -99,7 +126,9 @@ def model_card(manifest: Manifest) -> str:
     contract, provenance, config = manifest.contract, manifest.provenance, manifest.provenance.config
     if Split.PRIVATE_TEST not in manifest.metrics:
         raise TrainingError("the manifest has no figures of PrivateTest: run `python -m training evaluate` first")
-    private = manifest.metrics[Split.PRIVATE_TEST]
+    crowd = provenance.learned_labels == "crowd"
+    figures, judge = (manifest.crowd_metrics, "the crowd's labels") if crowd else (manifest.metrics, "FER2013's labels")
+    private = figures[Split.PRIVATE_TEST]
     return _TEMPLATE.format(
         name=contract.name,
         version=contract.version,
@@ -116,25 +145,43 @@ def model_card(manifest: Manifest) -> str:
         commit=provenance.commit,
         training_images=provenance.dataset["counts"]["Training"],
         dataset_sha256=provenance.dataset["sha256"][:16],
-        accuracy_table=_accuracy_table(manifest),
+        votes=" and the crowd's votes for these (FER+)" if config.get("crowd") else "",
+        learned=_LEARNED[provenance.learned_labels]
+        + (_WITH_OTHER_HEAD[provenance.learned_labels] if config.get("crowd") else "."),
+        accuracy_table=_accuracy_table(manifest.metrics),
+        crowd_section=_CROWD_TEXT.format(table=_accuracy_table(manifest.crowd_metrics))
+        if manifest.crowd_metrics
+        else "",
+        judge=judge,
+        robustness_section=_ROBUSTNESS_TEXT.format(judge=judge, rows=_robustness_rows(manifest, private))
+        if manifest.robustness
+        else "",
+        head_option=" --head crowd" if crowd else "",
         class_table=_class_table(private),
         confusion_table=_confusion_table(private),
         calibration_rows="\n".join(
             f"| {split} | {row.ece_before_temperature:.3f} | {row.ece:.3f} | {row.nll_before_temperature:.3f}"
             f" | {row.nll:.3f} |"
-            for split, row in manifest.metrics.items()
+            for split, row in figures.items()
         ),
         disgust_images=EXPECTED_COUNTS[Split.TRAINING][LABELS.index("disgust")],
         config_name=config["name"],
     )
 
 
-def _accuracy_table(manifest: Manifest) -> str:
+def _robustness_rows(manifest: Manifest, undisturbed: SplitMetrics) -> str:
+    return "\n".join(
+        f"| {disturbance} | {accuracy:.2%} | {(undisturbed.accuracy - accuracy) * 100:.1f} |"
+        for disturbance, accuracy in manifest.robustness.items()
+    )
+
+
+def _accuracy_table(figures: Mapping[str, SplitMetrics]) -> str:
     lines = [
         "| split | images | accuracy | 95 % interval | without twins | macro F1 | macro precision | macro recall |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for split, row in manifest.metrics.items():
+    for split, row in figures.items():
         low, high = row.accuracy_interval
         without = row.accuracy_without_training_twins
         lines.append(

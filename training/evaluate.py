@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from app.config import Device
 from app.contract.manifest import Manifest, SplitMetrics, manifest_path
 from app.cpus import available_cpus
 from app.inference.session import EmotionSession
-from training.data import Fer2013, Split
+from training.data import Fer2013, Split, SplitData
+from training.disturb import DISTURBANCES, disturbed
 from training.metrics import measure
 from training.run import write_text
 from training.twins import twins_of
+from training.votes import NO_MAJORITY, VotesFile
 
 # PublicTest and PrivateTest together: the folder edition's test/, which most reports quote.
 BOTH_TESTS = "PublicTest+PrivateTest"
@@ -24,50 +27,97 @@ BOTH_TESTS = "PublicTest+PrivateTest"
 _BATCH = 256
 
 
-def evaluate(session: EmotionSession, dataset: Fer2013, splits: Sequence[Split]) -> dict[str, SplitMetrics]:
-    """Measures a model on splits, and on PublicTest and PrivateTest together where both are among them.
+@dataclass(frozen=True)
+class _Answers:
+    """What a model says of one split, and what it should have said."""
+
+    logits: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    training_twin: npt.NDArray[np.bool_] | None  # None for Training itself
+
+    def measured(self, temperature: float) -> SplitMetrics:
+        return measure(self.logits, self.labels, temperature, self.training_twin)
+
+    def among(self, chosen: npt.NDArray[np.bool_]) -> _Answers:
+        twin = None if self.training_twin is None else self.training_twin[chosen]
+        return _Answers(self.logits[chosen], self.labels[chosen], twin)
+
+
+def record(
+    model_path: Path,
+    dataset: Fer2013,
+    splits: Sequence[Split],
+    votes: VotesFile | None = None,
+    device: Device = "cpu",
+) -> Manifest:
+    """Measures the shipped file on splits, and writes the figures into its manifest; figures of other splits stay.
+
+    PublicTest and PrivateTest are also measured together where both are among the splits, and PrivateTest once more
+    with every disturbance.
 
     Args:
-        session: The shipped model, as the service loads it.
+        model_path: The ONNX file.
         dataset: FER2013.
-        splits: Which to measure.
-
-    Returns:
-        Figures by split name.
-    """
-    temperature = session.manifest.contract.temperature
-    logits = {split: _batched_logits(session, dataset[split].images) for split in splits}
-    labels = {split: dataset[split].labels for split in splits}
-    twins = {split: twins_of(dataset[Split.TRAINING], dataset[split]) for split in splits}
-    measured = {
-        split.value: measure(
-            logits[split], labels[split], temperature, None if split is Split.TRAINING else twins[split]
-        )
-        for split in splits
-    }
-    tests = [split for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST) if split in logits]
-    if len(tests) > 1:
-        measured[BOTH_TESTS] = measure(
-            np.concatenate([logits[split] for split in tests]),
-            np.concatenate([labels[split] for split in tests]),
-            temperature,
-            np.concatenate([twins[split] for split in tests]),
-        )
-    return measured
-
-
-def record(model_path: Path, dataset: Fer2013, splits: Sequence[Split], device: Device = "cpu") -> Manifest:
-    """Evaluates the shipped file and writes the figures into its manifest; figures of other splits stay.
+        splits: Test splits, or Training.
+        votes: Where given, the model is judged by the crowd's majority labels too.
+        device: Where to run.
 
     Returns:
         The manifest as written.
     """
     session = EmotionSession(model_path, device, available_cpus())
     session.self_test()
-    metrics = {**session.manifest.metrics, **evaluate(session, dataset, splits)}
-    manifest = session.manifest.model_copy(update={"metrics": metrics})
+    answers = {split.value: _answers(session, dataset, split) for split in splits}
+    manifest = session.manifest
+    update = {"metrics": {**manifest.metrics, **_measured(answers, manifest)}}
+    if votes is not None:
+        by_crowd = {
+            split.value: _judged_by(votes.of(dataset[split].names).majority(), answers[split]) for split in splits
+        }
+        update["crowd_metrics"] = {**manifest.crowd_metrics, **_measured(by_crowd, manifest)}
+    if Split.PRIVATE_TEST in splits:
+        update["robustness"] = _robustness(session, dataset[Split.PRIVATE_TEST], votes)
+    manifest = manifest.model_copy(update=update)
     write_text(manifest_path(model_path), manifest.model_dump_json(indent=2) + "\n")
     return manifest
+
+
+def _answers(session: EmotionSession, dataset: Fer2013, split: Split) -> _Answers:
+    data = dataset[split]
+    twin = None if split is Split.TRAINING else twins_of(dataset[Split.TRAINING], data)
+    return _Answers(_batched_logits(session, data.images), data.labels, twin)
+
+
+def _judged_by(majority: npt.NDArray[np.int64], answers: _Answers) -> _Answers:
+    return replace(answers, labels=majority).among(majority != NO_MAJORITY)
+
+
+def _measured(answers: Mapping[str, _Answers], manifest: Manifest) -> dict[str, SplitMetrics]:
+    tests = [answers[split] for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST) if split in answers]
+    if len(tests) > 1:
+        answers = {**answers, BOTH_TESTS: _joined(tests)}
+    return {name: row.measured(manifest.contract.temperature) for name, row in answers.items()}
+
+
+def _joined(tests: Sequence[_Answers]) -> _Answers:
+    return _Answers(
+        np.concatenate([test.logits for test in tests]),
+        np.concatenate([test.labels for test in tests]),
+        np.concatenate([test.training_twin for test in tests if test.training_twin is not None]),
+    )
+
+
+def _robustness(session: EmotionSession, private: SplitData, votes: VotesFile | None) -> dict[str, float]:
+    """Accuracy by disturbance, against the labels that the model learned."""
+    labels = private.labels
+    if session.manifest.provenance.learned_labels == "crowd" and votes is not None:
+        labels = votes.of(private.names).majority()
+    judged = labels != NO_MAJORITY
+    accuracies = {}
+    for name in DISTURBANCES:
+        predicted = _batched_logits(session, disturbed(private.images[judged], name)).argmax(axis=1)
+        accuracies[name] = float((predicted == labels[judged]).mean())
+    return accuracies
 
 
 def predict_logits(session: ort.InferenceSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

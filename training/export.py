@@ -44,11 +44,12 @@ from training import architectures
 from training.architectures import Form
 from training.calibrate import fit_temperature
 from training.config import TrainConfig
-from training.data import Fer2013, Split
+from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluate import predict_logits, record
 from training.heads import Head, build_with_heads, single_head
 from training.run import RunFolder, write_text
+from training.votes import NO_MAJORITY, VotesFile
 
 PARITY = 1e-4
 PARITY_BATCHES = (1, 2, 64)
@@ -59,13 +60,20 @@ _GOLDEN_FACES = (32, 24, 16, 12, 8)
 _ALLOWED_BETWEEN_CONVOLUTIONS = frozenset({"Conv", "Relu", "MaxPool"})
 
 
-def export(run: RunFolder, dataset: Fer2013, model_path: Path, head: Head = Head.ORIGINAL) -> Manifest:
+def export(
+    run: RunFolder,
+    dataset: Fer2013,
+    model_path: Path,
+    votes: VotesFile | None = None,
+    head: Head = Head.ORIGINAL,
+) -> Manifest:
     """Exports a run's best weights.
 
     Args:
         run: A finished run.
         dataset: PublicTest fits the temperature and is measured; Training gives the golden vectors.
         model_path: Where the ONNX file goes; its manifest and golden vectors are put beside it.
+        votes: The crowd's, for the figures against its labels and the temperature of its head.
         head: Which of the run's heads answers.
 
     Returns:
@@ -87,7 +95,9 @@ def export(run: RunFolder, dataset: Fer2013, model_path: Path, head: Head = Head
         graph = _to_onnx(fold(trained, config, head), Path(folder))
         _check_graph(graph)
         _check_parity(graph, trained, public.images)
-        temperature = fit_temperature(predict_logits(_session(graph), public.images), public.labels)
+        temperature = fit_temperature(
+            *_calibration(predict_logits(_session(graph), public.images), public, votes, head)
+        )
         contract = Contract(
             schema_version=SCHEMA_VERSION,
             name=model_path.stem,
@@ -98,7 +108,7 @@ def export(run: RunFolder, dataset: Fer2013, model_path: Path, head: Head = Head
             output=TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
             temperature=temperature,
         )
-        provenance = _provenance(run, config)
+        provenance = _provenance(run, config, head)
         onnx.helper.set_model_props(
             graph,
             {CONTRACT_KEY: contract.model_dump_json(), PROVENANCE_KEY: provenance.model_dump_json()},
@@ -114,7 +124,7 @@ def export(run: RunFolder, dataset: Fer2013, model_path: Path, head: Head = Head
         # The model file last: a service that watches the folder never sees it without its companions' new state.
         for path in (golden_path(finished), manifest_path(finished), finished):
             shutil.move(path, model_path.parent / path.name)
-    return record(model_path, dataset, [Split.PUBLIC_TEST])
+    return record(model_path, dataset, [Split.PUBLIC_TEST], votes)
 
 
 def fold(trained: keras.Model, config: TrainConfig, head: Head = Head.ORIGINAL) -> keras.Model:
@@ -223,7 +233,19 @@ def _write_golden(model_path: Path, graph: onnx.ModelProto, dataset: Fer2013) ->
     np.savez_compressed(golden_path(model_path), crops=stacked, logits=logits)
 
 
-def _provenance(run: RunFolder, config: TrainConfig) -> Provenance:
+def _calibration(
+    logits: npt.NDArray[np.float32], public: SplitData, votes: VotesFile | None, head: Head
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The logits and labels that the temperature is fitted to: the labels that the head learned."""
+    if head is Head.ORIGINAL:
+        return logits, public.labels
+    if votes is None:
+        raise TrainingError("the crowd's head is calibrated on the crowd's votes: name their file with --votes.")
+    majority = votes.of(public.names).majority()
+    return logits[majority != NO_MAJORITY], majority[majority != NO_MAJORITY]
+
+
+def _provenance(run: RunFolder, config: TrainConfig, head: Head) -> Provenance:
     trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
     report: dict[str, Any] = json.loads(run.report.read_text(encoding="utf-8"))
     return Provenance(
@@ -234,6 +256,7 @@ def _provenance(run: RunFolder, config: TrainConfig) -> Provenance:
         packages=trained["packages"],
         hardware=trained["hardware"],
         wall_s=round(report["wall_s"], 1),
+        learned_labels="original" if head is Head.ORIGINAL else "crowd",
     )
 
 

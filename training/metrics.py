@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from app.contract.labels import LABELS
-from app.contract.manifest import ClassMetrics, SplitMetrics
+from app.contract.manifest import ClassMetrics, ReliabilityBin, SplitMetrics
 from app.contract.scores import probabilities
 
 ECE_BINS = 15
@@ -61,6 +61,7 @@ def measure(
         nll=negative_log_likelihood(after, labels),
         ece_before_temperature=expected_calibration_error(before, labels),
         ece=expected_calibration_error(after, labels),
+        reliability=reliability(after, labels),
     )
 
 
@@ -76,15 +77,23 @@ def expected_calibration_error(scores: npt.NDArray[np.float64], labels: npt.NDAr
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """
+    bins = reliability(scores, labels)
+    return sum(row.images * abs(row.confidence - row.accuracy) for row in bins) / len(labels)
+
+
+def reliability(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> tuple[ReliabilityBin, ...]:
+    """What the reliability diagram shows: confidence against accuracy in each of 15 bins that holds an image."""
     confidence = scores.max(axis=1)
     correct = scores.argmax(axis=1) == labels
     bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    error = 0.0
-    for index in range(ECE_BINS):
-        members = bins == index
-        if members.any():
-            error += float(members.mean()) * abs(float(confidence[members].mean()) - float(correct[members].mean()))
-    return error
+    return tuple(
+        ReliabilityBin(
+            images=int((bins == index).sum()),
+            confidence=float(confidence[bins == index].mean()),
+            accuracy=float(correct[bins == index].mean()),
+        )
+        for index in np.unique(bins)
+    )
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

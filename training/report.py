@@ -80,6 +80,29 @@ def plot_confusion(confusion: Sequence[Sequence[int]], title: str, path: Path) -
     plt.close(figure)
 
 
+def plot_reliability(metrics: SplitMetrics, title: str, path: Path) -> None:
+    """Draws accuracy against confidence, and how many images have which confidence.
+
+    Args:
+        metrics: Of one split, after calibration.
+        title: What was measured.
+        path: The PNG to write.
+    """
+    bins = metrics.reliability
+    confidence = [row.confidence for row in bins]
+    figure, (axes, counts) = plt.subplots(2, 1, figsize=(6, 7), height_ratios=(4, 1), sharex=True, layout="constrained")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="honest")
+    axes.plot(confidence, [row.accuracy for row in bins], "o-", color="tab:blue", label=f"model, ECE {metrics.ece:.3f}")
+    axes.set(title=title, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left")
+    counts.bar(confidence, [row.images for row in bins], width=0.05, color="tab:blue")
+    counts.set(xlabel="confidence", ylabel="images")
+    for panel in (axes, counts):
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
 def plot_counts(counts: Mapping[str, Sequence[int]], path: Path) -> None:
     """Draws the images of every label, a group of bars for each split.
 

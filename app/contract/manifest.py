@@ -63,6 +63,9 @@ class Provenance(_Strict):
     packages: dict[str, str]
     hardware: dict[str, Any]
     wall_s: float
+    learned_labels: Literal["original", "crowd"] = Field(
+        default="original", description="crowd: what most of ten people saw (FER+), not FER2013's own label"
+    )
 
 
 class ClassMetrics(_Strict):
@@ -72,6 +75,14 @@ class ClassMetrics(_Strict):
     recall: float
     f1: float
     support: int
+
+
+class ReliabilityBin(_Strict):
+    """The images whose confidence falls into one of 15 bins of equal width."""
+
+    images: int
+    confidence: float = Field(description="mean")
+    accuracy: float
 
 
 class SplitMetrics(_Strict):
@@ -90,6 +101,7 @@ class SplitMetrics(_Strict):
     nll: float
     ece_before_temperature: float = Field(description="15 bins of equal width")
     ece: float
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 class Manifest(_Strict):
@@ -98,7 +110,13 @@ class Manifest(_Strict):
     contract: Contract
     provenance: Provenance
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split")
+    metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split, against FER2013's labels")
+    crowd_metrics: dict[str, SplitMetrics] = Field(
+        default_factory=dict, description="by split, against the crowd's majority label, of the images that have one"
+    )
+    robustness: dict[str, float] = Field(
+        default_factory=dict, description="accuracy on PrivateTest by disturbance of the images"
+    )
 
 
 def manifest_path(model_path: Path) -> Path:

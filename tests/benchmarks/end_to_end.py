@@ -22,7 +22,7 @@ from app.contract.labels import LABELS
 from app.domain import FaceBox
 from app.inference.session import EmotionSession
 from app.main import create_app
-from tests.scenes import SAME_FACE, Grey, overlap, single_face_scene
+from tests.scenes import SAME_FACE, Grey, single_face_scene
 from training.data import Split, load_fer2013
 from training.metrics import wilson_interval
 
@@ -51,7 +51,7 @@ def main() -> int:
             scene, box = single_face_scene(face, generator)
             alone = client.post("/predict?detect=false", content=png(face)).json()
             in_photo = client.post("/predict", content=png(scene)).json()
-            matching = [entry for entry in in_photo["faces"] if overlap(FaceBox(**entry["box"]), box) >= SAME_FACE]
+            matching = [entry for entry in in_photo["faces"] if box.overlap(FaceBox(**entry["box"])) >= SAME_FACE]
             found.append(bool(matching))
             right_alone.append(alone["emotion"] == label)
             right_in_photo.append(bool(matching) and matching[0]["emotion"] == label)
