@@ -24,6 +24,15 @@ class FaceBox:
         return self.width * self.height
 
 
+def overlap(one: FaceBox, other: FaceBox) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (one.area_px + other.area_px - width * height)
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A face box with the cascade's own weight (higher is surer; not a probability)."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain import FaceBox
+from app.domain import FaceBox, overlap
 from app.vision.decode import decode_grey
-from tests.scenes import SAME_FACE, Grey, overlap
+from tests.scenes import SAME_FACE, Grey
 
 # photos.json: this one "has two more faces that are cut off or turned; finding them is no error".
 EXTRA_FACES = {"selfie-many-people.jpg": 2}

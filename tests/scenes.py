@@ -56,12 +56,3 @@ def paste(scene: Grey, face: Grey, box: FaceBox) -> None:
     """Sets a face into a canvas, in place."""
     enlarged = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_CUBIC)
     scene[box.y : box.y + box.height, box.x : box.x + box.width] = enlarged
-
-
-def overlap(one: FaceBox, other: FaceBox) -> float:
-    """Intersection over union, 0 to 1."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (one.area_px + other.area_px - width * height)

@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.domain import FaceBox
+from app.domain import FaceBox, overlap
 from app.vision.detect import CASCADE, MIN_FACE_SHARE, MIN_NEIGHBORS, SCALE_FACTOR, WORKING_SIZE_PX, FaceDetector
 from tests.photographs import Photograph, count_found, load_photographs
-from tests.scenes import SAME_FACE, Grey, group_scene, overlap, single_face_scene
+from tests.scenes import SAME_FACE, Grey, group_scene, single_face_scene
 from training.data import Split, load_fer2013
 
 FULL_SIZE_PX = 100_000

@@ -19,10 +19,10 @@ from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.contract.labels import LABELS
-from app.domain import FaceBox
+from app.domain import FaceBox, overlap
 from app.inference.session import EmotionSession
 from app.main import create_app
-from tests.scenes import SAME_FACE, Grey, overlap, single_face_scene
+from tests.scenes import SAME_FACE, Grey, single_face_scene
 from training.data import Split, load_fer2013
 from training.metrics import wilson_interval
 
