@@ -14,6 +14,7 @@ const camera = new Camera($("video"), { answer: showLive, problem: showError, en
 let asked = null; // the request being answered; a newer one takes its place
 let last = null; // the photograph shown, to be asked again once there is a key
 let maxBytes = Infinity;
+let starting = false;
 let said = { text: "", at: 0 };
 
 $("stage").classList.add("empty");
@@ -21,7 +22,7 @@ $("file").addEventListener("change", () => {
   if ($("file").files.length) showPhotograph($("file").files[0]);
   $("file").value = ""; // so that the same file can be chosen again
 });
-$("camera").addEventListener("click", () => (camera.running ? stopCamera() : startCamera()));
+$("camera").addEventListener("click", () => !starting && (camera.running ? stopCamera() : startCamera()));
 $("smoothing").addEventListener("change", () => camera.running && camera.connect(Number($("smoothing").value)));
 $("key-form").addEventListener("submit", takeKey);
 $("faces").addEventListener("pointerover", (event) => point(event, true));
@@ -85,6 +86,7 @@ async function showPhotograph(file) {
     if (!(error instanceof ServiceError)) throw error;
     say("No answer.");
     showError(error.message, error.code);
+    if ($("frame").classList.contains("unshowable")) show("invitation");
   } finally {
     if (asked === mine) $("busy").hidden = true;
   }
@@ -100,6 +102,7 @@ function showPicture(file) {
     // Not every browser shows every format that the service reads, TIFF for one; boxes and scores are shown still.
     photo.hidden = true;
     $("frame").classList.add("unshowable");
+    if ($("error").textContent) show("invitation"); // no picture at all
   };
   photo.src = URL.createObjectURL(file);
 }
@@ -122,19 +125,19 @@ async function startCamera() {
   last = null;
   results.clear();
   showError("");
-  $("camera").disabled = true;
+  starting = true; // not the button's disabled, which would take the focus away
   try {
     show("video");
     await camera.start(Number($("smoothing").value));
     setRatio($("video").videoWidth, $("video").videoHeight);
     $("camera").textContent = "Stop the webcam";
     $("camera").setAttribute("aria-pressed", "true");
-    $("live").hidden = false;
+    $("live").hidden = $("statistics").hidden = false;
     say("The webcam is on.");
   } catch (error) {
     endCamera(error.message);
   } finally {
-    $("camera").disabled = false;
+    starting = false;
   }
 }
 
@@ -150,7 +153,7 @@ function endCamera(message, code) {
   results.clear();
   $("camera").textContent = "Use the webcam";
   $("camera").setAttribute("aria-pressed", "false");
-  $("live").hidden = true;
+  $("live").hidden = $("statistics").hidden = true;
   $("statistics").textContent = "";
   say("Nothing to show yet.");
   showError(message, code);

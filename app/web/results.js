@@ -1,7 +1,7 @@
 // Draws an answer: boxes over the picture, and a card with the seven scores for each face. Keeps its elements from one
 // answer to the next, so that a live picture does not flicker.
 
-const SMALL_BOX_PX = 64;
+const SMALL_BOX_PX = 44;
 const WORDS_PX = 150; // room that "1 surprise 100 %" needs
 
 export class Results {
@@ -55,14 +55,15 @@ export function describe(answer) {
   if (answer.faces.length === 0) {
     return "No face found. Faces are found when they look towards the camera and are not too small.";
   }
-  const numbers = numbered(answer.faces);
-  const named = answer.faces.slice(0, 4).map((face, index) =>
-    answer.faces.length === 1
-      ? `it looks ${adjective(face.emotion)} (${percent(face.confidence)})`
-      : `${numbers[index]} looks ${adjective(face.emotion)}`);
-  const rest = answer.faces.length - named.length;
-  if (rest > 0) named.push(`${rest} more below`);
-  return `${answer.faces.length === 1 ? "One face" : `${answer.faces.length} faces`}: ${named.join(", ")}.`;
+  if (answer.faces.length === 1) {
+    const [face] = answer.faces;
+    return `One face. It looks ${adjective(face.emotion)} (${percent(face.confidence)}).`;
+  }
+  const counts = new Map();
+  for (const { emotion } of answer.faces) counts.set(emotion, (counts.get(emotion) ?? 0) + 1);
+  const named = [...counts].sort((one, other) => other[1] - one[1]).map(([emotion, count]) =>
+    `${count === answer.faces.length ? "all" : count} look${count === 1 ? "s" : ""} ${adjective(emotion)}`);
+  return `${answer.faces.length} faces: ${named.join(", ")}.`;
 }
 
 function adjective(emotion) {
