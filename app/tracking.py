@@ -12,7 +12,7 @@ from app.domain import FaceBox, FaceEmotion, overlap
 
 # Overlap (IoU) at which a box continues a track. At 25 frames a second a head moves little; after dropped frames more.
 MIN_OVERLAP = 0.3
-# The cascade misses a face for a moment when it blinks or turns: a track waits this long for its face.
+# The cascade misses a face for a moment when it blinks or turns: through frames without it a track waits this long.
 KEEP_S = 1.0
 # `smoothing` is the share of the old scores that is left after this time, so that it means the same at any frame rate.
 SMOOTHING_STEP_S = 0.1
@@ -57,7 +57,6 @@ class FaceTracker:
         Returns:
             The faces in the order given, with their tracks and smoothed scores.
         """
-        self._tracks = [track for track in self._tracks if at_s - track.seen_s <= KEEP_S]
         matches = self._match(faces)
         followed = []
         for index, face in enumerate(faces):
@@ -70,6 +69,7 @@ class FaceTracker:
                 track.scores = self._smooth(track, face, at_s)
                 track.box, track.seen_s = face.box, at_s
             followed.append(TrackedFace(track.number, _with_scores(face, track.scores)))
+        self._tracks = [track for track in self._tracks if at_s - track.seen_s <= KEEP_S]
         return followed
 
     def _match(self, faces: Sequence[FaceEmotion]) -> dict[int, _Track]:

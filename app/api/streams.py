@@ -186,6 +186,7 @@ class Stream:
             if (data := message.get("bytes")) is not None:
                 self._arrived += 1
                 self._waiting.put(_Frame(self._arrived, data, asyncio.get_running_loop().time()))
+                await asyncio.sleep(0)  # who is free to answer it takes it before a newer one could push it out
             elif self._arrived or _key_in(message) is None:  # a key that nobody asked for does no harm
                 detail = "expected an image file in a binary message. Received: text"
                 await self._send_error(FerError(ErrorCode.MALFORMED_REQUEST, detail), None)

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
+from app.domain import FaceBox
 from tests.conftest import ASTRONAUT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VIDEO_SIZE = (640, 480)
+FACE = FaceBox(176, 66, 96, 96)  # of the portrait, seen by eye
 
 
 def find_chromium() -> Path | None:
@@ -48,17 +50,24 @@ def chromium(executable: Path, camera: Path | None = None) -> Iterator[Browser]:
             browser.close()
 
 
-def write_video(path: Path, frames: int = 40) -> None:
-    """A face that moves from side to side and comes nearer: Motion JPEG, as Chromium's fake webcam plays it."""
+def video_frames(count: int) -> list[tuple[np.ndarray, FaceBox]]:
+    """A face that moves from side to side and comes nearer and goes: uint8 (480, 640, 3) and where the face is."""
     portrait = cv2.imread(str(ASTRONAUT))
-    writer = bytearray()
-    for index in range(frames):
-        phase = 2 * np.pi * index / frames
+    frames = []
+    for index in range(count):
+        phase = 2 * np.pi * index / count
         zoom = 1.25 + 0.15 * np.sin(phase)
-        matrix = np.array([[zoom, 0, 60 - 130 * (zoom - 1) + 40 * np.cos(phase)], [0, zoom, 40 - 150 * (zoom - 1)]])
+        left, top = 60 - 130 * (zoom - 1) + 40 * np.cos(phase), 40 - 150 * (zoom - 1)
+        matrix = np.array([[zoom, 0, left], [0, zoom, top]])
+        x, y, side = (round(value) for value in (zoom * FACE.x + left, zoom * FACE.y + top, zoom * FACE.width))
         frame = cv2.warpAffine(portrait, matrix, VIDEO_SIZE, borderMode=cv2.BORDER_REPLICATE)
-        writer += cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-    path.write_bytes(bytes(writer))
+        frames.append((frame, FaceBox(x, y, side, side)))
+    return frames
+
+
+def write_video(path: Path) -> None:
+    """`video_frames` as Motion JPEG, which Chromium's fake webcam plays."""
+    path.write_bytes(b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame, _ in video_frames(40)))
 
 
 def write_group(path: Path) -> None:

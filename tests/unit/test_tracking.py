@@ -54,7 +54,13 @@ def test_follow_face_that_was_missed_for_a_moment_keeps_its_track():
 def test_follow_face_that_was_away_for_long_is_a_new_one():
     tracker = FaceTracker(0)
     tracker.follow([face(LEFT)], 0)
-    assert numbers(tracker.follow([face(LEFT)], KEEP_S + 0.1)) == [2]
+    tracker.follow([], KEEP_S + 0.1)
+    assert numbers(tracker.follow([face(LEFT)], KEEP_S + 0.2)) == [2]
+
+
+def test_follow_face_of_a_slow_stream_keeps_its_track_from_frame_to_frame():
+    tracker = FaceTracker(0)
+    assert [numbers(tracker.follow([face(LEFT)], at_s)) for at_s in (0, 5, 10)] == [[1], [1], [1]]
 
 
 def test_follow_without_smoothing_gives_the_scores_of_the_frame():
