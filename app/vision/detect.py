@@ -86,8 +86,8 @@ class FaceDetector:
         """Finds the faces of a video's next picture at a fraction of the cost. Thread-safe.
 
         Known faces are looked for near where they were. Where one of them is not there, or none is known, the whole
-        picture is searched for faces that are large or as large as the missing one. A new small face is found by
-        `detect` only.
+        picture is searched for faces that are large or as large as the missing one. Other new faces are left to
+        `detect`, which a caller should ask from time to time.
 
         Args:
             grey: uint8 (H, W), upright.
