@@ -32,6 +32,7 @@ train: .venv-dev/installed
 bench: .venv-dev/installed
 	$(DEV) -m tests.benchmarks.detection --data $(DATA)
 	$(DEV) -m tests.benchmarks.end_to_end --data $(DATA)
+	$(DEV) -m tests.benchmarks.stream
 
 docker-test:
 	tests/e2e/docker_test.sh

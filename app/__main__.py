@@ -88,6 +88,10 @@ def main() -> int:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
+            ws="websockets-sansio",
+            # A frame above the body limit is answered with an error; above this, its connection is closed (1009).
+            ws_max_size=2 * settings.max_body_bytes,
+            ws_per_message_deflate=False,  # pictures are compressed, and a deflated bomb costs time to inflate
             timeout_graceful_shutdown=_LAST_REQUESTS_S,
         ),
         app.state.service.readiness,

@@ -15,6 +15,7 @@ class ErrorCode(StrEnum):
     INVALID_BASE64 = "invalid_base64"
     EMPTY_IMAGE = "empty_image"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN_ORIGIN = "forbidden_origin"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large"

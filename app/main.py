@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.api.problems import install_problem_handlers
-from app.api.routes import info, predict, probes
+from app.api.routes import info, page, predict, probes, stream
 from app.api.service import Engine, Service
 from app.config import Settings
 from app.cpus import available_cpus
@@ -81,8 +81,10 @@ def create_app(
     )
     app.state.service = service
     install_problem_handlers(app)
-    for router in (predict.router, probes.router, info.router):
+    for router in (predict.router, stream.router, probes.router, info.router):
         app.include_router(router)
+    if settings.web:
+        app.include_router(page.router)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         app.add_middleware(

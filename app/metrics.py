@@ -17,6 +17,7 @@ _IMAGE_FACES = (0, 1, 2, 3, 5, 10, 20, 50, 100)
 _CONFIDENCE = tuple(step / 20 for step in range(3, 21))  # 0.15 to 1: seven classes cannot be below 1/7
 
 STAGES = ("decode", "detect", "queue", "infer")
+FRAME_OUTCOMES = ("answered", "failed", "dropped")
 
 
 class Metrics:
@@ -61,6 +62,19 @@ class Metrics:
         self.rejections = Counter(
             "fer_rejections", "Images and requests refused, by error code.", ("reason",), registry=self.registry
         )
+        self.open_streams = Gauge("fer_open_streams", "WebSocket streams that are open now.", registry=self.registry)
+        self.frames = Counter(
+            "fer_stream_frames",
+            "Frames of streams: answered with faces, answered with an error, or dropped for a newer one.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.frame_seconds = Histogram(
+            "fer_stream_frame_duration_seconds",
+            "Time from a frame's arrival to its answer.",
+            buckets=_REQUEST_SECONDS,
+            registry=self.registry,
+        )
         self.model_info = Gauge(
             "fer_model_info",
             "1 for the model that serves.",
@@ -69,5 +83,7 @@ class Metrics:
         )
         for stage in STAGES:  # every series exists from the start, so that rates never miss a first increment
             self.stage_seconds.labels(stage)
+        for outcome in FRAME_OUTCOMES:
+            self.frames.labels(outcome)
         for label in LABELS:
             self.predictions.labels(label)

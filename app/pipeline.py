@@ -34,6 +34,9 @@ class Detector(Protocol):
     def detect(self, grey: GreyImage) -> list[Detection]:
         """Faces of an upright grey image, uint8 (H, W), largest first. Called by several threads at once."""
 
+    def follow(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
+        """The same for a video's next picture, cheaper: known faces are looked for near where they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -78,13 +81,17 @@ class Pipeline:
         self._metrics = metrics
         self._max_pixels = max_pixels
 
-    async def predict(self, data: bytes, options: PredictOptions, deadline: float) -> ImageResult:
+    async def predict(
+        self, data: bytes, options: PredictOptions, deadline: float, known: Sequence[FaceBox] | None = None
+    ) -> ImageResult:
         """Finds and scores the faces of one encoded image.
 
         Args:
             data: The image file's bytes.
             options: What the caller chose.
             deadline: Event-loop time by which the answer must be there.
+            known: Faces of the picture before, where the image is a video's next one: `Detector.follow` finds its
+                faces. None searches all of it.
 
         Raises:
             FerError: The image cannot be used, it has no face where one is required, the deadline passed, or the
@@ -95,12 +102,10 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 loop = asyncio.get_running_loop()
                 # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
-                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options)
+                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, known)
                 scored = await self._score(seen.faces, deadline)
         except TimeoutError:
-            raise FerError(
-                ErrorCode.DEADLINE_EXCEEDED, "the answer was not ready within the deadline, queue time included"
-            ) from None
+            raise _too_late() from None
         except BatcherStoppedError:
             raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
         result = _assemble(seen, scored, time.perf_counter() - started)
@@ -109,14 +114,34 @@ class Pipeline:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
 
-    def _see(self, data: bytes, options: PredictOptions) -> _Seen:
+    async def find(self, data: bytes, options: PredictOptions, deadline: float) -> tuple[FaceBox, ...]:
+        """Finds the faces of one encoded image in the whole of it, and scores none.
+
+        Args:
+            data: The image file's bytes.
+            options: What the caller chose; `require_face` is not looked at.
+            deadline: Event-loop time by which the boxes must be there.
+
+        Raises:
+            FerError: The image cannot be used, or the deadline passed.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                loop = asyncio.get_running_loop()
+                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, None)
+        except TimeoutError:
+            raise _too_late() from None
+        return tuple(face.box for face in seen.faces)
+
+    def _see(self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None) -> _Seen:
         """The stages that run in a vision thread."""
         started = time.perf_counter()
         grey = decode_grey(data, self._max_pixels)
         decoded = time.perf_counter()
         height, width = grey.shape
         if options.detect:
-            chosen = _choose(self._detector.detect(grey), options)
+            found = self._detector.detect(grey) if known is None else self._detector.follow(grey, known)
+            chosen = _choose(found, options)
             faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
         else:
             faces = (_Found(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
@@ -141,6 +166,10 @@ class Pipeline:
         for face in result.faces:
             self._metrics.predictions.labels(face.emotion).inc()
             self._metrics.confidence.observe(face.confidence)
+
+
+def _too_late() -> FerError:
+    return FerError(ErrorCode.DEADLINE_EXCEEDED, "the answer was not ready within the deadline, queue time included")
 
 
 def _choose(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:

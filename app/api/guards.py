@@ -1,13 +1,17 @@
-"""What a request must pass before its body is read: API key, then a permit. FastAPI dependencies."""
+"""What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection, Request
 
-from app.api.service import Service, service_of
+from app.api.service import Engine, Service, service_of
+from app.config import Settings
 from app.errors import ErrorCode, FerError
 
 
@@ -17,16 +21,42 @@ def authorise(request: Request) -> None:
     Raises:
         FerError: `unauthorized`.
     """
-    keys = service_of(request).settings.api_keys
-    if not keys:
-        return
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    offered = request.headers.get("x-api-key") or (credentials.strip() if scheme.lower() == "bearer" else "")
-    # Every key is compared, in constant time, so that the time taken tells nothing.
-    matches = [hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in keys]
-    if not any(matches):
+    settings = service_of(request).settings
+    if not key_opens(settings, key_in(request.headers)):
         raise FerError(
             ErrorCode.UNAUTHORIZED, "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none"
+        )
+
+
+def key_in(headers: Headers) -> str:
+    """The API key that headers carry; empty where they carry none."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (credentials.strip() if scheme.lower() == "bearer" else "")
+
+
+def key_opens(settings: Settings, offered: str) -> bool:
+    """Whether a key is one of the configured ones; any is where none is configured."""
+    # Every key is compared, in constant time, so that the time taken tells nothing.
+    matches = [hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in settings.api_keys]
+    return any(matches) or not matches
+
+
+def check_origin(connection: HTTPConnection) -> None:
+    """Lets a WebSocket pass that this service's own page or a page of a configured origin opens, or no page at all.
+
+    Browsers open WebSockets across origins without asking the server first: CORS does not stop them.
+
+    Raises:
+        FerError: `forbidden_origin`.
+    """
+    origin = connection.headers.get("origin")
+    allowed = service_of(connection).settings.cors_origins
+    if origin is None or origin in allowed or "*" in allowed:
+        return
+    host = urlsplit(origin).netloc.lower()  # not the scheme: TLS may end at a proxy before the service
+    if not host or host != connection.headers.get("host", "").lower():
+        raise FerError(
+            ErrorCode.FORBIDDEN_ORIGIN, f"pages of {origin[:200]} may not open streams; FER_CORS_ORIGINS names who may"
         )
 
 
@@ -40,16 +70,26 @@ async def admit(request: Request) -> AsyncIterator[None]:
     """Holds one of the permits while the request is answered.
 
     Raises:
-        FerError: `overloaded`; all permits are held.
+        FerError: As `permit`.
     """
-    service: Service = service_of(request)
-    service.require_engine()
+    with permit(service_of(request)):
+        yield
+
+
+@contextmanager
+def permit(service: Service) -> Iterator[Engine]:
+    """Holds one of the permits, and gives the engine that it is for.
+
+    Raises:
+        FerError: `not_ready`; or `overloaded`, all permits are held.
+    """
+    engine = service.require_engine()
     if service.admitted >= service.settings.max_queue:
         raise FerError(
             ErrorCode.OVERLOADED, f"{service.settings.max_queue} requests are being answered already; try again shortly"
         )
     service.admitted += 1
     try:
-        yield
+        yield engine
     finally:
         service.admitted -= 1

@@ -31,7 +31,7 @@ _logger = logging.getLogger("app.access")
 class RequestMiddleware:
     """Gives each request its id and deadline, bounds its body, counts and logs it, and answers what nobody caught.
 
-    Sets `request.state.request_id` and `request.state.deadline` (event-loop time).
+    Sets `request.state.request_id` and `request.state.deadline` (event-loop time). A WebSocket only gets its id.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -40,7 +40,7 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one ASGI connection."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -48,6 +48,9 @@ class RequestMiddleware:
         settings = self._service.settings
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        if scope["type"] == "websocket":  # the rest is for single requests; `app.api.streams` does it frame by frame
+            await self._app(scope, receive, send)
+            return
         state["deadline"] = asyncio.get_running_loop().time() + settings.deadline_ms / 1000
         started = time.perf_counter()
         status = 0

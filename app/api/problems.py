@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.schemas import Problem
@@ -27,6 +27,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.INVALID_BASE64: 400,
     ErrorCode.EMPTY_IMAGE: 400,
     ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.FORBIDDEN_ORIGIN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.PAYLOAD_TOO_LARGE: 413,
@@ -62,16 +63,18 @@ def problem(error: FerError, request_id: str) -> Problem:
     )
 
 
-def problem_response(error: FerError, request: Request, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer to a request that failed; counts the rejection."""
-    service_of(request).metrics.rejections.labels(error.code).inc()
+def problem_response(
+    error: FerError, connection: HTTPConnection, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The answer to a request, or to a WebSocket's handshake, that failed; counts the rejection."""
+    service_of(connection).metrics.rejections.labels(error.code).inc()
     status = STATUS[error.code]
     extra = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         extra["Retry-After"] = str(RETRY_AFTER_S)
     if status == HTTPStatus.UNAUTHORIZED:
         extra["WWW-Authenticate"] = "Bearer"
-    body = problem(error, request.state.request_id).model_dump(mode="json")
+    body = problem(error, connection.state.request_id).model_dump(mode="json")
     return JSONResponse(body, status_code=status, headers=extra, media_type=PROBLEM_JSON)
 
 
@@ -85,6 +88,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Makes every failure of a route a problem document."""
     app.add_exception_handler(FerError, _on_fer_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(WebSocketRequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
@@ -95,7 +99,7 @@ def _on_fer_error(request: Request, error: Exception) -> Response:
 
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)  # noqa: S101
     return problem_response(FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors()))), request)
 
 

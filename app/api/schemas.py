@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,6 +76,11 @@ class ModelName(_Wire):
     name: str
     version: str
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> ModelName:
+        """The name in a model's manifest."""
+        return cls(name=manifest.contract.name, version=manifest.contract.version)
+
 
 class Timings(_Wire):
     """Wall time by stage, in milliseconds."""
@@ -95,7 +100,7 @@ class Prediction(_Wire):
     emotion: Emotion | None
     confidence: Probability | None
     scores: dict[Emotion, Probability] | None
-    faces: list[Face] = Field(description="largest first")
+    faces: tuple[Face, ...] = Field(description="largest first")
     image: ImageSize
     model: ModelName
     timings_ms: Timings
@@ -105,7 +110,7 @@ class Prediction(_Wire):
     @classmethod
     def of(cls, result: ImageResult, model: ModelName, request_id: str) -> Prediction:
         """Renders the domain's result for one request."""
-        faces = [_face(face) for face in result.faces]
+        faces = tuple(_face(face) for face in result.faces)
         largest = faces[0] if faces else None
         timings = result.timings
         return cls(
@@ -150,6 +155,47 @@ class BatchPrediction(_Wire):
     results: list[Prediction | BatchEntryError]
     model: ModelName
     request_id: str
+
+
+class FollowedFace(Face):
+    """A face of a stream."""
+
+    track: int = Field(description="the same for the same face in frame after frame")
+
+
+class FramePrediction(Prediction):
+    """The answer to one frame of a stream: that of `POST /predict`, and where the stream stands."""
+
+    faces: tuple[FollowedFace, ...] = Field(description="largest first")
+    frame: int = Field(description="1 for the first frame that arrived")
+    dropped: int = Field(description="frames of this stream that were dropped until now")
+
+    @classmethod
+    def of_frame(
+        cls, result: ImageResult, tracks: Sequence[int], model: ModelName, request_id: str, frame: int, dropped: int
+    ) -> FramePrediction:
+        """Renders the domain's result for one frame; `tracks` has the number of each of its faces."""
+        prediction = Prediction.of(result, model, request_id)
+        faces = tuple(
+            FollowedFace(**dict(face), track=track) for face, track in zip(prediction.faces, tracks, strict=True)
+        )
+        return cls(**(dict(prediction) | {"faces": faces}), frame=frame, dropped=dropped)
+
+
+class StreamError(_Wire):
+    """What a stream says instead of an answer."""
+
+    frame: int | None = Field(description="null where it is about the stream, not about one frame")
+    dropped: int
+    error: Problem
+
+
+class StreamKey(_Wire):
+    """The first message of a client that cannot set headers, as scripts of web pages cannot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_key: str
 
 
 class Health(_Wire):

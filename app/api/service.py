@@ -32,7 +32,8 @@ class Service:
         metrics: All collectors.
         readiness: Whether traffic is wanted.
         engine: The loaded model.
-        admitted: Requests that hold a permit now.
+        admitted: Requests and frames that hold a permit now.
+        streams: Streams that are open now.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Service:
     readiness: Readiness
     engine: Engine | None = field(default=None)
     admitted: int = field(default=0)
+    streams: int = field(default=0)
 
     def require_engine(self) -> Engine:
         """The loaded model.

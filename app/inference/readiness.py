@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -28,6 +30,7 @@ class Readiness:
         self.state = State.STARTING
         self.reason = "the model is loading"
         self._failures_in_a_row = 0
+        self._on_drain: set[Callable[[], object]] = set()
 
     def loaded(self) -> None:
         """The model is loaded, self-tested and warm."""
@@ -52,6 +55,17 @@ class Readiness:
     def drain(self) -> None:
         """The process was told to end."""
         self._move(State.DRAINING, "the instance is shutting down")
+        for callback in tuple(self._on_drain):
+            callback()
+
+    @contextmanager
+    def watch_drain(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Calls back once the drain begins, from whichever thread or signal handler begins it, until left."""
+        self._on_drain.add(callback)
+        try:
+            yield
+        finally:
+            self._on_drain.discard(callback)
 
     def _move(self, state: State, reason: str) -> None:
         if self.state is not State.DRAINING:

@@ -251,7 +251,8 @@ def test_batch_too_many_images_is_refused(make_client):
 
 def test_every_code_has_a_status_and_is_provoked_here():
     assert set(STATUS) == set(ErrorCode)
-    source = Path(__file__).read_text(encoding="utf-8")
+    files = Path(__file__), Path(__file__).with_name("test_stream.py")
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
     assert [code for code in ErrorCode if f"ErrorCode.{code.name}" not in source] == []
 
 

@@ -128,7 +128,9 @@ def test_openapi_documents_every_form_and_an_example_of_every_status(client):
             for code, example in examples.items():
                 assert example["value"]["status"] == int(status) == STATUS[ErrorCode(code)]
                 documented.add(code)
-    assert documented == set(ErrorCode) - {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
+    # The last is of streams, which OpenAPI does not know.
+    undocumented = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, ErrorCode.FORBIDDEN_ORIGIN}
+    assert documented == set(ErrorCode) - undocumented
     assert document["components"]["schemas"]["Prediction"]["examples"]
     assert "422" in predict["responses"]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app.api.documentation import BATCH_BODY, PREDICT_BODY, problem_responses
 from app.api.guards import admit, authorise
 from app.api.images import read_image, read_images
+from app.api.options import Options
 from app.api.problems import internal_error, problem
 from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
 from app.api.service import Engine, service_of
@@ -41,20 +41,6 @@ _REQUEST_ERRORS = (
 router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), Depends(admit)])
 
 
-def _options(
-    detect: Annotated[
-        bool, Query(description="false: the image is already one cropped face; classify all of it")
-    ] = True,
-    max_faces: Annotated[int, Query(ge=1, le=1000, description="keep the largest N faces")] = 100,
-    min_face_size: Annotated[int, Query(ge=0, le=100_000, description="drop faces smaller than this many pixels")] = 0,
-    require_face: Annotated[bool, Query(description="true: an image without a face is an error")] = False,
-) -> PredictOptions:
-    return PredictOptions(detect, max_faces, min_face_size, require_face)
-
-
-Options = Annotated[PredictOptions, Depends(_options)]
-
-
 @router.post(
     "/predict",
     summary="One image in, its faces and emotions out",
@@ -66,7 +52,7 @@ async def predict(request: Request, options: Options) -> Prediction:
     engine = service_of(request).require_engine()
     data = await read_image(request)
     result = await engine.pipeline.predict(data, options, request.state.deadline)
-    return Prediction.of(result, _model_name(engine), request.state.request_id)
+    return Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
 
 
 @router.post(
@@ -81,7 +67,7 @@ async def predict_batch(request: Request, options: Options) -> BatchPrediction:
     engine = service.require_engine()
     images = await read_images(request, service.settings.max_images)
     results = await asyncio.gather(*(_predict_entry(engine, data, options, request) for data in images))
-    return BatchPrediction(results=results, model=_model_name(engine), request_id=request.state.request_id)
+    return BatchPrediction(results=results, model=ModelName.of(engine.manifest), request_id=request.state.request_id)
 
 
 async def _predict_entry(
@@ -92,15 +78,10 @@ async def _predict_entry(
         if isinstance(data, FerError):
             raise data
         result = await engine.pipeline.predict(data, options, request.state.deadline)
-        return Prediction.of(result, _model_name(engine), request_id)
+        return Prediction.of(result, ModelName.of(engine.manifest), request_id)
     except FerError as error:
         failure = error
     except Exception as error:  # a fault of ours in one image must not take its neighbours with it
         failure = internal_error(error, request_id)
     service_of(request).metrics.rejections.labels(failure.code).inc()
     return BatchEntryError(error=problem(failure, request_id))
-
-
-def _model_name(engine: Engine) -> ModelName:
-    contract: Any = engine.manifest.contract
-    return ModelName(name=contract.name, version=contract.version)

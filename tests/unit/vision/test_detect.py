@@ -60,6 +60,84 @@ def test_detect_blank_image_finds_nothing():
     assert FaceDetector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
 
 
+def shifted(grey: np.ndarray, x: int, y: int, zoom: float = 1.0) -> np.ndarray:
+    """The next picture of a video: moved to the right and down, its edge repeated."""
+    matrix = np.array([[zoom, 0, x], [0, zoom, y]])
+    return np.asarray(cv2.warpAffine(grey, matrix, grey.shape[::-1], borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def beside_itself(portrait: np.ndarray, share: float) -> np.ndarray:
+    """The portrait with a small copy of itself on its left."""
+    small = np.asarray(cv2.resize(portrait, None, fx=share, fy=share, interpolation=cv2.INTER_AREA))
+    scene = np.full((portrait.shape[0], portrait.shape[1] + small.shape[1]), 128, dtype=np.uint8)
+    scene[: small.shape[0], : small.shape[1]] = small
+    scene[:, small.shape[1] :] = portrait
+    return scene
+
+
+@pytest.mark.parametrize(("x", "y", "zoom"), [(0, 0, 1.0), (30, -20, 1.0), (-25, 10, 1.1), (20, 20, 0.9)])
+def test_follow_moved_face_is_found_without_a_search_of_the_whole_picture(portrait, x, y, zoom, monkeypatch):
+    detector = FaceDetector()
+    known = [face.box for face in detector.detect(portrait)]
+    moved = shifted(portrait, x, y, zoom)
+    detected = detector.detect(moved)[0]  # at some places the cascade also takes the badge for a face
+    monkeypatch.setattr(detect_module, "_propose", lambda *_: pytest.fail("searched the whole picture"))
+    (followed,) = detector.follow(moved, known)
+    assert followed.box.overlap(detected.box) > 0.8
+
+
+def test_follow_face_that_jumped_is_found_in_the_whole_picture(portrait):
+    detector = FaceDetector()
+    (followed,) = detector.follow(portrait, [FaceBox(380, 380, 96, 96)])
+    assert followed.box.overlap(FACE) > 0.7
+
+
+def test_follow_small_face_that_jumped_is_found_in_the_whole_picture(portrait):
+    detector = FaceDetector()
+    scene = beside_itself(portrait, 0.5)
+    small = detector.detect(scene)[1].box
+    assert small.width < 0.1 * max(scene.shape)  # too small for a new face
+    away = FaceBox(scene.shape[1] - small.width, scene.shape[0] - small.height, small.width, small.height)
+    assert any(face.box.overlap(small) > 0.7 for face in detector.follow(scene, [away]))
+
+
+def test_follow_finds_new_large_faces_at_once_and_small_ones_not(portrait):
+    scene = beside_itself(portrait, 0.5)
+    large, small = FaceDetector().detect(scene)
+    (new,) = FaceDetector().follow(scene, [])
+    assert new.box.overlap(large.box) > 0.7
+    (followed,) = FaceDetector().follow(scene, [small.box])
+    assert followed.box.overlap(small.box) > 0.7
+
+
+def test_follow_two_boxes_on_one_face_are_one(portrait):
+    assert len(FaceDetector().follow(portrait, [FACE, FaceBox(FACE.x + 20, FACE.y, 96, 96)])) == 1
+
+
+def test_follow_face_that_is_gone_is_not_found():
+    assert FaceDetector().follow(np.full((480, 640), 128, dtype=np.uint8), [FACE]) == []
+
+
+@pytest.mark.parametrize("box", [FaceBox(600, 600, 96, 96), FaceBox(500, 0, 5, 5), FaceBox(0, 0, 2000, 2000)])
+def test_follow_box_of_another_picture_is_no_error(portrait, box):
+    (followed,) = FaceDetector().follow(portrait, [box])
+    assert followed.box.overlap(FACE) > 0.7
+
+
+@needs_shared_data
+def test_follow_photographs_that_move_a_little_lose_no_face():
+    detector = FaceDetector()
+    generator = np.random.default_rng(0)
+    for photograph in load_photographs(SHARED_DATA / "photos"):
+        known = [face.box for face in detector.detect(photograph.grey)]
+        side = max((box.width for box in known), default=0)
+        x, y = (generator.uniform(-0.2, 0.2, 2) * side).round().astype(int)
+        moved = shifted(photograph.grey, int(x), int(y))
+        followed = [face.box for face in detector.follow(moved, known)]
+        for face in detector.detect(moved):
+            assert any(face.box.overlap(box) > 0.5 for box in followed), photograph.path.name
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (8, 4000), (4000, 8), (20, 20)])
 def test_detect_extreme_shapes_are_no_error(shape):
     assert FaceDetector().detect(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) == []

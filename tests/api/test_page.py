@@ -1,0 +1,76 @@
+"""The page and its files: what is sent, with which protection, and that it can be switched off."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.api.routes import page
+from tests.data_paths import REPOSITORY
+
+FILES = sorted(path.name for path in (REPOSITORY / "app" / "web").iterdir() if path.name != "index.html")
+
+
+def test_page_is_served_with_everything_it_names(client):
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    named = set(re.findall(r'(?:src|href)="(web/[^"]+)"', answer.text))
+    assert len(named) == 3
+    for name in (*named, *(f"web/{name}" for name in FILES)):
+        assert client.get(f"/{name}").status_code == 200, name
+
+
+@pytest.mark.parametrize(("name", "kind"), [("main.js", "javascript"), ("page.css", "text/css"), ("icon.svg", "svg")])
+def test_page_file_has_its_type(client, name, kind):
+    assert kind in client.get(f"/web/{name}").headers["content-type"]
+
+
+def test_page_serves_all_files_of_its_folder_and_no_other(client):
+    assert set(FILES) == page._FILES
+    for path in ("/web/none.js", "/web/index.html", "/web/..%2fmain.py", "/web/%2e%2e%2fmain.py", "/web/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+
+
+@pytest.mark.parametrize("path", ["/", "/web/main.js"])
+def test_page_runs_only_what_the_service_serves(client, path):
+    headers = client.get(path).headers
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "camera=(self)" in headers["permissions-policy"]
+
+
+def test_page_needs_nothing_from_elsewhere_and_has_no_inline_code(client):
+    text = client.get("/").text
+    assert "://" not in text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text)
+    for name in FILES:
+        addresses = re.findall(r"\w+://\w[\w.]*", client.get(f"/web/{name}").text)
+        assert set(addresses) <= {"http://www.w3.org"}, name  # SVG's namespace, which nobody fetches
+
+
+def test_page_is_open_where_keys_are_configured(make_client):
+    client = make_client(api_keys="secret")
+    assert client.get("/").status_code == 200
+    assert client.get("/info").status_code == 401
+
+
+def test_page_can_be_switched_off(make_client):
+    client = make_client(web=False)
+    for path in ("/", "/web/main.js"):
+        assert client.get(path).status_code == 404
+    assert client.post("/predict", content=b"x").status_code == 415
+
+
+def test_page_is_counted_under_its_routes(client):
+    client.get("/")
+    client.get("/web/main.js")
+    text = client.get("/metrics").text
+    for route in ("/", "/web/{name}"):
+        assert f'fer_requests_total{{route="{route}",status="200"}} 1.0' in text

@@ -1,0 +1,284 @@
+"""The page in a real Chromium against a real service: pictures, webcam, errors, keys, and who can use it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from app.contract.labels import LABELS
+from tests.conftest import ASTRONAUT
+from tests.e2e.browser import chromium, find_chromium, write_empty, write_group, write_video
+from tests.e2e.test_process import serving
+
+CHROMIUM = find_chromium()
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium found: install one (apt install chromium), or name it in CHROMIUM"
+)
+PATIENCE_MS = 30_000  # a busy machine changes no answer
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_video(folder / "face.mjpeg")
+        write_group(folder / "group.jpg")
+        write_empty(folder / "empty.jpg")
+        (folder / "letter.jpg").write_text("Dear reader, I am no picture.")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def browser(pictures) -> Iterator[Browser]:
+    with chromium(CHROMIUM, pictures / "face.mjpeg") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[httpx2.Client]:
+    with serving() as (client, _):
+        yield client
+
+
+@pytest.fixture
+def page(browser, service) -> Iterator[Page]:
+    with opened(browser, service) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, service: httpx2.Client, **options) -> Iterator[Page]:
+    """The page in a window of its own. An error that it logs fails the test; a breach of its CSP is one."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+    page.goto(str(service.base_url))
+    yield page
+    # Chromium logs every answer of 400 and above itself; the tests of errors provoke those.
+    assert [error for error in page.errors if "Failed to load resource" not in error] == []
+    context.close()
+
+
+def expect_faces(page: Page, count: int) -> None:
+    for kind in (".face", ".box"):
+        expect(page.locator(kind)).to_have_count(count, timeout=PATIENCE_MS)
+
+
+def expect_error(page: Page, text: str) -> None:
+    expect(page.get_by_role("alert")).to_contain_text(text, timeout=PATIENCE_MS)
+
+
+def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
+    page.set_input_files("#file", ASTRONAUT)
+    expect_faces(page, 1)
+    expect(page.get_by_role("status")).to_have_text("One face. It looks happy (93 %).")
+    rows = page.locator(".face .scores li")
+    assert [text.split("\n")[0] for text in rows.all_inner_texts()] == list(LABELS)
+    assert sum(int(re.search(r"(\d+) %", text)[1]) for text in rows.all_inner_texts()) == pytest.approx(100, abs=3)
+    answer = service.post("/predict", content=ASTRONAUT.read_bytes()).json()
+    shown, photo = page.locator(".box").bounding_box(), page.locator("#photo").bounding_box()
+    scale = photo["width"] / answer["image"]["width"]
+    box = answer["faces"][0]["box"]
+    assert shown["x"] - photo["x"] == pytest.approx(box["x"] * scale, abs=1.5)
+    assert shown["y"] - photo["y"] == pytest.approx(box["y"] * scale, abs=1.5)
+    assert shown["width"] == pytest.approx(box["width"] * scale, abs=1.5)
+
+
+def test_many_faces_are_numbered_alike_in_picture_and_list(page, pictures):
+    page.set_input_files("#file", pictures / "group.jpg")
+    expect_faces(page, 5)
+    expect(page.get_by_role("status")).to_contain_text("5 faces")
+    assert page.locator(".box .tag b").all_text_contents() == list("12345")
+    assert page.locator(".face .number").all_text_contents() == [f"Face {number}" for number in range(1, 6)]
+    page.locator(".face").nth(2).hover()
+    expect(page.locator(".box").nth(2)).to_have_class(re.compile("pointed"))
+    expect(page.locator(".box.pointed")).to_have_count(1)
+
+
+def test_no_face_is_said_and_is_no_error(page, pictures):
+    page.set_input_files("#file", ASTRONAUT)
+    expect_faces(page, 1)
+    page.set_input_files("#file", pictures / "empty.jpg")
+    expect(page.get_by_role("status")).to_contain_text("No face found")
+    expect_faces(page, 0)
+    expect(page.locator("#error")).to_have_text("")
+
+
+def test_error_is_a_sentence_and_the_next_photograph_clears_it(page, pictures):
+    page.set_input_files("#file", pictures / "letter.jpg")
+    expect_error(page, "Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.")
+    expect(page.get_by_text("Drop a photograph here")).to_be_visible()
+    page.set_input_files("#file", ASTRONAUT)
+    expect_faces(page, 1)
+    expect(page.locator("#error")).to_have_text("")
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_pasted_or_dropped_photograph_is_answered(page, way):
+    page.evaluate(
+        """([way, text]) => {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "a.jpg", { type: "image/jpeg" }));
+            const options = { bubbles: true, cancelable: true };
+            document.getElementById("stage").dispatchEvent(way === "paste"
+                ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
+                : new DragEvent("drop", { ...options, dataTransfer: transfer }));
+        }""",
+        [way, base64.b64encode(ASTRONAUT.read_bytes()).decode()],
+    )
+    expect_faces(page, 1)
+
+
+def test_photograph_that_the_browser_cannot_show_is_answered_still(page, pictures):
+    from PIL import Image
+
+    Image.open(ASTRONAUT).save(pictures / "portrait.tiff")
+    page.set_input_files("#file", pictures / "portrait.tiff")
+    expect_faces(page, 1)
+    expect(page.locator("#photo")).to_be_hidden()
+
+
+def test_webcam_is_followed_live(page):
+    page.get_by_role("button", name="Use the webcam").click()
+    expect_faces(page, 1)
+    expect(page.locator(".face .name")).to_have_text("happy")
+    expect(page.locator("#statistics")).to_contain_text(re.compile(r"[1-9]\d* frames/s"))
+    first = page.locator(".box").bounding_box()
+    page.wait_for_function(
+        "before => Math.abs(document.querySelector('.box').getBoundingClientRect().x - before) > 10", arg=first["x"]
+    )
+    page.get_by_role("button", name="Stop the webcam").click()
+    expect_faces(page, 0)
+    expect(page.get_by_text("Drop a photograph here")).to_be_visible()
+
+
+def test_webcam_gives_way_to_a_photograph(page):
+    page.get_by_role("button", name="Use the webcam").click()
+    expect_faces(page, 1)
+    page.set_input_files("#file", ASTRONAUT)
+    expect(page.locator("#photo")).to_be_visible()
+    expect(page.get_by_role("button", name="Use the webcam")).to_be_visible()
+    expect_faces(page, 1)
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_webcam_that_the_service_leaves_is_tried_again_then_given_up(browser):
+    with serving(FER_DRAIN_S="0") as (client, process), opened(browser, client) as page:
+        page.get_by_role("button", name="Use the webcam").click()
+        expect_faces(page, 1)
+        process.terminate()
+        expect_error(page, "Trying again")
+        expect_error(page, "The connection to the service was lost.")
+        expect(page.get_by_role("button", name="Use the webcam")).to_be_visible(timeout=PATIENCE_MS)
+        page.errors.clear()  # Chromium logs every WebSocket that does not open
+
+
+def test_key_is_asked_for_used_and_kept_nowhere(browser):
+    with serving(FER_API_KEYS="secret") as (client, _), opened(browser, client) as page:
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused(timeout=PATIENCE_MS)
+        page.set_input_files("#file", ASTRONAUT)
+        expect_error(page, "Expected a valid API key")
+        key.fill("secret")
+        key.press("Enter")
+        expect_faces(page, 1)  # the photograph is asked again
+        expect(key).to_be_hidden()
+        page.get_by_role("button", name="Use the webcam").click()
+        expect(page.locator("#statistics")).to_contain_text("frames/s", timeout=PATIENCE_MS)
+        expect_faces(page, 1)
+        assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+        assert "secret" not in page.url + page.content()
+        page.reload()
+        expect(page.get_by_label("API key")).to_be_focused(timeout=PATIENCE_MS)
+
+
+def test_keyboard_alone_reaches_everything_in_order(page):
+    focused = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        focused.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert focused == ["API", "file", "camera"]
+    page.keyboard.press("Space")
+    expect_faces(page, 1)
+    expect(page.get_by_role("button", name="Stop the webcam")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Smoothing")).to_be_focused()
+
+
+def test_screen_readers_find_names_for_everything(page):
+    page.set_input_files("#file", ASTRONAUT)
+    expect_faces(page, 1)
+    for role, name in (
+        ("heading", re.compile("fer-serve")),
+        ("heading", re.compile("Face 1 *happy")),
+        ("region", "Picture"),
+        ("region", "Faces"),
+        ("img", re.compile("Your photograph")),
+        ("button", "Use the webcam"),
+    ):
+        expect(page.get_by_role(role, name=name)).to_be_visible()
+    expect(page.get_by_label("Choose a photograph")).to_have_count(1)
+    unnamed = page.evaluate(
+        """[...document.querySelectorAll("input, button, img, video")]
+            .filter((part) => !(part.labels?.length || part.alt != null || part.ariaLabel || part.textContent))
+            .map((part) => part.outerHTML)"""
+    )
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_its_window_and_keeps_its_contrast(browser, service, width, scheme):
+    with opened(browser, service, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
+        page.set_input_files("#file", ASTRONAUT)
+        expect_faces(page, 1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for selector in (
+            ".summary",
+            ".face h3",
+            ".scores li",
+            ".button.primary",
+            "#camera",
+            ".notes p",
+            "h1 span",
+            "nav a",
+        ):
+            assert contrast(page, selector) >= 4.5, selector  # WCAG 2.2, 1.4.3
+
+
+def contrast(page: Page, selector: str) -> float:
+    """Luminance of an element's text against the ground behind it, as WCAG defines it."""
+    colours = page.evaluate(
+        """selector => {
+            const element = document.querySelector(selector);
+            let behind = element;
+            while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+            return [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+        }""",
+        selector,
+    )
+    dark, light = sorted(luminance([int(part) for part in re.findall(r"\d+", colour)[:3]]) for colour in colours)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: list[int]) -> float:
+    shares = [part / 255 for part in colour]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_page_says_what_it_does_with_pictures_and_what_scores_are(page):
+    expect(page.get_by_text("Nothing is stored.")).to_be_visible()
+    expect(page.get_by_text("These are apparent expressions.")).to_be_visible()
