@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 import time
 
 import numpy as np
 import pytest
-from starlette.testclient import WebSocketDenialResponse
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.problems import STATUS
@@ -168,23 +170,25 @@ def test_stream_smoothing_follows_a_face_and_mixes_its_scores(client):
     assert answers[1]["scores"] == plain[0]
 
 
-def test_stream_new_faces_are_searched_in_the_whole_picture_from_time_to_time(monkeypatch):
-    class Following(FakeDetector):
-        """Finds new faces only where it searches everything."""
+class Following(FakeDetector):
+    """Finds new faces only where it searches everything."""
 
-        searches = 0
+    def __init__(self) -> None:
+        self.searches = 0
 
-        def detect(self, grey):
-            Following.searches += 1
-            return super().detect(grey)
+    def detect(self, grey):
+        self.searches += 1
+        return super().detect(grey)
 
-        def follow(self, grey, known):
-            return [face for face in super().detect(grey) if face.box in known]
+    def follow(self, grey, known):
+        return [face for face in super().detect(grey) if face.box in known]
 
-    monkeypatch.setattr("app.api.streams.SEARCH_EVERY_S", 0.05)
-    from starlette.testclient import TestClient
 
-    app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), Following())
+@pytest.mark.parametrize(("every_s", "found"), [(3600, 2), (0.02, 4)])
+def test_stream_follows_known_faces_and_searches_for_new_ones_from_time_to_time(monkeypatch, every_s, found):
+    monkeypatch.setattr("app.api.streams.SEARCH_EVERY_S", every_s)
+    detector = Following()
+    app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), detector)
     with TestClient(app) as client, client.websocket_connect("/ws") as stream:
 
         def faces_in(count: int) -> int:
@@ -192,10 +196,40 @@ def test_stream_new_faces_are_searched_in_the_whole_picture_from_time_to_time(mo
             return len(stream.receive_json()["faces"])
 
         assert faces_in(2) == 2  # the first frame is searched whole
-        assert Following.searches == 1
-        assert faces_in(1) == 1  # of the known two, one is left
-        wait_until(lambda: faces_in(4) == 4)
-        assert Following.searches >= 2
+        assert detector.searches == 1
+        if found == 2:
+            assert [faces_in(4) for _ in range(5)] == [2] * 5
+            assert detector.searches == 1
+        else:
+            wait_until(lambda: faces_in(4) == 4)
+            assert detector.searches > 1
+
+
+def test_stream_free_to_answer_drops_neither_of_two_frames_at_once(client):
+    frame = {"type": "websocket.receive", "bytes": FRAME}
+    arriving, sent = [{"type": "websocket.connect"}, frame, frame], []
+
+    async def run() -> None:
+        answered = asyncio.Event()
+
+        async def receive() -> dict:  # as uvicorn's: it does not yield to others while a message waits
+            if not arriving:
+                await answered.wait()
+                return {"type": "websocket.disconnect", "code": 1000}
+            return arriving.pop(0)
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+            if len(sent) == 3:  # accepted, and two answers
+                answered.set()
+
+        scope = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "query_string": b"", "headers": []}
+        async with asyncio.timeout(10):
+            await client.app(scope | {"root_path": "", "scheme": "ws", "subprotocols": []}, receive, send)
+
+    client.portal.call(run)
+    answers = [json.loads(message["text"]) for message in sent[1:]]
+    assert [(answer["frame"], answer["dropped"]) for answer in answers] == [(1, 0), (2, 0)]
 
 
 @pytest.mark.parametrize("query", ["smoothing=1.1", "smoothing=-1", "smoothing=x", "max_faces=0", "detect=maybe"])
