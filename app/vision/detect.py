@@ -38,7 +38,7 @@ _SECOND_LOOK_MIN_FACE_PX = 48
 
 _CLOSE_LOOK_FACE_PX = 48
 _CLOSE_LOOK_STEP = 1.05
-_CLOSE_LOOK_NEIGHBORS = 5
+_CLOSE_LOOK_NEIGHBORS = 6
 _CLOSE_LOOK_MARGIN = 0.3  # around a proposal, as a share of its side
 _FOLLOW_MARGIN = 0.5  # the same for a face that may have moved since the picture before
 _CLOSE_LOOK_RANGE = (0.6, 1.5)  # of the proposal's side
