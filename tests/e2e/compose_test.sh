@@ -44,9 +44,9 @@ await() {  # await SECONDS EXPECTED QUERY
     sleep 1
   done
 }
-load() {  # load NAME [OPTION...]: in the background, until settle
+load() {  # load [OPTION...]: in the background, until settle
   rm -f "$work/stop"
-  python3 tests/e2e/load.py "$public" --until "$work/stop" "${@:2}" >"$work/load" 2>&1 &
+  python3 tests/e2e/load.py "$public" --until "$work/stop" "$@" >"$work/load" 2>&1 &
   load_pid=$!
 }
 settle() {  # settle WHAT
