@@ -1,6 +1,6 @@
 """Builds an overlay and validates what comes out, strictly: an unknown field is an error.
 
-Objects of Kubernetes itself against its OpenAPI schemas, those of the Prometheus operator against its models. No cluster.
+Objects of Kubernetes itself against its OpenAPI schemas, the ServiceMonitor against the operator's models. No cluster.
 `python -m tests.deploy.kubernetes_objects` tells of every object.
 """
 

@@ -1,6 +1,6 @@
 """Asks a running Prometheus every query of the dashboard: `python3 tests/e2e/dashboard_queries.py URL`.
 
-Prints a Markdown table of panel, query and live value; the status is 1 where a query has no value. Standard library only.
+Prints a Markdown table of panel, query and live value; the status is 1 where a query has none. Standard library only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Load on a running service, every request counted: `python3 tests/e2e/load.py URL --until FILE`.
 
-No request is sent twice and none is forgotten: what a connection loses counts as lost. Standard library only, so that it
-runs wherever Docker does.
+No request is sent twice and none is forgotten: what a connection loses counts as lost. Standard library only, so that
+it runs wherever Docker does.
 """
 
 from __future__ import annotations
