@@ -42,7 +42,7 @@ def cell(series: list[tuple[dict[str, str], float]]) -> str:
     """The first few series, for people."""
     shown = []
     for labels, value in sorted(series, key=lambda one: -one[1])[:_SHOWN]:
-        names = ", ".join(f"{label}={text[:12]}" for label, text in sorted(labels.items()) if label != "__name__")
+        names = ", ".join(f"{label}={text[:20]}" for label, text in sorted(labels.items()) if label != "__name__")
         shown.append(f"{names}: {value:.4g}" if names else f"{value:.4g}")
     more = f"; {len(series) - _SHOWN} more" if len(series) > _SHOWN else ""
     return "; ".join(shown) + more

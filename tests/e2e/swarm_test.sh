@@ -41,13 +41,19 @@ await() {  # await SECONDS WHAT COMMAND...
   done
 }
 healthy() { [[ $(docker ps --quiet --filter "label=com.docker.swarm.service.name=$fer" --filter health=healthy | wc -l) == "$1" ]]; }
-in_use() {  # as a load balancer sees it that was asked in its own network
-  local balancer
-  balancer=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=${stack}_balancer" | head -n 1)
-  [[ -n $balancer ]] || return 1
-  local pid; pid=$(docker inspect --format '{{.State.Pid}}' "$balancer")
-  [[ $(nsenter --target "$pid" --net curl --silent http://127.0.0.1:8405/metrics \
+inside() {  # inside SERVICE CURL-ARGUMENT...: asks from within the network of a task, as its neighbours do
+  local container
+  container=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=${stack}_$1" | head -n 1)
+  [[ -n $container ]] || return 1
+  nsenter --target "$(docker inspect --format '{{.State.Pid}}' "$container")" --net curl --silent --fail "${@:2}"
+}
+in_use() {
+  [[ $(inside balancer http://127.0.0.1:8405/metrics \
     | awk '/^haproxy_backend_active_servers\{proxy="replicas"\}/ {print $2}') == "$1" ]]
+}
+scraped() {  # scraped JOB NUMBER
+  [[ $(inside prometheus --get --data-urlencode "query=count(up{job=\"$1\"} == 1)" http://127.0.0.1:9090/api/v1/query) \
+    == *",\"$2\"]"* ]]
 }
 update_state() { docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "$fer"; }
 updated() { [[ $(update_state) == "$1" ]]; }
@@ -89,8 +95,10 @@ docker stack deploy --resolve-image never --compose-file deploy/swarm/stack.yml 
   || fail "docker stack deploy"
 await 180 "3 healthy replicas" healthy 3
 await 60 "the load balancer uses 3 replicas" in_use 3
-await 30 "an answer through Swarm's ingress" curl --silent --fail --output /dev/null "$public/readyz"
-echo "up: 3 replicas, and the load balancer uses each"
+await 30 "an answer through the load balancer" curl --silent --fail --output /dev/null "$public/readyz"
+await 60 "Prometheus scrapes 3 replicas" scraped fer 3
+await 60 "Prometheus scrapes the load balancer" scraped balancer 1
+echo "up: 3 replicas; the load balancer uses each, and Prometheus scrapes each for itself"
 
 load
 docker service scale --detach "$fer=5" >/dev/null
