@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 import yaml
 
 from app.config import ENV_PREFIX, Settings
+from app.inference.readiness import State
 from app.main import create_app
 from tests.data_paths import REPOSITORY
 
@@ -89,6 +94,33 @@ def test_swarm_gives_each_task_its_own_address_and_rolls_back():
     deploy = load("deploy/swarm/stack.yml")["services"]["fer"]["deploy"]
     assert deploy["endpoint_mode"] == "dnsrr"
     assert (deploy["update_config"]["order"], deploy["update_config"]["failure_action"]) == ("start-first", "rollback")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(State.READY, 0), (State.DRAINING, 0), (State.STARTING, 1), (State.UNHEALTHY, 1)]
+)
+def test_swarm_spares_a_task_that_drains(state, status, client):
+    readiness = client.app.state.service.readiness
+    readiness.state = state
+    answer = client.get("/readyz")
+
+    class Replay(BaseHTTPRequestHandler):
+        def do_GET(self):
+            assert self.path == "/readyz"
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Replay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command, _, option, code = load("deploy/swarm/stack.yml")["services"]["fer"]["healthcheck"]["test"]
+        assert (command, option) == ("CMD", "-c")
+        code = code.replace("8000", str(server.server_port))
+        assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == status
+        server.shutdown()
 
 
 def test_load_balancer_asks_a_route_that_exists():
