@@ -124,7 +124,7 @@ settle "one replica killed (SIGKILL) under load; Swarm started another"
 
 load
 docker service update --detach --no-resolve-image --image fer-serve-test/fer:2 "$fer" >/dev/null 2>&1
-await 300 "the update is complete" updated completed
+await 900 "the update is complete" updated completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 [[ $(images) == fer-serve-test/fer:2 ]] || fail "after the update the images are $(images)"
 settle "rolling update of 3 replicas to another image under load"
@@ -132,16 +132,16 @@ settle "rolling update of 3 replicas to another image under load"
 load
 # A name that the service refuses to start with.
 docker service update --detach --no-resolve-image --env-add FER_PORTT=1 "$fer" >/dev/null 2>&1
-await 300 "the update is rolled back" updated rollback_completed
+await 900 "the update is rolled back" updated rollback_completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 if docker service inspect "$fer" | grep -q FER_PORTT; then fail "the setting that cannot start is still there"; fi
 settle "an update that cannot start, under load: Swarm rolled it back by itself"
 
 load
 docker service update --detach --no-resolve-image --image fer-serve-test/fer:1 "$fer" >/dev/null 2>&1
-await 300 "the update is complete" updated completed
+await 900 "the update is complete" updated completed
 docker service rollback --detach "$fer" >/dev/null 2>&1
-await 300 "the rollback is complete" updated rollback_completed
+await 900 "the rollback is complete" updated rollback_completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 [[ $(images) == fer-serve-test/fer:2 ]] || fail "after the rollback the images are $(images)"
 settle "another update, and its rollback by hand, under load"
