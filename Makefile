@@ -8,7 +8,7 @@ DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
 REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
 
-.PHONY: serve test lint format train bench docker-test clean
+.PHONY: serve test lint format train bench docker-test compose-test swarm-test kubernetes-test clean
 
 serve: .venv/installed
 	$(SERVE) -m app
@@ -36,6 +36,16 @@ bench: .venv-dev/installed
 
 docker-test:
 	tests/e2e/docker_test.sh
+
+compose-test:
+	tests/e2e/compose_test.sh
+
+swarm-test:
+	tests/e2e/swarm_test.sh
+
+kubernetes-test: .venv-dev/installed
+	$(DEV) -m tests.deploy.kubernetes_objects
+	$(DEV) -m pytest tests/deploy/test_kubernetes.py
 
 clean:
 	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

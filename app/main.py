@@ -24,7 +24,7 @@ from app.config import Settings
 from app.cpus import available_cpus
 from app.inference.batcher import Batcher
 from app.inference.classifier import Classifier
-from app.inference.readiness import Readiness
+from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
 from app.metrics import Metrics
 from app.pipeline import Detector, Pipeline
@@ -54,6 +54,8 @@ def create_app(
         on_fatal: Told when the model cannot be served, after readiness says so; ends the process in `python -m app`.
     """
     service = Service(settings, Metrics(), Readiness())
+    service.metrics.ready.set_function(lambda: service.readiness.state is State.READY)
+    service.metrics.deadline_seconds.set(settings.deadline_ms / 1000)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -81,6 +81,10 @@ class Metrics:
             ("name", "version", "sha256", "provider"),
             registry=self.registry,
         )
+        self.ready = Gauge("fer_ready", "1 while /readyz answers 200.", registry=self.registry)
+        self.deadline_seconds = Gauge(
+            "fer_deadline_seconds", "FER_DEADLINE_MS, for alerts that compare with it.", registry=self.registry
+        )
         for stage in STAGES:  # every series exists from the start, so that rates never miss a first increment
             self.stage_seconds.labels(stage)
         for outcome in FRAME_OUTCOMES:

@@ -79,6 +79,15 @@ def test_metrics_count_what_happened(client):
     assert "process_resident_memory_bytes" in text
 
 
+def test_metrics_say_ready_as_readyz_does(make_client):
+    client = make_client(deadline_ms=1500)
+    readiness = client.app.state.service.readiness
+    assert {"fer_ready 1.0", "fer_deadline_seconds 1.5"} <= set(client.get("/metrics").text.splitlines())
+    readiness.drain()
+    assert client.get("/readyz").status_code == 503
+    assert "fer_ready 0.0" in client.get("/metrics").text.splitlines()
+
+
 def test_metrics_speak_openmetrics_when_asked(client):
     plain = client.get("/metrics")
     assert plain.headers["content-type"].startswith("text/plain")

@@ -1,0 +1,149 @@
+"""Compose and Swarm: what the files promise about the service, without Docker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+import yaml
+
+from app.config import ENV_PREFIX, Settings
+from app.inference.readiness import State
+from app.main import create_app
+from tests.data_paths import REPOSITORY
+
+COMPOSE_FILES = (
+    "docker-compose.yml",
+    "docker-compose.gpu.yml",
+    "deploy/swarm/stack.yml",
+    "deploy/swarm/gpu.yml",
+    "tests/e2e/stand-ins/compose.yml",
+)
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / name).read_text())
+
+
+def environment(service: dict[str, Any]) -> dict[str, str | None]:
+    given = service.get("environment", {})
+    if isinstance(given, dict):
+        return given
+    return {name: value or None for name, _, value in (entry.partition("=") for entry in given)}
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_settings_of_every_service_are_known(name):
+    known = {ENV_PREFIX + field.upper() for field in Settings.model_fields}
+    for service in load(name)["services"].values():
+        assert {variable for variable in environment(service) if variable.startswith(ENV_PREFIX)} <= known
+
+
+def test_plain_compose_up_is_one_service():
+    services = load("docker-compose.yml")["services"]
+    assert [name for name, service in services.items() if not service.get("profiles")] == ["fer"]
+
+
+def test_replicas_are_the_plain_service_without_its_port():
+    services = load("docker-compose.yml")["services"]
+    fer = {key: value for key, value in services["fer"].items() if key != "ports"}
+    replica = {key: value for key, value in services["replica"].items() if key not in {"profiles", "deploy"}}
+    assert replica == fer
+
+
+def test_gpu_variant_covers_every_service_that_serves():
+    serving = {
+        name for name, service in load("docker-compose.yml")["services"].items() if service["image"] == "fer-serve:cpu"
+    }
+    gpu = load("docker-compose.gpu.yml")["services"]
+    assert set(gpu) == serving
+    assert all(service["image"] == "fer-serve:gpu" for service in gpu.values())
+    assert all(environment(service)["FER_DEVICE"] == "cuda" for service in gpu.values())
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
+def test_every_service_is_read_only_and_has_no_capabilities(name):
+    for service in load(name)["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
+def test_time_to_stop_fits_the_drain_and_the_last_requests(name):
+    from app.__main__ import _LAST_REQUESTS_S
+
+    grace_s = int(load(name)["services"]["fer"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s > Settings().drain_s + _LAST_REQUESTS_S
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
+def test_load_balancer_and_prometheus_look_up_the_name_that_replicas_have(name):
+    aliases = load(name)["services"]["fer"]["networks"]["default"]["aliases"]
+    (template,) = re.findall(r"server-template \S+ \S+ (\w+):(\d+)", haproxy())
+    scraped = prometheus_jobs()["fer"]["dns_sd_configs"][0]
+    assert aliases == [template[0]] == scraped["names"]
+    assert int(template[1]) == scraped["port"] == Settings().port
+
+
+def test_swarm_gives_each_task_its_own_address_and_rolls_back():
+    deploy = load("deploy/swarm/stack.yml")["services"]["fer"]["deploy"]
+    assert deploy["endpoint_mode"] == "dnsrr"
+    assert (deploy["update_config"]["order"], deploy["update_config"]["failure_action"]) == ("start-first", "rollback")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(State.READY, 0), (State.DRAINING, 0), (State.STARTING, 1), (State.UNHEALTHY, 1)]
+)
+def test_swarm_spares_a_task_that_drains(state, status, client):
+    readiness = client.app.state.service.readiness
+    readiness.state = state
+    answer = client.get("/readyz")
+
+    class Replay(BaseHTTPRequestHandler):
+        def do_GET(self):
+            assert self.path == "/readyz"
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Replay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command, _, option, code = load("deploy/swarm/stack.yml")["services"]["fer"]["healthcheck"]["test"]
+        assert (command, option) == ("CMD", "-c")
+        code = code.replace("8000", str(server.server_port))
+        assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == status
+        server.shutdown()
+
+
+def test_load_balancer_asks_a_route_that_exists():
+    routes = set(create_app(Settings()).openapi()["paths"])
+    asked = re.findall(r"http-check send meth GET uri (\S+)", haproxy())
+    assert asked == ["/readyz"]
+    assert set(asked) <= routes
+
+
+def test_load_balancer_repeats_only_what_no_replica_has_worked_on():
+    (events,) = re.findall(r"^\s*retry-on (.*)$", haproxy(), re.MULTILINE)
+    assert set(events.split()) == {"conn-failure", "503"}
+
+
+def test_load_balancer_looks_away_before_the_drain_ends():
+    check = re.search(r"inter (\d+)s fastinter (\d+)ms .* fall (\d+)", haproxy())
+    slowest_s = int(check[1]) + (int(check[3]) - 1) * int(check[2]) / 1000
+    assert slowest_s * 2 < Settings().drain_s
+
+
+def haproxy() -> str:
+    return (REPOSITORY / "deploy" / "haproxy" / "haproxy.cfg").read_text()
+
+
+def prometheus_jobs() -> dict[str, Any]:
+    return {job["job_name"]: job for job in load("deploy/prometheus/prometheus.yml")["scrape_configs"]}
