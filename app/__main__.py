@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ from app.main import create_app
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
-# After the drain, requests that are still being answered get this long before their connections are closed.
+# After the drain, requests that are still being answered get this long, or their whole deadline, before their
+# connections are closed.
 _LAST_REQUESTS_S = 10
 # Longer than load balancers keep idle connections (AWS: 60 s): the side that closes first must be theirs, or a request
 # that is on its way is lost.
@@ -92,7 +94,7 @@ def main() -> int:
             # A frame above the body limit is answered with an error; above this, its connection is closed (1009).
             ws_max_size=2 * settings.max_body_bytes,
             ws_per_message_deflate=False,  # pictures are compressed, and a deflated bomb costs time to inflate
-            timeout_graceful_shutdown=_LAST_REQUESTS_S,
+            timeout_graceful_shutdown=max(_LAST_REQUESTS_S, math.ceil(settings.deadline_ms / 1000)),
         ),
         app.state.service.readiness,
         settings.drain_s,
