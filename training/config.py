@@ -20,13 +20,24 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """Which builder of `training.architectures` makes the network, and with what shape."""
+    """Which builder of `training.architectures` makes the network, and with what shape.
+
+    What is left out is the builder's own; an option that the network does not have is refused when it is built.
+    """
 
     architecture: str
-    widths: tuple[int, ...] = Field(min_length=1)
+    widths: tuple[int, ...] | None = Field(default=None, min_length=1, description="channels of each stage")
     convolutions_per_stage: int = Field(default=2, ge=1)
-    stage_dropout: float = Field(default=0.0, ge=0, lt=1)
-    head_dropout: float = Field(default=0.0, ge=0, lt=1)
+    stage_dropout: float | None = Field(default=None, ge=0, lt=1)
+    head_dropout: float | None = Field(default=None, ge=0, lt=1)
+    dense_units: int | None = Field(default=None, ge=1, description="of the head's hidden layer")
+    normalisation: Literal["centre", "unit", "dataset", "image"] | None = Field(
+        default=None,
+        description="grey levels to -2..2, to 0..1, by the mean and deviation of Training, or by each image's own",
+    )
+    input_size_px: int | None = Field(default=None, ge=32, le=224, description="ImageNet networks: scaled in the graph")
+    pretrained: str | None = Field(default=None, description="ImageNet networks: `imagenet` or a weights file")
+    freeze_base: bool | None = Field(default=None, description="ImageNet networks: only the head learns")
 
 
 class AugmentConfig(_Section):

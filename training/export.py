@@ -41,7 +41,6 @@ from app.contract.preprocess import PREPROCESS_ID
 from app.contract.scores import probabilities
 from app.inference.session import EmotionSession
 from training import architectures
-from training.architectures import Form
 from training.calibrate import fit_temperature
 from training.config import TrainConfig
 from training.data import Fer2013, Split, SplitData
@@ -54,7 +53,6 @@ from training.votes import NO_MAJORITY, VotesFile
 PARITY = 1e-4
 PARITY_BATCHES = (1, 2, 64)
 
-_NORMALISATION_SUFFIX = "_bn"
 # How many faces a golden crop is the mean of: the most of these with which the network still names the emotion.
 _GOLDEN_FACES = (32, 24, 16, 12, 8)
 _ALLOWED_BETWEEN_CONVOLUTIONS = frozenset({"Conv", "Relu", "MaxPool"})
@@ -93,7 +91,8 @@ def export(
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
         graph = _to_onnx(fold(trained, config, head), Path(folder))
-        _check_graph(graph)
+        if config.model.architecture in architectures.PLAIN_WHEN_SERVED:
+            _check_graph(graph)
         _check_parity(graph, trained, public.images)
         temperature = fit_temperature(
             *_calibration(predict_logits(_session(graph), public.images), public, votes, head)
@@ -128,25 +127,8 @@ def export(
 
 
 def fold(trained: keras.Model, config: TrainConfig, head: Head = Head.ORIGINAL) -> keras.Model:
-    """The SERVED form of a trained network with one head, batch normalisation folded into the convolutions before it.
-
-    Reference:
-        Jacob et al., "Quantization and Training of Neural Networks", 2018, section 3.2 (the folding).
-    """
-    served = architectures.build(config.model, Form.SERVED)
-    names = {layer.name for layer in trained.layers}
-    for layer in served.layers:
-        if not layer.weights:
-            continue
-        source = head.value if layer.name == Head.ORIGINAL else layer.name
-        weights = trained.get_layer(source).get_weights()
-        if layer.name + _NORMALISATION_SUFFIX in names:
-            normalisation = trained.get_layer(layer.name + _NORMALISATION_SUFFIX)
-            gamma, beta, mean, variance = normalisation.get_weights()
-            factor = gamma / np.sqrt(variance + normalisation.epsilon)
-            weights = [weights[0] * factor, beta - mean * factor]
-        layer.set_weights(weights)
-    return served
+    """The SERVED form of a trained network with one head; see `training.architectures`."""
+    return architectures.fold(trained, config.model, head.value)
 
 
 def _to_onnx(served: keras.Model, folder: Path) -> onnx.ModelProto:
