@@ -53,7 +53,8 @@ def base_features(config: ModelConfig, form: Form) -> tuple[Any, Any]:
     side, served = config.input_size_px, form is Form.SERVED
     image = keras.Input((CROP_SIZE_PX, CROP_SIZE_PX, 1), dtype="uint8", name="image")
     features = layers.Rescaling(network.factor, dtype="float32", name="rescale")(image)
-    features = layers.Resizing(side, side, data_format="channels_last", dtype="float32", name="resize")(features)
+    # Not `layers.Resizing`: called without `training` it says True, and the layers after it believe that (Keras 3.15).
+    features = keras.ops.image.resize(features, (side, side), data_format="channels_last")
     if served:
         features = layers.Reshape((1, side, side), name="channels_first")(features)
     axis = 1 if served else -1
@@ -62,12 +63,7 @@ def base_features(config: ModelConfig, form: Form) -> tuple[Any, Any]:
     features = layers.Normalization(
         axis=axis, mean=offsets, variance=[1.0] * 3, dtype="float32", name="offset_channels"
     )(features)
-    base = network.create(
-        include_top=False,
-        weights=None,
-        input_tensor=features,
-        input_shape=(3, side, side) if served else (side, side, 3),
-    )
+    base = network.create(include_top=False, weights=None, input_tensor=features)
     for layer in base.layers:
         layer.trainable = not config.freeze_base
     return image, base.output
