@@ -88,10 +88,44 @@ def export(
     with_heads = build_with_heads(config)
     with_heads.load_weights(run.best_weights)
     trained = single_head(with_heads, head)
+    plain = config.model.architecture in architectures.PLAIN_WHEN_SERVED
+    served, provenance = fold(trained, config, head), provenance_of(run, config, head)
+    return ship(trained, served, provenance, dataset, model_path, votes, head, plain=plain)
+
+
+def ship(
+    trained: keras.Model,
+    served: keras.Model,
+    provenance: Provenance,
+    dataset: Fer2013,
+    model_path: Path,
+    votes: VotesFile | None = None,
+    head: Head = Head.ORIGINAL,
+    *,
+    plain: bool,
+) -> Manifest:
+    """Writes a network's ONNX file, manifest and golden vectors, and measures it on PublicTest.
+
+    Args:
+        trained: What the ONNX file must compute.
+        served: The form to export.
+        provenance: Where the weights came from.
+        dataset: As in `export`.
+        model_path: Where the ONNX file goes.
+        votes: As in `export`.
+        head: Whose labels the network learned.
+        plain: Insist on a graph of nothing but convolutions, ReLU and max-pools up to the head.
+
+    Returns:
+        The manifest written.
+
+    Raises:
+        TrainingError: The ONNX file is not the trained model within 1e-4, or is not plain.
+    """
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
-        graph = _to_onnx(fold(trained, config, head), Path(folder))
-        if config.model.architecture in architectures.PLAIN_WHEN_SERVED:
+        graph = _to_onnx(served, Path(folder))
+        if plain:
             _check_graph(graph)
         _check_parity(graph, trained, public.images)
         temperature = fit_temperature(
@@ -107,7 +141,6 @@ def export(
             output=TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
             temperature=temperature,
         )
-        provenance = _provenance(run, config, head)
         onnx.helper.set_model_props(
             graph,
             {CONTRACT_KEY: contract.model_dump_json(), PROVENANCE_KEY: provenance.model_dump_json()},
@@ -227,7 +260,8 @@ def _calibration(
     return logits[majority != NO_MAJORITY], majority[majority != NO_MAJORITY]
 
 
-def _provenance(run: RunFolder, config: TrainConfig, head: Head) -> Provenance:
+def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINAL) -> Provenance:
+    """Where a finished run's weights came from."""
     trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
     report: dict[str, Any] = json.loads(run.report.read_text(encoding="utf-8"))
     return Provenance(
