@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _DEFAULT_VOTES = Path("../shared/data/ferplus_votes.csv")
+_CONFIGS = Path(__file__).parent / "configs"
+_FAIR = _CONFIGS / "fair.toml"
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -44,10 +46,35 @@ def _parser() -> argparse.ArgumentParser:
 
     train = verbs.add_parser("train", help="train a config, or go on with its run")
     train.add_argument("--config", type=Path, required=True, help="a TOML file of training/configs")
+    train.add_argument("--architecture", metavar="KEY", help="train this network by the config's recipe instead")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     _add_data(train)
     _add_votes(train)
     train.set_defaults(run_verb=_train)
+
+    compare = verbs.add_parser("compare", help="train and measure many configs into one leaderboard")
+    compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
+    compare.add_argument(
+        "--fair", action="append", default=[], metavar="KEY", help="add KEY, or `all`, trained by the shared recipe"
+    )
+    compare.add_argument("--runs", type=Path, default=Path("runs/compare"), help="run folders (default: %(default)s)")
+    compare.add_argument("--to", type=Path, default=Path("training/results"), help="(default: %(default)s)")
+    compare.add_argument(
+        "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
+    )
+    compare.add_argument(
+        "--smoke", action="store_true", help="only: every architecture through all stages on generated images"
+    )
+    _add_data(compare)
+    _add_votes(compare)
+    compare.set_defaults(run_verb=_compare)
+
+    tune = verbs.add_parser("tune", help="search for better values of a recipe's options; goes on when stopped")
+    tune.add_argument("study", type=Path, help="a TOML file of training/configs/studies")
+    tune.add_argument("--to", type=Path, help="folder (default: runs/tune/<name>)")
+    _add_data(tune)
+    _add_votes(tune)
+    tune.set_defaults(run_verb=_tune)
 
     explore = verbs.add_parser("explore", help="print and plot what the dataset holds")
     explore.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder (default: %(default)s)")
@@ -55,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     explore.set_defaults(run_verb=_explore)
 
     export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
-    export.add_argument("run", type=Path, help="run folder")
+    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
     export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
     export.add_argument(
         "--head",
@@ -77,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         help="repeat for several; PrivateTest only for a model that is final",
     )
     evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu")
+    evaluate.add_argument(
+        "--views", choices=["flip", "ten_crop"], help="also print the accuracy with test-time augmentation"
+    )
     evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices")
     _add_data(evaluate)
     _add_votes(evaluate)
@@ -108,10 +138,46 @@ def _train(arguments: argparse.Namespace) -> None:
     from training.votes import VotesFile
 
     config = load_config(arguments.config)
+    if arguments.architecture is not None:
+        config = config.with_architecture(arguments.architecture)
     folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
     dataset = load_fer2013(arguments.data)
     votes = None if config.crowd is None else VotesFile(arguments.votes)
     train(config, dataset, RunFolder(folder), votes)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from training import compare
+    from training.architectures import ARCHITECTURES
+    from training.config import load_config
+    from training.ensemble import load_ensemble
+    from training.votes import VotesFile
+
+    if arguments.smoke:
+        compare.smoke()
+        return
+    paths = arguments.configs
+    if not (paths or arguments.fair or arguments.ensemble):
+        paths = [path for path in sorted(_CONFIGS.glob("*.toml")) if path != _FAIR]
+    configs = [load_config(path) for path in paths]
+    fair = load_config(_FAIR)
+    keys = ARCHITECTURES if "all" in arguments.fair else arguments.fair
+    configs += [fair.with_architecture(key) for key in keys]
+    ensembles = [load_ensemble(path) for path in arguments.ensemble]
+    votes = VotesFile(arguments.votes) if any(config.crowd is not None for config in configs) else None
+    compare.compare(configs, load_fer2013(arguments.data), arguments.runs, arguments.to, votes, ensembles)
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.tune import load_study, tune
+    from training.votes import VotesFile
+
+    study = load_study(arguments.study)
+    votes = None if load_config(study.base).crowd is None else VotesFile(arguments.votes)
+    folder = arguments.to or Path("runs") / "tune" / study.name
+    best = tune(study, load_fer2013(arguments.data), folder, votes)["best"]
+    print(f"Best of {study.trials} trials: PublicTest {best['val_accuracy']:.2%} with {best['parameters']}")
 
 
 def _explore(arguments: argparse.Namespace) -> None:
@@ -121,14 +187,17 @@ def _explore(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from training.ensemble import export_ensemble, load_ensemble
     from training.export import export
     from training.heads import Head
     from training.run import RunFolder
 
     head = Head[arguments.head.upper()]
-    manifest = export(
-        RunFolder(arguments.run), load_fer2013(arguments.data), arguments.to, _votes_if_there(arguments), head
-    )
+    dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
+    if arguments.run.suffix == ".toml":
+        manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to)
+    else:
+        manifest = export(RunFolder(arguments.run), dataset, arguments.to, votes, head)
     figures = manifest.metrics if head is Head.ORIGINAL else manifest.crowd_metrics
     measured = figures[Split.PUBLIC_TEST]
     print(
@@ -140,10 +209,11 @@ def _export(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training import report
     from training.evaluate import record
+    from training.views import accuracy_of_views
 
     splits = [Split(name) for name in dict.fromkeys(arguments.split)]
-    votes = _votes_if_there(arguments)
-    manifest = record(arguments.model, load_fer2013(arguments.data), splits, votes, arguments.device)
+    dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
+    manifest = record(arguments.model, dataset, splits, votes, arguments.device)
     judged = {name: (f"{name}, FER2013's labels", row) for name, row in manifest.metrics.items()} | {
         f"{name}-crowd": (f"{name}, the crowd's labels", row) for name, row in manifest.crowd_metrics.items()
     }
@@ -160,6 +230,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             report.plot_reliability(measured, heading, arguments.plots / f"reliability-{key}.png")
     for disturbance, accuracy in manifest.robustness.items():
         print(f"{disturbance:>32} {accuracy:.2%}")
+    if arguments.views is not None:
+        accuracy = accuracy_of_views(arguments.model, dataset, splits, arguments.views)
+        print(f"\n{'+'.join(splits)}, views averaged ({arguments.views}): {accuracy:.2%}")
 
 
 def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:

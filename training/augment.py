@@ -6,6 +6,9 @@ blurs it four times, and costs more of the CPU than the rest of the input pipeli
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +33,34 @@ def augment_batch(images: Images, config: AugmentConfig, generator: np.random.Ge
     return np.stack([_augment(image[:, :, 0], config, generator, size_px) for image in images])[..., np.newaxis]
 
 
+@dataclass(frozen=True)
+class Mix:
+    """How the rows of a batch are blended with other rows of it: mixup.
+
+    Attributes:
+        partners: int64 (N,), the other row of each.
+        shares: float32 (N,), how much of itself each keeps, at least a half.
+
+    Reference:
+        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2017.
+    """
+
+    partners: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float32]
+
+    @classmethod
+    def draw(cls, count: int, alpha: float, generator: np.random.Generator) -> Mix:
+        """Partners at random, shares of a beta distribution."""
+        shares = generator.beta(alpha, alpha, size=count)
+        return cls(generator.permutation(count), np.maximum(shares, 1 - shares).astype(np.float32))
+
+    def blend(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Blends an array (N, ...) along its first axis; whole numbers are rounded to whole numbers."""
+        shares = self.shares.reshape(-1, *[1] * (rows.ndim - 1))
+        blended = shares * rows + (1 - shares) * rows[self.partners]
+        return (blended.round() if np.issubdtype(rows.dtype, np.integer) else blended).astype(rows.dtype)
+
+
 def _augment(image: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:
     warped = _warp(image, config, generator, size_px)
     toned = _tone(warped, config, generator)
@@ -47,6 +78,16 @@ def _warp(image: Images, config: AugmentConfig, generator: np.random.Generator, 
     matrix[:, 2] += shift_x * width, shift_y * height
     if generator.random() < config.flip_probability:
         matrix = matrix @ np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    # The options below draw only where they are asked for, so that older recipes keep their random numbers.
+    if config.shear_degrees:
+        slope = np.tan(np.radians(generator.uniform(-config.shear_degrees, config.shear_degrees)))
+        middle = (height - 1) / 2
+        matrix = matrix @ np.array([[1.0, slope, -slope * middle], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    if config.crop:
+        share = generator.uniform(1 - config.crop, 1)
+        left, top = generator.uniform(0, 1 - share, size=2) * (width, height)
+        window = np.array([[1 / share, 0.0, -left / share], [0.0, 1 / share, -top / share]])
+        matrix = window @ np.vstack([matrix, [0.0, 0.0, 1.0]])
     # Pixel centres stand at whole coordinates, so resizing maps x to (x + 0.5) * factor - 0.5.
     factors = np.array([[size_px / width], [size_px / height]])
     matrix = matrix * factors

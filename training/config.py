@@ -9,8 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from app.contract.labels import Emotion
 from app.contract.preprocess import CROP_SIZE_PX
 from training.errors import TrainingError
 
@@ -20,13 +21,24 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """Which builder of `training.architectures` makes the network, and with what shape."""
+    """Which builder of `training.architectures` makes the network, and with what shape.
+
+    What is left out is the builder's own; an option that the network does not have is refused when it is built.
+    """
 
     architecture: str
-    widths: tuple[int, ...] = Field(min_length=1)
+    widths: tuple[int, ...] | None = Field(default=None, min_length=1, description="channels of each stage")
     convolutions_per_stage: int = Field(default=2, ge=1)
-    stage_dropout: float = Field(default=0.0, ge=0, lt=1)
-    head_dropout: float = Field(default=0.0, ge=0, lt=1)
+    stage_dropout: float | None = Field(default=None, ge=0, lt=1)
+    head_dropout: float | None = Field(default=None, ge=0, lt=1)
+    dense_units: int | None = Field(default=None, ge=1, description="of the head's hidden layer")
+    normalisation: Literal["centre", "unit", "dataset", "image"] | None = Field(
+        default=None,
+        description="grey levels to -2..2, to 0..1, by the mean and deviation of Training, or by each image's own",
+    )
+    input_size_px: int | None = Field(default=None, ge=32, le=224, description="ImageNet networks: side in the graph")
+    pretrained: str | None = Field(default=None, description="ImageNet networks: `imagenet` or a weights file")
+    freeze_base: bool | None = Field(default=None, description="ImageNet networks: only the head learns")
 
 
 class AugmentConfig(_Section):
@@ -42,6 +54,9 @@ class AugmentConfig(_Section):
     contrast: float = Field(default=0.0, ge=0, lt=1)
     erase_probability: float = Field(default=0.0, ge=0, le=1)
     erase_max_area: float = Field(default=0.2, gt=0, lt=1, description="share of the image")
+    shear_degrees: float = Field(default=0.0, ge=0, lt=90)
+    crop: float = Field(default=0.0, ge=0, lt=1, description="most that is cut off the side; the rest fills the image")
+    mixup_alpha: float = Field(default=0.0, ge=0, description="of the beta distribution of shares; 0 mixes nothing")
 
     @model_validator(mode="after")
     def _check_zoom(self) -> Self:
@@ -53,12 +68,30 @@ class AugmentConfig(_Section):
 class OptimizerConfig(_Section):
     """Optimiser and its schedule over the whole run."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only; Nesterov")
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only")
+    nesterov: bool = Field(default=True, description="sgd only")
+    schedule: Literal["cosine", "one_cycle", "constant", "exponential", "step", "plateau"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0, description="linear rise; of one_cycle, its first part")
+    hold_epochs: float = Field(default=0.0, ge=0, description="exponential and step: before the first decay")
+    decay_epochs: float = Field(default=1.0, gt=0, description="exponential and step: per factor")
+    decay_factor: float = Field(default=0.1, gt=0, lt=1, description="exponential, step and plateau")
+    patience_epochs: int = Field(default=5, ge=1, description="plateau: without a lower loss on PublicTest")
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        if self.schedule == "plateau" and self.warmup_epochs:
+            raise ValueError("a plateau schedule has no warm-up")
+        return self
+
+
+class FinishConfig(_Section):
+    """Another optimiser for the last epochs, fresh and with a schedule of its own: Adam, then SGD."""
+
+    from_epoch: int = Field(ge=1, description="0-based")
+    optimizer: OptimizerConfig
 
 
 class SizeStep(_Section):
@@ -69,15 +102,42 @@ class SizeStep(_Section):
 
 
 class LossConfig(_Section):
-    """Cross-entropy against one-hot labels."""
+    """The loss of the original labels."""
 
+    name: Literal["cross_entropy", "sparse", "focal"] = "cross_entropy"
+    focal_gamma: float = Field(default=2.0, ge=0, description="focal only; 0 is cross-entropy")
+    class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+
+class BalanceConfig(_Section):
+    """What is done about rare labels, apart from weights in the loss."""
+
+    oversample: bool = Field(default=False, description="draw all labels equally often")
+    copies_up_to: dict[Emotion, PositiveInt] = Field(
+        default_factory=dict, description="images that a label should have; changed copies fill up, made once"
+    )
+
+
+class AdversarialConfig(_Section):
+    """Images changed against the network while it trains (fast gradient sign)."""
+
+    epsilon: float = Field(gt=0, lt=1, description="largest change of a pixel, share of 255")
+    share: float = Field(default=0.5, gt=0, le=1, description="of each batch")
 
 
 class CrowdConfig(_Section):
     """A second head that learns the crowd's votes (FER+) for the same images."""
 
     loss_weight: float = Field(default=1.0, gt=0, description="against the original labels' loss")
+
+
+class PublishedConfig(_Section):
+    """The published system whose recipe this config follows."""
+
+    source: str
+    accuracy: float = Field(gt=0, lt=1, description="as reported, on its own choice of test images")
+    note: str = Field(default="", description="in what this config differs from the report")
 
 
 class TrainConfig(_Section):
@@ -96,13 +156,38 @@ class TrainConfig(_Section):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
     loss: LossConfig = LossConfig()
+    finish: FinishConfig | None = Field(default=None, description="None: one optimiser for all epochs")
+    balance: BalanceConfig = BalanceConfig()
+    adversarial: AdversarialConfig | None = Field(default=None, description="None: images as they are")
     crowd: CrowdConfig | None = Field(default=None, description="None: the original labels alone")
     progressive_sizes: tuple[SizeStep, ...] = ()
+    published: PublishedConfig | None = Field(default=None, description="None: this project's own recipe")
 
     def size_px(self, epoch: int) -> int:
         """The side of training images in an epoch (0-based)."""
         reached = [step.size_px for step in self.progressive_sizes if step.epoch <= epoch]
         return reached[-1] if reached else CROP_SIZE_PX
+
+    def with_architecture(self, key: str) -> TrainConfig:
+        """The same recipe for another network, of its builder's own shape; its name ends in the key."""
+        model = ModelConfig(architecture=key)
+        return self.model_copy(update={"name": f"{self.name}_{key}", "model": model, "published": None})
+
+    def optimizer_of(self, epoch: int) -> tuple[OptimizerConfig, int, int]:
+        """The optimiser of an epoch (0-based), and the first and the number of the epochs that it has."""
+        if self.finish is None:
+            return self.optimizer, 0, self.epochs
+        if epoch < self.finish.from_epoch:
+            return self.optimizer, 0, self.finish.from_epoch
+        return self.finish.optimizer, self.finish.from_epoch, self.epochs - self.finish.from_epoch
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if self.finish is not None and self.finish.from_epoch >= self.epochs:
+            raise ValueError("finish.from_epoch must come before the last of the epochs")
+        if self.loss.name == "sparse" and (self.loss.label_smoothing or self.augment.mixup_alpha):
+            raise ValueError("sparse targets are whole labels: no label_smoothing and no mixup_alpha")
+        return self
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:

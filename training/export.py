@@ -41,7 +41,6 @@ from app.contract.preprocess import PREPROCESS_ID
 from app.contract.scores import probabilities
 from app.inference.session import EmotionSession
 from training import architectures
-from training.architectures import Form
 from training.calibrate import fit_temperature
 from training.config import TrainConfig
 from training.data import Fer2013, Split, SplitData
@@ -54,7 +53,6 @@ from training.votes import NO_MAJORITY, VotesFile
 PARITY = 1e-4
 PARITY_BATCHES = (1, 2, 64)
 
-_NORMALISATION_SUFFIX = "_bn"
 # How many faces a golden crop is the mean of: the most of these with which the network still names the emotion.
 _GOLDEN_FACES = (32, 24, 16, 12, 8)
 _ALLOWED_BETWEEN_CONVOLUTIONS = frozenset({"Conv", "Relu", "MaxPool"})
@@ -90,10 +88,45 @@ def export(
     with_heads = build_with_heads(config)
     with_heads.load_weights(run.best_weights)
     trained = single_head(with_heads, head)
+    plain = config.model.architecture in architectures.PLAIN_WHEN_SERVED
+    served, provenance = fold(trained, config, head), provenance_of(run, config, head)
+    return ship(trained, served, provenance, dataset, model_path, votes, head, plain=plain)
+
+
+def ship(
+    trained: keras.Model,
+    served: keras.Model,
+    provenance: Provenance,
+    dataset: Fer2013,
+    model_path: Path,
+    votes: VotesFile | None = None,
+    head: Head = Head.ORIGINAL,
+    *,
+    plain: bool,
+) -> Manifest:
+    """Writes a network's ONNX file, manifest and golden vectors, and measures it on PublicTest.
+
+    Args:
+        trained: What the ONNX file must compute.
+        served: The form to export.
+        provenance: Where the weights came from.
+        dataset: As in `export`.
+        model_path: Where the ONNX file goes.
+        votes: As in `export`.
+        head: Whose labels the network learned.
+        plain: Insist on a graph of nothing but convolutions, ReLU and max-pools up to the head.
+
+    Returns:
+        The manifest written.
+
+    Raises:
+        TrainingError: The ONNX file is not the trained model within 1e-4, or is not plain.
+    """
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
-        graph = _to_onnx(fold(trained, config, head), Path(folder))
-        _check_graph(graph)
+        graph = _to_onnx(served, Path(folder))
+        if plain:
+            _check_graph(graph)
         _check_parity(graph, trained, public.images)
         temperature = fit_temperature(
             *_calibration(predict_logits(_session(graph), public.images), public, votes, head)
@@ -108,7 +141,6 @@ def export(
             output=TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
             temperature=temperature,
         )
-        provenance = _provenance(run, config, head)
         onnx.helper.set_model_props(
             graph,
             {CONTRACT_KEY: contract.model_dump_json(), PROVENANCE_KEY: provenance.model_dump_json()},
@@ -128,25 +160,8 @@ def export(
 
 
 def fold(trained: keras.Model, config: TrainConfig, head: Head = Head.ORIGINAL) -> keras.Model:
-    """The SERVED form of a trained network with one head, batch normalisation folded into the convolutions before it.
-
-    Reference:
-        Jacob et al., "Quantization and Training of Neural Networks", 2018, section 3.2 (the folding).
-    """
-    served = architectures.build(config.model, Form.SERVED)
-    names = {layer.name for layer in trained.layers}
-    for layer in served.layers:
-        if not layer.weights:
-            continue
-        source = head.value if layer.name == Head.ORIGINAL else layer.name
-        weights = trained.get_layer(source).get_weights()
-        if layer.name + _NORMALISATION_SUFFIX in names:
-            normalisation = trained.get_layer(layer.name + _NORMALISATION_SUFFIX)
-            gamma, beta, mean, variance = normalisation.get_weights()
-            factor = gamma / np.sqrt(variance + normalisation.epsilon)
-            weights = [weights[0] * factor, beta - mean * factor]
-        layer.set_weights(weights)
-    return served
+    """The SERVED form of a trained network with one head; see `training.architectures`."""
+    return architectures.fold(trained, config.model, head.value)
 
 
 def _to_onnx(served: keras.Model, folder: Path) -> onnx.ModelProto:
@@ -245,7 +260,8 @@ def _calibration(
     return logits[majority != NO_MAJORITY], majority[majority != NO_MAJORITY]
 
 
-def _provenance(run: RunFolder, config: TrainConfig, head: Head) -> Provenance:
+def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINAL) -> Provenance:
+    """Where a finished run's weights came from."""
     trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
     report: dict[str, Any] = json.loads(run.report.read_text(encoding="utf-8"))
     return Provenance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,7 @@ from app.contract.manifest import SplitMetrics
 mpl.use("Agg")  # files only: no window system is needed
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import PercentFormatter
 
 _DPI = 120
 _SAMPLE_COLUMNS = 16
@@ -167,3 +169,93 @@ def classification_table(metrics: SplitMetrics) -> str:
         f" NLL {metrics.nll:.3f}, ECE {metrics.ece:.3f}"
     )
     return "\n".join(lines)
+
+
+def plot_accuracy_against_latency(
+    names: Sequence[str], accuracies: Sequence[float], latencies_ms: Sequence[float], path: Path
+) -> None:
+    """Draws one point for each system; those that nothing else beats in both are joined.
+
+    Args:
+        names: Of the systems.
+        accuracies: 0 to 1.
+        latencies_ms: For one face.
+        path: The PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(11, 6.5), layout="constrained")
+    axes.scatter(latencies_ms, accuracies, s=36, color="tab:blue", zorder=3)
+    for name, accuracy, latency in zip(names, accuracies, latencies_ms, strict=True):
+        axes.annotate(name, (latency, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
+    best: list[tuple[float, float]] = []
+    for latency, accuracy in sorted(zip(latencies_ms, accuracies, strict=True), key=lambda pair: (pair[0], -pair[1])):
+        if not best or accuracy > best[-1][1]:
+            best.append((latency, accuracy))
+    axes.step(*zip(*best, strict=True), where="post", color="tab:orange", alpha=0.7, label="nothing faster is better")
+    axes.set_xscale("log")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="milliseconds per face, one core", ylabel="accuracy on PublicTest and PrivateTest")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plot_class_heat_map(names: Sequence[str], scores: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws F1 of every label (columns) for every system (rows).
+
+    Args:
+        names: Of the systems.
+        scores: F1 by label, 0 to 1, for each.
+        path: The PNG to write.
+    """
+    values = np.array([[score[label] for label in LABELS] for score in scores])
+    figure, axes = plt.subplots(figsize=(8.5, 1.6 + 0.36 * len(names)), layout="constrained")
+    drawn = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(*values.shape):
+        colour = "white" if values[row, column] < 0.6 else "black"  # noqa: PLR2004  (where the scale turns light)
+        axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(LABELS)), LABELS)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(title="F1 of each emotion, PublicTest and PrivateTest")
+    figure.colorbar(drawn, ax=axes, shrink=0.8)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plot_confusion_sheet(titles: Sequence[str], confusions: Sequence[Sequence[Sequence[int]]], path: Path) -> None:
+    """Draws many confusion matrices on one sheet, as shares of each true label.
+
+    Args:
+        titles: One for each.
+        confusions: (7, 7) each; rows are true labels, columns predictions.
+        path: The PNG to write.
+    """
+    columns = min(5, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(3.4 * columns + 1, 3.3 * rows), layout="constrained", squeeze=False
+    )
+    for axes in panels.flat[len(titles) :]:
+        axes.set_axis_off()
+    for axes, title, confusion in zip(panels.flat, titles, confusions, strict=False):
+        counts = np.asarray(confusion, dtype=np.int64)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(*shares.shape):
+            colour = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004  (middle of the scale)
+            axes.text(
+                column, row, f"{shares[row, column] * 100:.0f}", ha="center", va="center", color=colour, fontsize=6
+            )
+        axes.set_xticks(range(len(LABELS)), LABELS, rotation=60, fontsize=6)
+        axes.set_yticks(range(len(LABELS)), LABELS, fontsize=6)
+        axes.set_title(title, fontsize=9)
+    figure.colorbar(drawn, ax=panels, shrink=0.5, label="share of the true label (rows), %")
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def save_axes(axes: Any, path: Path) -> None:
+    """Writes the figure of axes, or of an array of them, that a library drew, as a PNG, and closes it."""
+    figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    figure.savefig(path, dpi=_DPI, bbox_inches="tight")
+    plt.close(figure)

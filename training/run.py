@@ -96,6 +96,14 @@ class RunFolder:
         unfinished.replace(self.checkpoint)
         write_json(self.history, state.history)
 
+    def epochs_done(self) -> int:
+        """Whole epochs in the checkpoint; 0 where there is none or where it is damaged, which loading it will say."""
+        try:
+            with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                return int(json.loads(str(saved["state"]))["epochs_done"])
+        except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError):
+            return 0
+
     def load_checkpoint(self, model: keras.Model, average: WeightAverage | None) -> RunState:
         """Puts a compiled, built model and its average back to its last whole epoch; a fresh state where there is none.
 

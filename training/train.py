@@ -12,21 +12,23 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.labels import LABELS
-from training import provenance, report
-from training.augment import augment_batch
+from training import architectures, provenance, report
+from training.adversarial import FastGradientSign
+from training.augment import Mix, augment_batch
 from training.average import WeightAverage
-from training.config import OptimizerConfig, TrainConfig
+from training.balance import epoch_length, epoch_order, with_copies
+from training.config import TrainConfig
 from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.heads import Head, build_with_heads
+from training.losses import build_accuracy, build_loss, image_weights, targets_for
 from training.metrics import measure
+from training.optimizers import build_optimizer, build_plateau
 from training.run import RunFolder, RunState, write_json
 from training.votes import NO_MAJORITY, VotesFile
 
@@ -64,8 +66,9 @@ def train(
     Returns:
         The state after the last epoch.
     """
-    training, validation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
-    steps = len(training.labels) // config.batch_size
+    training = with_copies(dataset[Split.TRAINING], config.balance, config.seed)
+    validation = dataset[Split.PUBLIC_TEST]
+    steps = epoch_length(training.labels, config.balance) // config.batch_size
     if steps == 0:
         raise TrainingError(
             f"batch_size is larger than Training: expected at most {len(training.labels)}."
@@ -75,7 +78,11 @@ def train(
     majority = None if config.crowd is None or votes is None else votes.of(validation.names).majority()
     run.open_for(config)
     prepare_backend(config)
-    model = compile_model(config, steps)
+    resumed_epochs = run.epochs_done()
+    # The optimiser of the last epoch done, because the checkpoint holds its moments.
+    model = compile_model(config, steps, max(0, resumed_epochs - 1))
+    if resumed_epochs == 0:
+        architectures.load_pretrained(model, config.model)
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
     run.write_provenance(
@@ -86,12 +93,20 @@ def train(
             "parameters": model.count_params(),
         }
     )
+    plateau = _resume_plateau(config, model, state)
+    attacker = None
+    if config.adversarial is not None:
+        original = model.output[Head.ORIGINAL.value]
+        attacker = FastGradientSign(model, original, build_loss(config.loss), config.adversarial)
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
     while state.epochs_done < last and not _stops_early(config, state):
         epoch = state.epochs_done
         started = time.perf_counter()
+        if config.finish is not None and epoch == config.finish.from_epoch:
+            compile_for_epoch(model, config, steps, epoch)
+            plateau = _resume_plateau(config, model, state)
         print(f"Epoch {epoch + 1}/{config.epochs} at {config.size_px(epoch)} px", flush=True)
-        logs = _train_epoch(model, average, training.images, targets, config, epoch, steps)
+        logs = _train_epoch(model, average, attacker, training, targets, config, epoch, steps)
         with average.applied() if average is not None else nullcontext():
             logs |= _validate(model, validation, majority, config)
             # The first epoch is the best so far even with no image right: a run always keeps some weights.
@@ -99,6 +114,8 @@ def train(
                 state.best_epoch, state.best_val_accuracy = epoch, logs["val_accuracy"]
                 _save_weights(model, run)
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        if plateau is not None:
+            plateau.on_epoch_end(epoch, dict(logs))
         logs["seconds"] = time.perf_counter() - started
         state.epochs_done = epoch + 1
         state.history.append(logs)
@@ -111,7 +128,7 @@ def train(
         )
         report.plot_curves(state.history, run.path / "curves.png")
     if state.epochs_done == config.epochs or _stops_early(config, state):
-        _report_best(model, validation, run, state)
+        _report_best(config, validation, run, state)
     return state
 
 
@@ -130,29 +147,45 @@ def prepare_backend(config: TrainConfig) -> None:
         torch.set_flush_denormal(True)
 
 
-def compile_model(config: TrainConfig, steps_per_epoch: int) -> keras.Model:
-    """A fresh model with its optimiser built, so that a checkpoint can be put into it."""
+def compile_model(config: TrainConfig, steps_per_epoch: int, epoch: int = 0) -> keras.Model:
+    """A fresh model with the optimiser of an epoch built, so that a checkpoint can be put into it."""
     model = build_with_heads(config)
-    optimizer = build_optimizer(config.optimizer, config.epochs, steps_per_epoch)
+    compile_for_epoch(model, config, steps_per_epoch, epoch)
+    return model
+
+
+def compile_for_epoch(model: keras.Model, config: TrainConfig, steps_per_epoch: int, epoch: int) -> None:
+    """Gives a model its losses and a fresh optimiser: that of an epoch (0-based)."""
+    optimizer_config, _, epochs = config.optimizer_of(epoch)
+    optimizer = build_optimizer(optimizer_config, epochs, steps_per_epoch)
     optimizer.build(model.trainable_variables)
-    losses = {Head.ORIGINAL.value: _original_loss(config)}
+    losses = {Head.ORIGINAL.value: build_loss(config.loss)}
     loss_weights = {Head.ORIGINAL.value: 1.0}
     if config.crowd is not None:
         # The votes are shares already: what they say of doubt is not smoothed further.
         losses[Head.CROWD.value] = keras.losses.CategoricalCrossentropy(from_logits=True)
         loss_weights[Head.CROWD.value] = config.crowd.loss_weight
-    metrics = {Head.ORIGINAL.value: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+    metrics = {Head.ORIGINAL.value: [build_accuracy(config.loss)]}
     model.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
-    return model
 
 
-def _original_loss(config: TrainConfig) -> keras.losses.Loss:
-    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.loss.label_smoothing)
+def _resume_plateau(
+    config: TrainConfig, model: keras.Model, state: RunState
+) -> keras.callbacks.ReduceLROnPlateau | None:
+    """The plateau of the next epoch's optimiser, having seen the epochs that it would have seen without a stop."""
+    optimizer_config, first_epoch, _ = config.optimizer_of(state.epochs_done)
+    plateau = build_plateau(optimizer_config, model)
+    if plateau is not None:
+        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        for epoch, logs in enumerate(state.history[first_epoch:], start=first_epoch):
+            plateau.on_epoch_end(epoch, dict(logs))
+        model.optimizer.learning_rate = rate  # which the checkpoint knew already
+    return plateau
 
 
 def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None) -> _Targets:
-    shares = {Head.ORIGINAL.value: _one_hot(training.labels)}
-    weights = {Head.ORIGINAL.value: np.ones(len(training.labels), dtype=np.float32)}
+    shares = {Head.ORIGINAL.value: targets_for(config.loss, training.labels)}
+    weights = {Head.ORIGINAL.value: image_weights(config.loss, training.labels)}
     if config.crowd is not None:
         if votes is None:
             raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")
@@ -160,45 +193,18 @@ def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None) 
     return _Targets(shares, weights)
 
 
-def _one_hot(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    return np.eye(len(LABELS), dtype=np.float32)[labels]
-
-
-def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimiser with its schedule over the whole run; biases and normalisations do not decay."""
-    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
-    learning_rate: Any = config.learning_rate
-    if config.schedule == "cosine":
-        learning_rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup_steps else config.learning_rate,
-            decay_steps=max(1, epochs * steps_per_epoch - warmup_steps),
-            warmup_target=config.learning_rate if warmup_steps else None,
-            warmup_steps=warmup_steps,
-        )
-    shared: dict[str, Any] = {
-        "learning_rate": learning_rate,
-        "weight_decay": config.weight_decay or None,
-    }
-    optimizer = (
-        keras.optimizers.AdamW(**(shared | {"weight_decay": config.weight_decay}))
-        if config.name == "adamw"
-        else keras.optimizers.SGD(momentum=config.momentum, nesterov=True, **shared)
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def _train_epoch(
     model: keras.Model,
     average: WeightAverage | None,
-    images: npt.NDArray[np.uint8],
+    attacker: FastGradientSign | None,
+    training: SplitData,
     targets: _Targets,
     config: TrainConfig,
     epoch: int,
     steps: int,
 ) -> dict[str, float]:
     epoch_generator = np.random.default_rng([config.seed, epoch])
-    order = epoch_generator.permutation(len(images))
+    order = epoch_order(training.labels, config.balance, epoch_generator)
     # Dropout draws from the backend's global generator: seeding it anew in every epoch makes a resumed run exact.
     keras.utils.set_random_seed(int(epoch_generator.integers(2**31)))
     bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
@@ -206,12 +212,17 @@ def _train_epoch(
     for step in range(steps):
         chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
         generator = np.random.default_rng([config.seed, epoch, step])
-        logs = model.train_on_batch(
-            augment_batch(images[chosen], config.augment, generator, config.size_px(epoch)),
-            {head: shares[chosen] for head, shares in targets.shares.items()},
-            sample_weight={head: weights[chosen] for head, weights in targets.weights.items()},
-            return_dict=True,
-        )
+        images = augment_batch(training.images[chosen], config.augment, generator, config.size_px(epoch))
+        shares = {head: values[chosen] for head, values in targets.shares.items()}
+        weights = {head: values[chosen] for head, values in targets.weights.items()}
+        if config.augment.mixup_alpha:
+            mix = Mix.draw(len(chosen), config.augment.mixup_alpha, generator)
+            images = mix.blend(images)
+            shares = {head: mix.blend(values) for head, values in shares.items()}
+            weights = {head: mix.blend(values) for head, values in weights.items()}
+        if attacker is not None:
+            images = attacker.attack(images, shares[Head.ORIGINAL.value])
+        logs = model.train_on_batch(images, shares, sample_weight=weights, return_dict=True)
         if not np.isfinite(logs["loss"]):
             raise TrainingError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step + 1}: lower the learning rate."
@@ -234,7 +245,7 @@ def _validate(
     logits = _predict(model, validation)
     original = logits[Head.ORIGINAL.value]
     logs = {
-        "val_loss": float(_original_loss(config)(_one_hot(validation.labels), original)),
+        "val_loss": float(build_loss(config.loss)(targets_for(config.loss, validation.labels), original)),
         "val_accuracy": float((original.argmax(axis=1) == validation.labels).mean()),
     }
     if majority is not None:
@@ -255,9 +266,11 @@ def _save_weights(model: keras.Model, run: RunFolder) -> None:
     unfinished.replace(run.best_weights)
 
 
-def _report_best(model: keras.Model, validation: SplitData, run: RunFolder, state: RunState) -> None:
-    model.load_weights(run.best_weights)
-    measured = measure(_predict(model, validation)[Head.ORIGINAL.value], validation.labels, temperature=1.0)
+def _report_best(config: TrainConfig, validation: SplitData, run: RunFolder, state: RunState) -> None:
+    # A model without an optimiser: the file holds that of the best epoch, which may be another than the last one's.
+    best = build_with_heads(config)
+    best.load_weights(run.best_weights)
+    measured = measure(_predict(best, validation)[Head.ORIGINAL.value], validation.labels, temperature=1.0)
     write_json(
         run.report,
         {

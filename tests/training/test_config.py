@@ -73,7 +73,7 @@ def test_config_unknown_key_is_refused_in_every_section(tmp_path, section):
         ({"optimizer": {"learning_rate": 0}}, "learning_rate"),
         ({"optimizer": {"learning_rate": float("nan")}}, "learning_rate"),
         ({"optimizer": {"learning_rate": 1, "name": "lion"}}, "name"),
-        ({"optimizer": {"learning_rate": 1, "schedule": "step"}}, "schedule"),
+        ({"optimizer": {"learning_rate": 1, "schedule": "linear"}}, "schedule"),
         ({"loss": {"label_smoothing": 1}}, "label_smoothing"),
         ({"progressive_sizes": [{"epoch": 0, "size_px": 8}]}, "size_px"),
     ],

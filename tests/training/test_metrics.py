@@ -57,7 +57,7 @@ def test_measure_temperature_changes_confidence_only():
     assert softened.ece < plain.ece
     assert softened.nll_before_temperature == plain.nll_before_temperature == plain.nll
     assert softened.ece_before_temperature == plain.ece_before_temperature == plain.ece
-    calibrated = {"nll", "ece"}
+    calibrated = {"nll", "ece", "reliability"}
     assert softened.model_dump(exclude=calibrated) == plain.model_dump(exclude=calibrated)
 
 

@@ -86,5 +86,5 @@ def test_build_served_form_is_channels_first():
 
 
 def test_build_unknown_architecture_lists_the_known():
-    with pytest.raises(TrainingError, match="expected one of vgg"):
+    with pytest.raises(TrainingError, match=r"expected one of cbam, .*, vgg, vit_small. Received: 'lenet'"):
         build(ModelConfig(architecture="lenet", widths=(4,)))

@@ -1,0 +1,69 @@
+"""The recipes that ship: each builds its network, and every published system has one."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+from tests.data_paths import REPOSITORY
+from training import architectures
+from training.architectures import ARCHITECTURES
+from training.config import load_config
+
+CONFIGS = {path.stem: path for path in (REPOSITORY / "training" / "configs").glob("*.toml")}
+
+# Key of its recipe, and what the report says; see the table of published systems.
+PUBLISHED = {
+    "cnn_basic": 0.58,
+    "resnet_small": 0.60,
+    "vgg_report": 0.62,
+    "cnn_four_layer": 0.6208,
+    "cnn_batchnorm": 0.539,
+    "resnet_simple": 0.609,
+    "googlenet": 0.484,
+    "unet": 0.607,
+    "newnet": 0.606,
+    "roglenet": 0.636,
+    "resnet50": 0.2481,
+    "cbam": 0.2641,
+    "mobilenet_v2": 0.5054,
+    "cnn_three_block": 0.5953,
+}
+
+
+@pytest.fixture(autouse=True)
+def full_precision():
+    keras.config.set_dtype_policy("float32")
+
+
+def test_every_published_system_has_a_recipe_with_its_reported_figure():
+    found = {key: load_config(path).published for key, path in CONFIGS.items()}
+    assert {key: published.accuracy for key, published in found.items() if published} == PUBLISHED
+
+
+def test_every_architecture_has_a_recipe():
+    assert {load_config(path).model.architecture for path in CONFIGS.values()} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("key", sorted(CONFIGS.keys() - {"resnet50", "mobilenet_v2"}))
+def test_recipe_sets_only_options_that_its_network_has(key):
+    architectures.build(load_config(CONFIGS[key]).model)
+
+
+@pytest.mark.parametrize("key", ["resnet50", "mobilenet_v2"])
+def test_recipe_of_an_imagenet_network_asks_for_its_weights(key):
+    config = load_config(CONFIGS[key])
+    assert config.model.pretrained == "imagenet"
+    small = config.model.model_copy(update={"input_size_px": 32})
+    only_the_head_learns = len(architectures.build(small).trainable_weights) == 4
+    assert only_the_head_learns == (key == "resnet50")
+
+
+def test_shared_recipe_takes_every_architecture_in_its_own_shape():
+    fair = load_config(CONFIGS["fair"])
+    for key in ARCHITECTURES:
+        config = fair.with_architecture(key)
+        assert config.name == f"fair_{key}"
+        assert config.model.architecture == key
+        assert config.augment == fair.augment
+    assert fair.with_architecture("cnn_basic").model.widths is None

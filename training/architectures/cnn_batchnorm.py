@@ -1,0 +1,36 @@
+"""A sequential CNN with batch normalisation and dropout in every unit, the dense one too.
+
+Reference:
+    Buffalo report (six models): 53.9 %. The report gives no widths; these are the usual ones.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from training.architectures import Form
+from training.architectures.blocks import classify, convolve, drop, image_input, normalise
+from training.config import ModelConfig
+
+DEFAULTS = {
+    "widths": (32, 64, 128),
+    "stage_dropout": 0.25,
+    "head_dropout": 0.5,
+    "dense_units": 128,
+    "normalisation": "unit",
+}
+
+
+def build(config: ModelConfig, form: Form) -> keras.Model:
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    image, features = image_input(config, form, open_side=False)
+    for stage, width in enumerate(config.widths, start=1):
+        features = convolve(features, width, 3, f"block{stage}_conv1")
+        features = layers.MaxPooling2D(2, name=f"block{stage}_pool")(features)
+        features = drop(features, config.stage_dropout, f"block{stage}_dropout")
+    features = layers.Flatten(name="flatten")(features)
+    features = layers.Dense(config.dense_units, use_bias=False, kernel_initializer="he_normal", name="dense")(features)
+    features = layers.ReLU(name="dense_relu")(normalise(features, "dense_bn"))
+    features = drop(features, config.head_dropout, "head_dropout")
+    return classify(image, features, "cnn_batchnorm")

@@ -1,0 +1,33 @@
+"""Three inner convolutions and an outer one, each with batch normalisation, max-pool and dropout.
+
+Reference:
+    Facial Emotion Recognition (four-layer CNN): 71 epochs on balanced data, 62.08 %, F1 61.97.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from training.architectures import Form
+from training.architectures.blocks import classify, convolve, dense_layer, drop, image_input
+from training.config import ModelConfig
+
+DEFAULTS = {
+    "widths": (64, 128, 256, 512),
+    "stage_dropout": 0.25,
+    "head_dropout": 0.5,
+    "dense_units": 256,
+    "normalisation": "unit",
+}
+
+
+def build(config: ModelConfig, form: Form) -> keras.Model:
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    image, features = image_input(config, form, open_side=False)
+    for stage, width in enumerate(config.widths, start=1):
+        features = convolve(features, width, 3, f"block{stage}_conv1")
+        features = layers.MaxPooling2D(2, name=f"block{stage}_pool")(features)
+        features = drop(features, config.stage_dropout, f"block{stage}_dropout")
+    features = dense_layer(layers.Flatten(name="flatten")(features), config)
+    return classify(image, features, "cnn_four_layer")

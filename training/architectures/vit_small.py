@@ -1,0 +1,63 @@
+"""A small Vision Transformer: 64 patches of 6x6 pixels, six layers of attention, mean of the tokens.
+
+Reference:
+    Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020.
+    Beyer, Zhai and Kolesnikov, "Better plain ViT baselines for ImageNet-1k", 2022 (mean instead of a class token).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from app.contract.preprocess import CROP_SIZE_PX
+from training.architectures import Form
+from training.architectures.blocks import classify, drop, image_input
+from training.config import ModelConfig
+from training.layers import ExportableLayerNormalization, PositionEmbedding
+
+# One width for each layer; all are the same, because tokens keep their width.
+DEFAULTS = {"widths": (192,) * 6, "stage_dropout": 0.1, "head_dropout": 0.1, "normalisation": "centre"}
+
+_PATCH_PX = 6
+_HEAD_WIDTH = 32
+_TOKENS = (CROP_SIZE_PX // _PATCH_PX) ** 2
+
+
+def build(config: ModelConfig, form: Form) -> keras.Model:
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7).
+
+    Args:
+        config: `widths` is the tokens' width, once for each layer.
+        form: Only the layout of the patches' convolution differs.
+    """
+    image, features = image_input(config, form, open_side=False)
+    width = config.widths[0]
+    features = layers.Conv2D(width, _PATCH_PX, strides=_PATCH_PX, name="patches")(features)
+    if form is Form.SERVED:
+        features = layers.Permute((2, 1), name="tokens")(layers.Reshape((width, _TOKENS), name="rows")(features))
+    else:
+        features = layers.Reshape((_TOKENS, width), name="tokens")(features)
+    features = PositionEmbedding(name="positions")(features)
+    for index in range(1, len(config.widths) + 1):
+        features = _encode(features, config.stage_dropout, f"layer{index}")
+    features = ExportableLayerNormalization(epsilon=1e-6, name="norm")(features)
+    features = layers.GlobalAveragePooling1D(data_format="channels_last", name="pool")(features)
+    features = drop(features, config.head_dropout, "head_dropout")
+    return classify(image, features, "vit_small")
+
+
+def _encode(tokens: Any, dropout: float | None, name: str) -> Any:
+    width = tokens.shape[-1]
+    normalised = ExportableLayerNormalization(epsilon=1e-6, name=f"{name}_attention_norm")(tokens)
+    attention = layers.MultiHeadAttention(
+        max(1, width // _HEAD_WIDTH), min(width, _HEAD_WIDTH), name=f"{name}_attention"
+    )
+    attended = drop(attention(normalised, normalised), dropout, f"{name}_attention_dropout")
+    tokens = layers.Add(name=f"{name}_attention_add")([tokens, attended])
+    hidden = ExportableLayerNormalization(epsilon=1e-6, name=f"{name}_mlp_norm")(tokens)
+    hidden = layers.Dense(4 * width, activation="gelu", name=f"{name}_mlp_expand")(hidden)
+    hidden = drop(layers.Dense(width, name=f"{name}_mlp_shrink")(hidden), dropout, f"{name}_mlp_dropout")
+    return layers.Add(name=f"{name}_mlp_add")([tokens, hidden])

@@ -1,0 +1,199 @@
+"""Trains and measures any set of configs, one after the other, and puts each into the leaderboard when it is done.
+
+Everything goes on where it was stopped: a row that is measured is left alone, a run that is not finished resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.contract.labels import LABELS
+from app.contract.preprocess import CROP_SIZE_PX
+from training import architectures, provenance
+from training.architectures import ARCHITECTURES, Form
+from training.config import ModelConfig, OptimizerConfig, TrainConfig
+from training.cost import latency_ms, mflops
+from training.data import Fer2013, Split, SplitData
+from training.ensemble import EnsembleConfig, export_ensemble, served_ensemble
+from training.errors import TrainingError
+from training.evaluate import BOTH_TESTS, record
+from training.export import export
+from training.leaderboard import Leaderboard, Row
+from training.run import RunFolder
+from training.train import train
+from training.views import accuracy_of_views
+from training.votes import VotesFile
+
+_TESTS = (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+
+_SMOKE_IMAGES = 70  # more than the largest batch of the parity check
+# Side of ImageNet networks in a smoke test: their least.
+_SMOKE_INPUT_SIZE_PX = 32
+
+
+def compare(
+    configs: Sequence[TrainConfig],
+    dataset: Fer2013,
+    runs: Path,
+    results: Path,
+    votes: VotesFile | None = None,
+    ensembles: Sequence[EnsembleConfig] = (),
+) -> None:
+    """Brings every config to a row of the leaderboard.
+
+    Args:
+        configs: The recipes; their names are the rows' keys.
+        dataset: FER2013.
+        runs: Folder of the run folders, `<name>-seed<seed>`.
+        results: Folder of the leaderboard.
+        votes: For configs with a crowd head.
+        ensembles: Of finished runs, measured after the configs.
+
+    Raises:
+        TrainingError: Some config could not be trained or exported; all the others are done before it is raised.
+    """
+    board = Leaderboard(results, BOTH_TESTS)
+    failed = {}
+    for config in configs:
+        present = board.get(config.name)
+        if present is not None and present.config == config.model_dump(mode="json"):
+            print(f"{config.name}: measured before, {present.accuracy[BOTH_TESTS]:.2%}")
+            continue
+        print(f"== {config.name} ==", flush=True)
+        try:
+            row = train_and_measure(config, dataset, RunFolder(runs / f"{config.name}-seed{config.seed}"), votes)
+        except TrainingError as error:
+            failed[config.name] = str(error)
+            print(f"{config.name} failed: {error}", flush=True)
+            continue
+        board.put(row)
+        print(f"{row.key}: {row.accuracy[BOTH_TESTS]:.2%} of both tests, {row.latency_ms:.2f} ms a face", flush=True)
+    for ensemble in ensembles:
+        try:
+            board.put(measure_ensemble(ensemble, dataset, runs / ensemble.name))
+        except TrainingError as error:
+            failed[ensemble.name] = str(error)
+    board.draw()
+    if failed:
+        raise TrainingError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+
+
+def train_and_measure(config: TrainConfig, dataset: Fer2013, run: RunFolder, votes: VotesFile | None = None) -> Row:
+    """Trains a config to its end, exports it and measures the ONNX file on both test splits."""
+    train(config, dataset, run, votes)
+    model_path = run.path / f"{config.name}.onnx"
+    export(run, dataset, model_path, votes)
+    recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+    history = json.loads(run.history.read_text(encoding="utf-8"))
+    published = config.published
+    return measured_row(
+        model_path,
+        dataset,
+        architecture=config.model.architecture,
+        source=published.source if published else None,
+        reported_accuracy=published.accuracy if published else None,
+        note=published.note if published else "",
+        parameters=recorded["parameters"],
+        mflops=mflops(architectures.build(config.model, Form.SERVED)),
+        seconds_per_epoch=float(np.mean([entry["seconds"] for entry in history])),
+        epochs=len(history),
+    )
+
+
+def measure_ensemble(config: EnsembleConfig, dataset: Fer2013, folder: Path) -> Row:
+    """Exports an ensemble of finished runs into a folder as one ONNX file and measures that."""
+    model_path = folder / f"{config.name}.onnx"
+    export_ensemble(config, dataset, model_path)
+    members = [RunFolder(path) for path in config.members]
+    epochs = [json.loads(member.history.read_text(encoding="utf-8")) for member in members]
+    seconds = [entry["seconds"] for history in epochs for entry in history]
+    recorded = [json.loads(member.provenance.read_text(encoding="utf-8")) for member in members]
+    return measured_row(
+        model_path,
+        dataset,
+        architecture="ensemble",
+        source=None,
+        reported_accuracy=None,
+        note=f"{config.method.capitalize()} ensemble of {', '.join(member.path.name for member in members)}",
+        parameters=sum(entry["parameters"] for entry in recorded),
+        mflops=mflops(served_ensemble(config)),
+        seconds_per_epoch=float(np.mean(seconds)),
+        epochs=len(seconds),
+    )
+
+
+def measured_row(model_path: Path, dataset: Fer2013, **known: object) -> Row:
+    """The row of an exported ONNX file.
+
+    Args:
+        model_path: Its stem is the row's key.
+        dataset: FER2013.
+        known: The fields of `Row` that the file does not tell.
+    """
+    manifest = record(model_path, dataset, _TESTS)
+    both = manifest.metrics[BOTH_TESTS]
+    return Row(
+        key=model_path.stem,
+        hardware=_hardware(manifest.provenance.hardware),
+        accuracy={split: metrics.accuracy for split, metrics in manifest.metrics.items()},
+        accuracy_interval=both.accuracy_interval,
+        accuracy_with_flips=accuracy_of_views(model_path, dataset, _TESTS, "flip"),
+        macro_precision=both.macro_precision,
+        macro_recall=both.macro_recall,
+        macro_f1=both.macro_f1,
+        per_class_f1={label: row.f1 for label, row in both.per_class.items()},
+        latency_ms=latency_ms(model_path),
+        latency_hardware=_hardware(provenance.describe_environment()["hardware"] | {"accelerator": None}),
+        confusion=both.confusion,
+        config=manifest.provenance.config,
+        commit=manifest.provenance.commit,
+        **known,
+    )
+
+
+def smoke() -> None:
+    """Takes every architecture through train, export with its parity check, and evaluation, on generated images.
+
+    Raises:
+        TrainingError: Some architecture did not come through.
+    """
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="fer-smoke-") as folder:
+        configs = [_smoke_config(key) for key in ARCHITECTURES]
+        compare(configs, generated_dataset(), Path(folder) / "runs", Path(folder) / "results")
+    print(f"All {len(ARCHITECTURES)} architectures came through in {time.perf_counter() - started:.0f} s.")
+
+
+def generated_dataset() -> Fer2013:
+    """Noise whose brightness tells the label, as a dataset of 70 images a split."""
+    generator = np.random.default_rng(0)
+
+    def split() -> SplitData:
+        labels = np.arange(_SMOKE_IMAGES, dtype=np.int64) % len(LABELS)
+        noise = generator.integers(0, 60, size=(_SMOKE_IMAGES, CROP_SIZE_PX, CROP_SIZE_PX, 1))
+        images = (25 * labels[:, np.newaxis, np.newaxis, np.newaxis] + noise).astype(np.uint8)
+        return SplitData(images, labels, tuple(f"{index:03d}" for index in range(_SMOKE_IMAGES)))
+
+    return Fer2013({split_name: split() for split_name in Split}, "generated")
+
+
+def _smoke_config(key: str) -> TrainConfig:
+    side = {"input_size_px": _SMOKE_INPUT_SIZE_PX} if key in {"resnet50", "mobilenet_v2"} else {}
+    return TrainConfig(
+        name=f"smoke_{key}",
+        seed=0,
+        epochs=1,
+        batch_size=35,
+        model=ModelConfig(architecture=key, **side),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+    )
+
+
+def _hardware(described: dict[str, str | None]) -> str:
+    return str(described["accelerator"] or described["processor"])

@@ -1,0 +1,47 @@
+"""What a network costs to serve: arithmetic by count, time by the clock."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from app.contract.preprocess import CROP_SIZE_PX
+from app.inference.session import EmotionSession
+from training.errors import TrainingError
+
+_WARM_UP_RUNS = 20
+_TIMED_RUNS = 100
+
+
+def mflops(model: keras.Model) -> float:
+    """Millions of floating-point operations for one face; a multiplication and its addition are two.
+
+    Args:
+        model: From `image` uint8 (N, 48, 48, 1); counted are convolutions, matrix products and attention.
+
+    Raises:
+        TrainingError: Keras runs on another backend than torch, whose counter this is.
+    """
+    if keras.config.backend() != "torch":
+        raise TrainingError("counting operations needs KERAS_BACKEND=torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        model(np.zeros((1, CROP_SIZE_PX, CROP_SIZE_PX, 1), np.uint8), training=False)
+    return float(counter.get_total_flops()) / 1e6
+
+
+def latency_ms(model_path: Path) -> float:
+    """Median milliseconds for one face on one core, through the session that serves."""
+    session = EmotionSession(model_path, "cpu", threads=1)
+    face = np.zeros((1, CROP_SIZE_PX, CROP_SIZE_PX, 1), np.uint8)
+    times = []
+    for _ in range(_WARM_UP_RUNS + _TIMED_RUNS):
+        started = time.perf_counter()
+        session.logits(face)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[_WARM_UP_RUNS:]) * 1e3
