@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, else json")
+    compat: bool = Field(default=True, description="also answer as DeepFace, Rekognition, Azure Face and KServe do")
     protect_metrics: bool = Field(default=False, description="ask for an API key on /metrics too")
 
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
+from app.api.compat import azure, deepface, rekognition
 from app.api.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import info, predict, probes
@@ -81,8 +82,11 @@ def create_app(
     )
     app.state.service = service
     install_problem_handlers(app)
-    for router in (predict.router, probes.router, info.router):
+    for router in (predict.portrait_router, predict.router, probes.router, info.router):
         app.include_router(router)
+    if settings.compat:
+        for router in (deepface.router, rekognition.router, azure.router):
+            app.include_router(router)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         app.add_middleware(

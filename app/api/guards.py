@@ -10,6 +10,8 @@ from starlette.requests import Request
 from app.api.service import Service, service_of
 from app.errors import ErrorCode, FerError
 
+_KEY_HEADERS = ("x-api-key", "ocp-apim-subscription-key")  # the second: as clients of Azure send it
+
 
 def authorise(request: Request) -> None:
     """Lets a request pass that carries one of the configured keys; every request where none is configured.
@@ -21,7 +23,8 @@ def authorise(request: Request) -> None:
     if not keys:
         return
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    offered = request.headers.get("x-api-key") or (credentials.strip() if scheme.lower() == "bearer" else "")
+    header = next((request.headers[name] for name in _KEY_HEADERS if request.headers.get(name)), "")
+    offered = header or (credentials.strip() if scheme.lower() == "bearer" else "")
     # Every key is compared, in constant time, so that the time taken tells nothing.
     matches = [hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in keys]
     if not any(matches):

@@ -119,6 +119,7 @@ def test_openapi_documents_every_form_and_an_example_of_every_status(client):
         "max_faces",
         "min_face_size",
         "require_face",
+        "format",
     }
     documented = set()
     for path in ("/predict", "/predict/batch", "/readyz"):

@@ -8,7 +8,13 @@ import pytest
 
 from tests.data_paths import REPOSITORY
 
-FILES = ("requirements.txt", "requirements-cpu.txt", "requirements-cuda.txt", "requirements-dev.txt")
+FILES = (
+    "requirements.txt",
+    "requirements-cpu.txt",
+    "requirements-cuda.txt",
+    "requirements-dev.txt",
+    "requirements-clients.txt",
+)
 
 
 def requirements(name: str) -> list[str]:
