@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api.compat import azure, deepface, rekognition
+from app.api.compat import azure, deepface, inference_protocol, rekognition
 from app.api.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import info, predict, probes
@@ -85,7 +85,7 @@ def create_app(
     for router in (predict.portrait_router, predict.router, probes.router, info.router):
         app.include_router(router)
     if settings.compat:
-        for router in (deepface.router, rekognition.router, azure.router):
+        for router in (deepface.router, rekognition.router, azure.router, *inference_protocol.ROUTERS):
             app.include_router(router)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
@@ -125,8 +125,15 @@ class _Parts:
         )
         batcher.start()
         metrics.queue_depth.set_function(lambda: batcher.depth)
-        pipeline = Pipeline(self._detector, batcher, self._vision, metrics, service.settings.max_pixels)
         manifest = classifier.manifest
+        pipeline = Pipeline(
+            self._detector,
+            batcher,
+            self._vision,
+            metrics,
+            service.settings.max_pixels,
+            manifest.contract.temperature,
+        )
         service.engine = Engine(manifest, classifier.provider, pipeline)
         contract = manifest.contract
         metrics.model_info.labels(contract.name, contract.version, manifest.sha256, classifier.provider).set(1)

@@ -20,7 +20,6 @@ from app.config import Settings
 from app.contract.labels import LABELS
 from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, Provenance, TensorSpec
 from app.contract.preprocess import PREPROCESS_ID
-from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox
 from app.main import create_app
 from tests.data_paths import REPOSITORY
@@ -44,7 +43,7 @@ def make_manifest(**changes: Any) -> Manifest:
 
 
 class FakeClassifier:
-    """Scores that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
+    """Logits that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
 
     provider = "FakeProvider"
 
@@ -60,8 +59,7 @@ class FakeClassifier:
         self.batches.append(len(crops))
         if self.poison is not None and any(int(crop[0, 0, 0]) == self.poison for crop in crops):
             raise RuntimeError("poisoned /secret/path")
-        logits = np.stack([crop[:: 48 // 7, 0, 0][:7].astype(np.float64) / 64 for crop in crops])
-        return list(probabilities(logits, 1.0))
+        return [crop[:: 48 // 7, 0, 0][:7].astype(np.float32) / 64 for crop in crops]
 
 
 class FakeDetector:

@@ -43,7 +43,11 @@ class Dialect:
 
     def documented(self, *codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
         """The `responses` of a route that can fail with these codes: one entry a status, one example a code."""
-        responses: dict[int | str, dict[str, Any]] = {}
+        any_refusal = {"example": self.body(example_error(ErrorCode.MALFORMED_REQUEST))}
+        # FastAPI would document its own 422 beside these; this keeps it away.
+        responses: dict[int | str, dict[str, Any]] = {
+            "4XX": {"description": "Every refusal has this shape", "content": {self.media_type: any_refusal}}
+        }
         for code in codes:
             response = responses.setdefault(
                 self.status(code), {"description": "", "content": {self.media_type: {"examples": {}}}}
