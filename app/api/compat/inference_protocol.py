@@ -170,7 +170,12 @@ async def live() -> Live:
 
 
 @health_router.get(
-    "/health/ready", summary="Open Inference Protocol: readiness", responses={503: {"model": ServerReady}}
+    "/health/ready",
+    summary="Open Inference Protocol: readiness",
+    responses={
+        200: {"model": ServerReady},
+        503: {"description": "not ready", "content": {"application/json": {"example": {"ready": False}}}},
+    },
 )
 async def ready(request: Request) -> Response:
     """As `/readyz`."""
