@@ -14,6 +14,7 @@ from app.config import SettingsError, load_settings
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
+from app.tracing import load_tracing
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
@@ -70,6 +71,7 @@ def main() -> int:
     """Serves until told to stop; returns the exit status."""
     try:
         settings = load_settings(os.environ)
+        tracing = load_tracing(settings, os.environ)
     except SettingsError as error:
         print(f"fer-serve cannot start: {error}", file=sys.stderr)
         return _BAD_SETTINGS
@@ -78,7 +80,7 @@ def main() -> int:
     def end_with(error: Exception) -> None:
         server.fail(error)
 
-    app = create_app(settings, on_fatal=end_with)
+    app = create_app(settings, on_fatal=end_with, tracing=tracing)
     server = DrainingServer(
         uvicorn.Config(
             app,

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, else json")
     compat: bool = Field(default=True, description="also answer as DeepFace, Rekognition, Azure Face and KServe do")
+    tracing: bool | None = Field(default=None, description="None: where an OTEL_EXPORTER_OTLP_ENDPOINT is set")
     protect_metrics: bool = Field(default=False, description="ask for an API key on /metrics too")
 
 

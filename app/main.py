@@ -29,6 +29,7 @@ from app.inference.readiness import Readiness
 from app.inference.session import EmotionSession
 from app.metrics import Metrics
 from app.pipeline import Detector, Pipeline
+from app.tracing import NoTracing, Tracing
 from app.vision.detect import FaceDetector
 
 API_VERSION = "1.0.0"
@@ -45,6 +46,7 @@ def create_app(
     classifier: Classifier | None = None,
     detector: Detector | None = None,
     on_fatal: Callable[[Exception], None] | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Builds the service.
 
@@ -53,8 +55,9 @@ def create_app(
         classifier: A ready model; None loads `settings.model` in the background once the service is up.
         detector: Finds faces; None for the Haar detector.
         on_fatal: Told when the model cannot be served, after readiness says so; ends the process in `python -m app`.
+        tracing: Records requests and their stages; None records nothing.
     """
-    service = Service(settings, Metrics(), Readiness())
+    service = Service(settings, Metrics(), Readiness(), tracing or NoTracing())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,6 +79,7 @@ def create_app(
             await parts.end()
             vision.shutdown(wait=False, cancel_futures=True)
             inference.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(service.tracing.shutdown)
 
     app = FastAPIOffline(
         title="fer-serve", version=API_VERSION, description=_DESCRIPTION, redoc_url=None, lifespan=lifespan
@@ -133,6 +137,7 @@ class _Parts:
             metrics,
             service.settings.max_pixels,
             manifest.contract.temperature,
+            service.tracing.stage,
         )
         service.engine = Engine(manifest, classifier.provider, pipeline)
         contract = manifest.contract

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,8 +47,9 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the vision stages made of one image."""
+    """What the vision stages made of one image. Times are of `time.perf_counter()`."""
 
+    started: float
     width_px: int
     height_px: int
     faces: tuple[_Found, ...]
@@ -66,6 +67,7 @@ class Pipeline:
         metrics: Told of stages, faces and predictions.
         max_pixels: Largest image that is decoded.
         temperature: Calibrates the logits.
+        on_stage: Told of every stage of an image: its name, its start by `time.perf_counter()`, and its seconds.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Pipeline:
         metrics: Metrics,
         max_pixels: int,
         temperature: float,
+        on_stage: Callable[[str, float, float], None] = lambda name, started, seconds: None,
     ) -> None:
         self._detector = detector
         self._batcher = batcher
@@ -83,6 +86,7 @@ class Pipeline:
         self._metrics = metrics
         self._max_pixels = max_pixels
         self._temperature = temperature
+        self._on_stage = on_stage
 
     async def predict(self, data: bytes, options: PredictOptions, deadline: float) -> ImageResult:
         """Finds and scores the faces of one encoded image.
@@ -101,9 +105,10 @@ class Pipeline:
             loop = asyncio.get_running_loop()
             # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
             seen = await loop.run_in_executor(self._vision_executor, self._see, data, options)
+            submitted = time.perf_counter()
             scored = await self._score([face.crop for face in seen.faces], deadline)
         result = _assemble(seen, scored, self._temperature, time.perf_counter() - started)
-        self._count(seen, scored, result)
+        self._count(seen, submitted, result)
         if not result.faces and options.require_face:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
@@ -136,7 +141,7 @@ class Pipeline:
             faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
         else:
             faces = (_Found(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
-        return _Seen(width, height, faces, decoded - started, time.perf_counter() - decoded)
+        return _Seen(started, width, height, faces, decoded - started, time.perf_counter() - decoded)
 
     async def _score(self, crops: Sequence[GreyImage], deadline: float) -> list[Batched[Logits]]:
         futures = [self._batcher.submit(crop, deadline) for crop in crops]
@@ -146,13 +151,14 @@ class Pipeline:
             for future in futures:  # after one failed, the others are not worth running
                 future.cancel()
 
-    def _count(self, seen: _Seen, scored: Sequence[Batched[Logits]], result: ImageResult) -> None:
-        stages = self._metrics.stage_seconds
-        stages.labels("decode").observe(seen.decode_s)
-        stages.labels("detect").observe(seen.detect_s)
-        if scored:
-            stages.labels("queue").observe(result.timings.queue_ms / 1000)
-            stages.labels("infer").observe(result.timings.infer_ms / 1000)
+    def _count(self, seen: _Seen, submitted: float, result: ImageResult) -> None:
+        queue_s, infer_s = result.timings.queue_ms / 1000, result.timings.infer_ms / 1000
+        stages = [("decode", seen.started, seen.decode_s), ("detect", seen.started + seen.decode_s, seen.detect_s)]
+        if result.faces:
+            stages += [("queue", submitted, queue_s), ("infer", submitted + queue_s, infer_s)]
+        for name, started, seconds in stages:
+            self._metrics.stage_seconds.labels(name).observe(seconds)
+            self._on_stage(name, started, seconds)
         self._metrics.faces_per_image.observe(len(result.faces))
         for face in result.faces:
             self._metrics.predictions.labels(face.emotion).inc()

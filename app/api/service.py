@@ -12,6 +12,7 @@ from app.errors import ErrorCode, FerError
 from app.inference.readiness import Readiness
 from app.metrics import Metrics
 from app.pipeline import Pipeline
+from app.tracing import NoTracing, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Service:
         settings: As the operator chose.
         metrics: All collectors.
         readiness: Whether traffic is wanted.
+        tracing: Records requests.
         engine: The loaded model.
         admitted: Requests that hold a permit now.
     """
@@ -38,6 +40,7 @@ class Service:
     settings: Settings
     metrics: Metrics
     readiness: Readiness
+    tracing: Tracing = field(default_factory=NoTracing)
     engine: Engine | None = field(default=None)
     admitted: int = field(default=0)
 

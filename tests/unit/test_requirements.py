@@ -14,6 +14,7 @@ FILES = (
     "requirements-cuda.txt",
     "requirements-dev.txt",
     "requirements-clients.txt",
+    "requirements-otel.txt",
 )
 
 
