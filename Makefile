@@ -8,13 +8,18 @@ DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
 REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
 
-.PHONY: serve test lint format train bench docker-test compose-test swarm-test kubernetes-test clean
+.PHONY: serve test test-clients lint format train bench docker-test compose-test swarm-test kubernetes-test clean
 
 serve: .venv/installed
 	$(SERVE) -m app
 
 test: .venv-dev/installed
 	$(DEV) -m pytest -n auto
+
+# The compatible endpoints against the clients of the services that they speak for.
+test-clients: .venv-dev/installed
+	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
+	$(DEV) -m pytest tests/api/compat
 
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .

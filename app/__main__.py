@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 
 from app.config import SettingsError, load_settings
+from app.errors import FerError
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
+from app.tracing import load_tracing
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
@@ -33,14 +39,33 @@ class DrainingServer(uvicorn.Server):
         config: uvicorn's.
         readiness: Told of the drain.
         drain_s: How long, in seconds. SIGINT (a person's Ctrl-C) and a second SIGTERM do not wait for it.
+        reload: Called for every SIGHUP; its failures are logged where they happen.
     """
 
-    def __init__(self, config: uvicorn.Config, readiness: Readiness, drain_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, readiness: Readiness, drain_s: float, reload: Callable[[], Awaitable[object]]
+    ) -> None:
         super().__init__(config)
         self._readiness = readiness
         self._drain_s = drain_s
+        self._reload = reload
+        self._reloading: set[asyncio.Task[None]] = set()
         self._draining = False
         self.fatal: Exception | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to listen, for SIGHUP too."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
+
+    def _begin_reload(self) -> None:
+        async def reload() -> None:
+            with suppress(FerError):
+                await self._reload()
+
+        task = asyncio.create_task(reload())
+        self._reloading.add(task)  # or the task could be collected while it runs
+        task.add_done_callback(self._reloading.discard)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins the drain on the first SIGTERM, ends the server on the next signal, drops requests on the third.
@@ -72,6 +97,7 @@ def main() -> int:
     """Serves until told to stop; returns the exit status."""
     try:
         settings = load_settings(os.environ)
+        tracing = load_tracing(settings, os.environ)
     except SettingsError as error:
         print(f"fer-serve cannot start: {error}", file=sys.stderr)
         return _BAD_SETTINGS
@@ -80,7 +106,7 @@ def main() -> int:
     def end_with(error: Exception) -> None:
         server.fail(error)
 
-    app = create_app(settings, on_fatal=end_with)
+    app = create_app(settings, on_fatal=end_with, tracing=tracing)
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -98,7 +124,9 @@ def main() -> int:
         ),
         app.state.service.readiness,
         settings.drain_s,
+        lambda: app.state.service.reload(),  # noqa: PLW0108  (it is set when the app starts)
     )
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server listens: nothing is there to be replaced
     server.run()
     if server.fatal is not None:
         print(f"fer-serve cannot serve: {server.fatal}", file=sys.stderr)

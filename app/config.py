@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "FER_"
+_SECRET_FIELDS = frozenset({"api_keys", "admin_keys"})
 
 Device = Literal["cpu", "cuda", "auto"]
 LogFormat = Literal["text", "json"]
@@ -45,9 +46,14 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(default=5000, ge=1)
     drain_s: float = Field(default=5.0, ge=0)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)] = ()
+    admin_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        default=(), description="open POST /admin/reload, which is not there without them"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, else json")
     web: bool = Field(default=True, description="serve the page at /")
+    compat: bool = Field(default=True, description="also answer as DeepFace, Rekognition, Azure Face and KServe do")
+    tracing: bool | None = Field(default=None, description="None: where an OTEL_EXPORTER_OTLP_ENDPOINT is set")
     protect_metrics: bool = Field(default=False, description="ask for an API key on /metrics too")
 
 
@@ -73,5 +79,5 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 def _describe(problem: Any) -> str:
     field = str(problem["loc"][0])
-    received = "" if field == "api_keys" else f". Received: {problem['input']!r}"
+    received = "" if field in _SECRET_FIELDS else f". Received: {problem['input']!r}"
     return f"{ENV_PREFIX}{field.upper()}: {problem['msg']}{received}"

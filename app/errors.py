@@ -18,6 +18,8 @@ class ErrorCode(StrEnum):
     FORBIDDEN_ORIGIN = "forbidden_origin"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    RELOAD_IN_PROGRESS = "reload_in_progress"
+    MODEL_REFUSED = "model_refused"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_IMAGES = "too_many_images"

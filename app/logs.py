@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
@@ -12,6 +15,29 @@ from app.config import LogFormat
 
 _TEXT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 _JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  (never written to)
+
+
+@contextmanager
+def log_fields(fields: Mapping[str, str]) -> Iterator[None]:
+    """Adds fields, such as the request's id, to every line that is logged within."""
+    token = _fields.set(fields)
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+class FieldsFilter(logging.Filter):
+    """Puts the fields of `log_fields` on every record that passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass; its own fields win."""
+        for name, value in _fields.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
 
 
 def configure_logging(log_format: LogFormat | None) -> None:
@@ -31,4 +57,5 @@ def configure_logging(log_format: LogFormat | None) -> None:
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
         )
     )
+    stream.addFilter(FieldsFilter())
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

@@ -17,6 +17,7 @@ _IMAGE_FACES = (0, 1, 2, 3, 5, 10, 20, 50, 100)
 _CONFIDENCE = tuple(step / 20 for step in range(3, 21))  # 0.15 to 1: seven classes cannot be below 1/7
 
 STAGES = ("decode", "detect", "queue", "infer")
+RELOAD_OUTCOMES = ("replaced", "unchanged", "refused")
 FRAME_OUTCOMES = ("answered", "failed", "dropped")
 
 
@@ -81,6 +82,12 @@ class Metrics:
             ("name", "version", "sha256", "provider"),
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "fer_model_reloads",
+            "Model files loaded anew: replaced the model, unchanged, or refused.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.ready = Gauge("fer_ready", "1 while /readyz answers 200.", registry=self.registry)
         self.deadline_seconds = Gauge(
             "fer_deadline_seconds", "FER_DEADLINE_MS, for alerts that compare with it.", registry=self.registry
@@ -89,5 +96,7 @@ class Metrics:
             self.stage_seconds.labels(stage)
         for outcome in FRAME_OUTCOMES:
             self.frames.labels(outcome)
+        for outcome in RELOAD_OUTCOMES:
+            self.reloads.labels(outcome)
         for label in LABELS:
             self.predictions.labels(label)

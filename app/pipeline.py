@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from app.contract.labels import LABELS
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox, FaceEmotion, ImageResult, PredictOptions, StageTimings
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batched, Batcher, BatcherStoppedError
@@ -26,6 +28,7 @@ from app.vision.decode import decode_grey
 NO_FACE_WARNING = "no_face_detected"
 
 Scores = npt.NDArray[np.float64]
+Logits = npt.NDArray[np.float32]
 
 
 class Detector(Protocol):
@@ -47,8 +50,9 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the vision stages made of one image."""
+    """What the vision stages made of one image. Times are of `time.perf_counter()`."""
 
+    started: float
     width_px: int
     height_px: int
     faces: tuple[_Found, ...]
@@ -57,29 +61,35 @@ class _Seen:
 
 
 class Pipeline:
-    """Predicts single images. All methods are called on one event loop.
+    """Predicts single images, and runs the bare network on crops. All methods are called on one event loop.
 
     Args:
         detector: Finds the faces.
-        batcher: Scores crops, gathered over all requests.
+        batcher: Gives the logits of crops, gathered over all requests.
         vision_executor: Threads for decoding and detection.
         metrics: Told of stages, faces and predictions.
         max_pixels: Largest image that is decoded.
+        temperature: Calibrates the logits.
+        on_stage: Told of every stage of an image: its name, its start by `time.perf_counter()`, and its seconds.
     """
 
     def __init__(
         self,
         detector: Detector,
-        batcher: Batcher[GreyImage, Scores],
+        batcher: Batcher[GreyImage, Logits],
         vision_executor: Executor,
         metrics: Metrics,
         max_pixels: int,
+        temperature: float,
+        on_stage: Callable[[str, float, float], None] = lambda name, started, seconds: None,
     ) -> None:
         self._detector = detector
         self._batcher = batcher
         self._vision_executor = vision_executor
         self._metrics = metrics
         self._max_pixels = max_pixels
+        self._temperature = temperature
+        self._on_stage = on_stage
 
     async def predict(
         self, data: bytes, options: PredictOptions, deadline: float, known: Sequence[FaceBox] | None = None
@@ -98,18 +108,14 @@ class Pipeline:
                 model does not run.
         """
         started = time.perf_counter()
-        try:
-            async with asyncio.timeout_at(deadline):
-                loop = asyncio.get_running_loop()
-                # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
-                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, known)
-                scored = await self._score(seen.faces, deadline)
-        except TimeoutError:
-            raise _too_late() from None
-        except BatcherStoppedError:
-            raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
-        result = _assemble(seen, scored, time.perf_counter() - started)
-        self._count(seen, scored, result)
+        async with _within(deadline):
+            loop = asyncio.get_running_loop()
+            # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
+            seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, known)
+            submitted = time.perf_counter()
+            scored = await self._score([face.crop for face in seen.faces], deadline)
+        result = _assemble(seen, scored, self._temperature, time.perf_counter() - started)
+        self._count(seen, submitted, result)
         if not result.faces and options.require_face:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
@@ -125,13 +131,27 @@ class Pipeline:
         Raises:
             FerError: The image cannot be used, or the deadline passed.
         """
-        try:
-            async with asyncio.timeout_at(deadline):
-                loop = asyncio.get_running_loop()
-                seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, None)
-        except TimeoutError:
-            raise _too_late() from None
+        async with _within(deadline):
+            loop = asyncio.get_running_loop()
+            seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, None)
         return tuple(face.box for face in seen.faces)
+
+    async def logits(self, crops: npt.NDArray[np.uint8], deadline: float) -> Logits:
+        """Runs the bare network, in the same queue and batches as images.
+
+        Args:
+            crops: uint8 (N, 48, 48, 1), made as `app.contract.preprocess` makes them; N at least 1.
+            deadline: As `predict`.
+
+        Returns:
+            float32 (N, 7): as the network gives them, before the temperature.
+
+        Raises:
+            FerError: The deadline passed or the model does not run.
+        """
+        async with _within(deadline):
+            scored = await self._score(list(crops), deadline)
+        return np.stack([batched.result for batched in scored])
 
     def _see(self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None) -> _Seen:
         """The stages that run in a vision thread."""
@@ -145,31 +165,42 @@ class Pipeline:
             faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
         else:
             faces = (_Found(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
-        return _Seen(width, height, faces, decoded - started, time.perf_counter() - decoded)
+        return _Seen(started, width, height, faces, decoded - started, time.perf_counter() - decoded)
 
-    async def _score(self, faces: Sequence[_Found], deadline: float) -> list[Batched[Scores]]:
-        futures = [self._batcher.submit(face.crop, deadline) for face in faces]
+    async def _score(self, crops: Sequence[GreyImage], deadline: float) -> list[Batched[Logits]]:
+        futures = [self._batcher.submit(crop, deadline) for crop in crops]
         try:
             return await asyncio.gather(*futures)
         finally:
             for future in futures:  # after one failed, the others are not worth running
                 future.cancel()
 
-    def _count(self, seen: _Seen, scored: Sequence[Batched[Scores]], result: ImageResult) -> None:
-        stages = self._metrics.stage_seconds
-        stages.labels("decode").observe(seen.decode_s)
-        stages.labels("detect").observe(seen.detect_s)
-        if scored:
-            stages.labels("queue").observe(result.timings.queue_ms / 1000)
-            stages.labels("infer").observe(result.timings.infer_ms / 1000)
+    def _count(self, seen: _Seen, submitted: float, result: ImageResult) -> None:
+        queue_s, infer_s = result.timings.queue_ms / 1000, result.timings.infer_ms / 1000
+        stages = [("decode", seen.started, seen.decode_s), ("detect", seen.started + seen.decode_s, seen.detect_s)]
+        if result.faces:
+            stages += [("queue", submitted, queue_s), ("infer", submitted + queue_s, infer_s)]
+        for name, started, seconds in stages:
+            self._metrics.stage_seconds.labels(name).observe(seconds)
+            self._on_stage(name, started, seconds)
         self._metrics.faces_per_image.observe(len(result.faces))
         for face in result.faces:
             self._metrics.predictions.labels(face.emotion).inc()
             self._metrics.confidence.observe(face.confidence)
 
 
-def _too_late() -> FerError:
-    return FerError(ErrorCode.DEADLINE_EXCEEDED, "the answer was not ready within the deadline, queue time included")
+@asynccontextmanager
+async def _within(deadline: float) -> AsyncIterator[None]:
+    """Ends what takes too long, and gives the failures of waiting their codes."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise FerError(
+            ErrorCode.DEADLINE_EXCEEDED, "the answer was not ready within the deadline, queue time included"
+        ) from None
+    except BatcherStoppedError:
+        raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
 
 
 def _choose(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:
@@ -181,8 +212,10 @@ def _choose(detections: Sequence[Detection], options: PredictOptions) -> Sequenc
     return large_enough[: options.max_faces]
 
 
-def _assemble(seen: _Seen, scored: Sequence[Batched[Scores]], total_s: float) -> ImageResult:
-    faces = tuple(_name(found, batched.result) for found, batched in zip(seen.faces, scored, strict=True))
+def _assemble(seen: _Seen, scored: Sequence[Batched[Logits]], temperature: float, total_s: float) -> ImageResult:
+    logits = np.stack([batched.result for batched in scored]) if scored else np.empty((0, len(LABELS)))
+    scores = probabilities(logits, temperature)
+    faces = tuple(_name(found, row) for found, row in zip(seen.faces, scores, strict=True))
     return ImageResult(
         faces=faces,
         width_px=seen.width_px,

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.contract.labels import LABELS
 from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, Provenance, TensorSpec
 from app.contract.preprocess import PREPROCESS_ID
-from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox
 from app.main import create_app
 from tests.data_paths import REPOSITORY
@@ -41,7 +43,7 @@ def make_manifest(**changes: Any) -> Manifest:
 
 
 class FakeClassifier:
-    """Scores that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
+    """Logits that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
 
     provider = "FakeProvider"
 
@@ -57,8 +59,7 @@ class FakeClassifier:
         self.batches.append(len(crops))
         if self.poison is not None and any(int(crop[0, 0, 0]) == self.poison for crop in crops):
             raise RuntimeError("poisoned /secret/path")
-        logits = np.stack([crop[:: 48 // 7, 0, 0][:7].astype(np.float64) / 64 for crop in crops])
-        return list(probabilities(logits, 1.0))
+        return [crop[:: 48 // 7, 0, 0][:7].astype(np.float32) / 64 for crop in crops]
 
 
 class FakeDetector:
@@ -109,6 +110,36 @@ def make_client(classifier: FakeClassifier) -> Iterator[Callable[..., TestClient
 
         yield start
         classifier.released.set()
+
+
+@pytest.fixture
+def make_server(classifier: FakeClassifier) -> Iterator[Callable[..., str]]:
+    """As `make_client`, but a real server on a free port, for clients that bring their own HTTP. Gives its URL."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> str:
+            app = create_app(Settings(**({"deadline_ms": 60_000} | settings)), classifier, FakeDetector())
+            return stack.enter_context(serving(app))
+
+        yield start
+        classifier.released.set()
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """A server in a thread of this process."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 @pytest.fixture

@@ -5,15 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.problems import PROBLEM_JSON, STATUS, problem
-from app.api.schemas import Problem
+from app.api.schemas import EXAMPLE_PREDICTION, Problem
 from app.errors import ErrorCode, FerError
 
-_FILE = {"type": "string", "format": "binary"}
-_BASE64 = {
+FILE = {"type": "string", "format": "binary"}
+BASE64 = {
     "type": "string",
     "description": "base64 of the image file; a data URL is accepted",
     "examples": ["/9j/4AAQ"],
 }
+
+IMAGE_ERRORS = (
+    ErrorCode.TOO_MANY_PIXELS,
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT,
+    ErrorCode.UNDECODABLE_IMAGE,
+    ErrorCode.IMAGE_TOO_SMALL,
+    ErrorCode.NO_FACE_DETECTED,
+    ErrorCode.INVALID_BASE64,
+    ErrorCode.EMPTY_IMAGE,
+)
+REQUEST_ERRORS = (
+    ErrorCode.MALFORMED_REQUEST,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.INVALID_PARAMETER,
+    ErrorCode.INTERNAL,
+    ErrorCode.NOT_READY,
+    ErrorCode.OVERLOADED,
+    ErrorCode.DEADLINE_EXCEEDED,
+)
+
+PREDICTION_EXAMPLES: dict[str, Any] = {"fer": {"summary": "the service's own", "value": EXAMPLE_PREDICTION}}
 
 PREDICT_BODY: dict[str, Any] = {
     "requestBody": {
@@ -22,15 +45,15 @@ PREDICT_BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"file": {**_FILE, "description": "the image file (alias: image)"}},
+                    "properties": {"file": {**FILE, "description": "the image file (alias: image)"}},
                     "required": ["file"],
                 }
             },
             "application/json": {
-                "schema": {"type": "object", "properties": {"image": _BASE64}, "required": ["image"]},
+                "schema": {"type": "object", "properties": {"image": BASE64}, "required": ["image"]},
             },
-            "image/*": {"schema": _FILE},
-            "application/octet-stream": {"schema": _FILE},
+            "image/*": {"schema": FILE},
+            "application/octet-stream": {"schema": FILE},
         },
     }
 }
@@ -42,14 +65,14 @@ BATCH_BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"file": {"type": "array", "items": _FILE}},
+                    "properties": {"file": {"type": "array", "items": FILE}},
                     "required": ["file"],
                 }
             },
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "properties": {"images": {"type": "array", "items": _BASE64}},
+                    "properties": {"images": {"type": "array", "items": BASE64}},
                     "required": ["images"],
                 }
             },
@@ -58,10 +81,13 @@ BATCH_BODY: dict[str, Any] = {
 }
 
 _EXAMPLE_DETAILS = {
+    ErrorCode.NOT_FOUND: "there is no such model here. Received: resnet50",
     ErrorCode.MALFORMED_REQUEST: "expected one file part named file or image. Received: 0",
     ErrorCode.INVALID_BASE64: "image is not valid base64 (standard or URL-safe alphabet, padding optional)",
     ErrorCode.EMPTY_IMAGE: "the image has no bytes",
     ErrorCode.UNAUTHORIZED: "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none",
+    ErrorCode.RELOAD_IN_PROGRESS: "another reload is under way; ask again when it has ended",
+    ErrorCode.MODEL_REFUSED: "the new model was refused and the old one serves on; the log says why",
     ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 10485760 bytes. Received: at least 20971520",
     ErrorCode.TOO_MANY_PIXELS: "the image has 48000000 pixels (8000x6000); at most 40000000 are accepted",
     ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: 40",
@@ -79,11 +105,16 @@ _EXAMPLE_DETAILS = {
 }
 
 
+def example_error(code: ErrorCode) -> FerError:
+    """An error of this code, with a sentence as the service would say it."""
+    return FerError(code, _EXAMPLE_DETAILS[code])
+
+
 def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail with these codes: one entry a status, one example a code."""
     responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        example = problem(FerError(code, _EXAMPLE_DETAILS[code]), "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a")
+        example = problem(example_error(code), "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a")
         response = responses.setdefault(
             STATUS[code],
             {"model": Problem, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 
 from app.api.service import Engine, Service, service_of
 from app.config import Settings
 from app.errors import ErrorCode, FerError
+
+_KEY_HEADERS = ("x-api-key", "ocp-apim-subscription-key")  # the second: as clients of Azure send it
 
 
 def authorise(request: Request) -> None:
@@ -31,14 +34,31 @@ def authorise(request: Request) -> None:
 def key_in(headers: Headers) -> str:
     """The API key that headers carry; empty where they carry none."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    return headers.get("x-api-key") or (credentials.strip() if scheme.lower() == "bearer" else "")
+    header = next((headers[name] for name in _KEY_HEADERS if headers.get(name)), "")
+    return header or (credentials.strip() if scheme.lower() == "bearer" else "")
 
 
 def key_opens(settings: Settings, offered: str) -> bool:
     """Whether a key is one of the configured ones; any is where none is configured."""
+    return not settings.api_keys or _is_among(settings.api_keys, offered)
+
+
+def authorise_admin(request: Request) -> None:
+    """Lets a request pass that carries one of the admin keys; callers' keys do not do.
+
+    Raises:
+        FerError: `unauthorized`.
+    """
+    if not _is_among(service_of(request).settings.admin_keys, key_in(request.headers)):
+        raise FerError(
+            ErrorCode.UNAUTHORIZED, "expected an admin key in X-API-Key or Authorization: Bearer. Received: none"
+        )
+
+
+def _is_among(keys: Sequence[SecretStr], offered: str) -> bool:
     # Every key is compared, in constant time, so that the time taken tells nothing.
-    matches = [hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in settings.api_keys]
-    return any(matches) or not matches
+    matches = [hmac.compare_digest(offered.encode(), key.get_secret_value().encode()) for key in keys]
+    return any(matches)
 
 
 def check_origin(connection: HTTPConnection) -> None:

@@ -9,10 +9,12 @@ import asyncio
 import base64
 import binascii
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic_core import from_json
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -22,7 +24,7 @@ FILE_FIELDS = ("file", "image")
 JSON_FIELDS = ("image", "image_base64", "file", "img")
 JSON_LIST_FIELD = "images"
 
-_FORM = "application/x-www-form-urlencoded"
+URL_ENCODED = "application/x-www-form-urlencoded"
 _URL_SAFE_TO_STANDARD = str.maketrans("-_", "+/")
 
 
@@ -39,7 +41,7 @@ async def read_image(request: Request) -> bytes:
         FerError: `unsupported_media_type`, `malformed_request`, `invalid_base64`, `payload_too_large` or
             `deadline_exceeded`.
     """
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "multipart/form-data":
         parts = await _file_parts(request, max_files=1)
         if len(parts) != 1:
@@ -48,11 +50,15 @@ async def read_image(request: Request) -> bytes:
                 f"expected one file part named {' or '.join(FILE_FIELDS)}. Received: {len(parts)}",
             )
         return parts[0]
-    body = await _body(request)
+    body = await read_body(request)
     if kind == "application/json":
-        return _from_base64(_json_field(body, JSON_FIELDS), JSON_FIELDS[0])
+        return from_base64(_json_field(body, JSON_FIELDS), JSON_FIELDS[0])
     # `curl --data-binary` calls whatever it sends a form. A form is ASCII, and no image file is.
-    if kind in {"", "application/octet-stream"} or kind.startswith("image/") or (kind == _FORM and not body.isascii()):
+    if (
+        kind in {"", "application/octet-stream"}
+        or kind.startswith("image/")
+        or (kind == URL_ENCODED and not body.isascii())
+    ):
         return body
     raise FerError(
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
@@ -66,12 +72,12 @@ async def read_images(request: Request, max_images: int) -> list[bytes | FerErro
     Raises:
         FerError: The request itself is malformed; codes as `read_image`, and `too_many_images`.
     """
-    kind = _media_type(request)
+    kind = media_type(request)
     images: list[bytes | FerError]
     if kind == "multipart/form-data":
         images = list(await _file_parts(request, max_files=max_images))
     elif kind == "application/json":
-        values = _json_field(await _body(request), (JSON_LIST_FIELD,))
+        values = _json_field(await read_body(request), (JSON_LIST_FIELD,))
         if not isinstance(values, list):
             raise FerError(ErrorCode.MALFORMED_REQUEST, f"{JSON_LIST_FIELD} must be a list of base64 strings")
         _check_count(len(values), max_images)
@@ -86,11 +92,17 @@ async def read_images(request: Request, max_images: int) -> list[bytes | FerErro
     return images
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """The content type of a request, lower case, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        FerError: `payload_too_large` or `deadline_exceeded`.
+    """
     try:
         async with asyncio.timeout_at(request.state.deadline):
             return await request.body()
@@ -98,8 +110,15 @@ async def _body(request: Request) -> bytes:
         raise _too_slow() from None
 
 
-async def _file_parts(request: Request, max_files: int) -> list[bytes]:
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files)
+@asynccontextmanager
+async def parsed_form(request: Request, max_files: int) -> AsyncIterator[FormData]:
+    """The parts of a multipart body, kept in memory while the context lasts.
+
+    Raises:
+        FerError: `too_many_images`, `malformed_request`, `payload_too_large` or `deadline_exceeded`.
+    """
+    # A text part may hold an image as base64: the body limit bounds it, as it bounds the files.
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files, max_part_size=sys.maxsize)
     try:
         async with asyncio.timeout_at(request.state.deadline):
             form = await parser.parse()
@@ -112,20 +131,37 @@ async def _file_parts(request: Request, max_files: int) -> list[bytes]:
     except (KeyError, ValueError):  # no boundary in the header; a boundary that is no Latin-1
         raise FerError(ErrorCode.MALFORMED_REQUEST, "multipart/form-data needs a boundary") from None
     try:
-        values = [value for name, value in form.multi_items() if name in FILE_FIELDS]
-        if any(not isinstance(value, UploadFile) for value in values):
-            raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
-        return [await value.read() for value in values if isinstance(value, UploadFile)]
+        yield form
     finally:
         await form.close()
 
 
-def _json_field(body: bytes, names: tuple[str, ...]) -> Any:
+async def _file_parts(request: Request, max_files: int) -> list[bytes]:
+    async with parsed_form(request, max_files) as form:
+        values = [value for name, value in form.multi_items() if name in FILE_FIELDS]
+        if any(not isinstance(value, UploadFile) for value in values):
+            raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
+        return [await value.read() for value in values if isinstance(value, UploadFile)]
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        FerError: `malformed_request`.
+    """
     try:
         document = from_json(body)
     except ValueError:
         raise FerError(ErrorCode.MALFORMED_REQUEST, "the body is not valid JSON") from None
-    found = [name for name in names if isinstance(document, dict) and name in document]
+    if not isinstance(document, dict):
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "the body must be a JSON object")
+    return document
+
+
+def _json_field(body: bytes, names: tuple[str, ...]) -> Any:
+    document = json_object(body)
+    found = [name for name in names if name in document]
     if not found:
         raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(names)}")
     return document[found[0]]
@@ -133,13 +169,17 @@ def _json_field(body: bytes, names: tuple[str, ...]) -> Any:
 
 def _base64_or_error(value: Any, name: str) -> bytes | FerError:
     try:
-        return _from_base64(value, name)
+        return from_base64(value, name)
     except FerError as error:
         return error
 
 
-def _from_base64(value: Any, name: str) -> bytes:
-    """Decodes standard or URL-safe base64; padding and white space do not matter, a data URL's prefix is dropped."""
+def from_base64(value: Any, name: str) -> bytes:
+    """Decodes standard or URL-safe base64; padding and white space do not matter, a data URL's prefix is dropped.
+
+    Raises:
+        FerError: `malformed_request` for what is no string, else `invalid_base64`; `name` says what it was.
+    """
     if not isinstance(value, str):
         raise FerError(ErrorCode.MALFORMED_REQUEST, f"{name} must be a base64 string")
     text = value.strip()

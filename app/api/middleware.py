@@ -18,11 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import internal_error, problem_response
 from app.api.service import Service
 from app.errors import ErrorCode, FerError
+from app.logs import log_fields
+from app.tracing import NoTracing, RequestTrace
 
 REQUEST_ID_HEADER = "X-Request-ID"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_UNTRACED = NoTracing()
 _UNMATCHED = "unmatched"  # one label for all unknown paths: labels must not be chosen by callers
 
 _logger = logging.getLogger("app.access")
@@ -62,20 +65,23 @@ class RequestMiddleware:
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
+        tracing = _UNTRACED if scope["path"] in _PROBES else self._service.tracing
         self._service.metrics.inflight.inc()
-        try:
-            await self._app(scope, _limited(receive, headers, settings.max_body_bytes), send_with_id)
-        except Exception as error:
-            problem = internal_error(error, request_id)
-            if status:  # the answer had begun: the connection is closed, nothing can be added to it
-                raise
-            await problem_response(problem, Request(scope))(scope, receive, send_with_id)
-        finally:
-            self._service.metrics.inflight.dec()
-            self._record(scope, status, time.perf_counter() - started, request_id)
+        with tracing.request(headers) as trace, log_fields(_log_fields(request_id, trace)):
+            try:
+                await self._app(scope, _limited(receive, headers, settings.max_body_bytes), send_with_id)
+            except Exception as error:
+                problem = internal_error(error, request_id)
+                if status:  # the answer had begun: the connection is closed, nothing can be added to it
+                    raise
+                await problem_response(problem, Request(scope))(scope, receive, send_with_id)
+            finally:
+                self._service.metrics.inflight.dec()
+                self._record(scope, status, time.perf_counter() - started, request_id)
+                trace.answered(scope["method"], _route(scope), status, request_id)
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path", _UNMATCHED)
+        route = _route(scope)
         self._service.metrics.requests.labels(route, status).inc()
         self._service.metrics.request_seconds.labels(route).observe(seconds)
         _logger.log(
@@ -93,6 +99,16 @@ class RequestMiddleware:
                 "duration_ms": round(seconds * 1000, 3),
             },
         )
+
+
+def _route(scope: Scope) -> str:
+    path: str = getattr(scope.get("route"), "path", _UNMATCHED)
+    return path
+
+
+def _log_fields(request_id: str, trace: RequestTrace) -> dict[str, str]:
+    fields = {"request_id": request_id}
+    return fields | {"trace_id": trace.trace_id} if trace.trace_id else fields
 
 
 def _request_id(proposed: str | None) -> str:

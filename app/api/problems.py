@@ -30,6 +30,8 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.FORBIDDEN_ORIGIN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
+    ErrorCode.RELOAD_IN_PROGRESS: 409,
+    ErrorCode.MODEL_REFUSED: 409,
     ErrorCode.PAYLOAD_TOO_LARGE: 413,
     ErrorCode.TOO_MANY_PIXELS: 413,
     ErrorCode.TOO_MANY_IMAGES: 413,
@@ -68,14 +70,18 @@ def problem_response(
 ) -> JSONResponse:
     """The answer to a request, or to a WebSocket's handshake, that failed; counts the rejection."""
     service_of(connection).metrics.rejections.labels(error.code).inc()
-    status = STATUS[error.code]
-    extra = dict(headers or {})
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        extra["Retry-After"] = str(RETRY_AFTER_S)
-    if status == HTTPStatus.UNAUTHORIZED:
-        extra["WWW-Authenticate"] = "Bearer"
     body = problem(error, connection.state.request_id).model_dump(mode="json")
-    return JSONResponse(body, status_code=status, headers=extra, media_type=PROBLEM_JSON)
+    extra = {**(headers or {}), **error_headers(error.code)}
+    return JSONResponse(body, status_code=STATUS[error.code], headers=extra, media_type=PROBLEM_JSON)
+
+
+def error_headers(code: ErrorCode) -> dict[str, str]:
+    """The headers that go with an error, whatever the shape of its body."""
+    if STATUS[code] == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_S)}
+    if STATUS[code] == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {}
 
 
 def internal_error(error: Exception, request_id: str) -> FerError:
@@ -100,7 +106,12 @@ def _on_fer_error(request: Request, error: Exception) -> Response:
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)  # noqa: S101
-    return problem_response(FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors()))), request)
+    return problem_response(invalid_parameter(error), request)
+
+
+def invalid_parameter(error: RequestValidationError | WebSocketRequestValidationError) -> FerError:
+    """What FastAPI found wrong with the parameters, as an error of ours."""
+    return FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors())))
 
 
 def _describe(item: Mapping[str, Any]) -> str:

@@ -210,6 +210,15 @@ class Ready(_Wire):
     status: Literal["ready"]
 
 
+class Reloaded(_Wire):
+    """The model that serves after a reload."""
+
+    model: ModelName
+    sha256: str
+    replaced: bool = Field(description="false: the files are those that served already")
+    request_id: str
+
+
 class Limits(_Wire):
     """The limits in force."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
@@ -12,6 +13,7 @@ from app.errors import ErrorCode, FerError
 from app.inference.readiness import Readiness
 from app.metrics import Metrics
 from app.pipeline import Pipeline
+from app.tracing import NoTracing, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,10 @@ class Engine:
     pipeline: Pipeline
 
 
+async def _not_serving() -> Engine:
+    raise FerError(ErrorCode.NOT_READY, "the instance is not ready: it has not started")
+
+
 @dataclass(slots=True)
 class Service:
     """One instance. `engine` is None until the model is loaded.
@@ -31,7 +37,9 @@ class Service:
         settings: As the operator chose.
         metrics: All collectors.
         readiness: Whether traffic is wanted.
+        tracing: Records requests.
         engine: The loaded model.
+        reload: Loads the model files anew; see `app.rollout.Rollout.replace`.
         admitted: Requests and frames that hold a permit now.
         streams: Streams that are open now.
     """
@@ -39,7 +47,9 @@ class Service:
     settings: Settings
     metrics: Metrics
     readiness: Readiness
+    tracing: Tracing = field(default_factory=NoTracing)
     engine: Engine | None = field(default=None)
+    reload: Callable[[], Awaitable[Engine]] = field(default=_not_serving)
     admitted: int = field(default=0)
     streams: int = field(default=0)
 

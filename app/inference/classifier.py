@@ -23,12 +23,12 @@ class Classifier(Protocol):
     def provider(self) -> str:
         """The execution provider in use, as ONNX Runtime names it: `CPUExecutionProvider`, `CUDAExecutionProvider`."""
 
-    def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float64]]:
-        """Calibrated probabilities of every crop.
+    def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float32]]:
+        """Logits of every crop; `app.contract.scores.probabilities` makes scores of them.
 
         Args:
             crops: N arrays, uint8 (48, 48, 1).
 
         Returns:
-            N arrays, float64 (7,), each summing to 1, in the order of the crops.
+            N arrays, float32 (7,), in the order of the crops.
         """

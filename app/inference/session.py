@@ -16,7 +16,6 @@ import onnxruntime as ort
 from app.config import Device
 from app.contract.manifest import Manifest, ManifestError, golden_path, load_manifest, verify_embedded
 from app.contract.preprocess import GreyImage
-from app.contract.scores import probabilities
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -70,9 +69,9 @@ class EmotionSession:
         (result,) = self._session.run([contract.output.name], {contract.input.name: crops})
         return np.asarray(result, dtype=np.float32)
 
-    def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float64]]:
-        """Calibrated probabilities of every crop; see `Classifier`."""
-        return list(probabilities(self.logits(np.stack(crops)), self.manifest.contract.temperature))
+    def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float32]]:
+        """Logits of every crop; see `Classifier`."""
+        return list(self.logits(np.stack(crops)))
 
     def self_test(self) -> None:
         """Replays the golden vectors.

@@ -249,10 +249,10 @@ def test_batch_too_many_images_is_refused(make_client):
     assert_problem(client.post("/predict/batch", json={"images": [text] * 3}), ErrorCode.TOO_MANY_IMAGES)
 
 
-def test_every_code_has_a_status_and_is_provoked_here():
+def test_every_code_has_a_status_and_is_provoked_in_a_test():
     assert set(STATUS) == set(ErrorCode)
-    files = Path(__file__), Path(__file__).with_name("test_stream.py")
-    source = "".join(file.read_text(encoding="utf-8") for file in files)
+    here = Path(__file__).parent
+    source = "".join((here / name).read_text() for name in ("test_errors.py", "test_stream.py", "test_rollout.py"))
     assert [code for code in ErrorCode if f"ErrorCode.{code.name}" not in source] == []
 
 

@@ -7,15 +7,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from app.contract.preprocess import crop_face
+from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox, PredictOptions
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batcher
 from app.metrics import Metrics
 from app.pipeline import Pipeline
 from tests.conftest import FakeClassifier, FakeDetector, encoded, picture
+
+TEMPERATURE = 1.7
 
 
 @asynccontextmanager
@@ -24,7 +28,7 @@ async def running(classifier, detector=None, threads: int = 2, max_batch: int = 
         batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
         try:
-            yield Pipeline(detector or FakeDetector(), batcher, vision, Metrics(), 40_000_000)
+            yield Pipeline(detector or FakeDetector(), batcher, vision, Metrics(), 40_000_000, TEMPERATURE)
         finally:
             classifier.released.set()
             await batcher.stop()
@@ -41,7 +45,8 @@ def test_predict_scores_travel_with_their_own_box():
         async with running(classifier) as pipeline:
             whole = await pipeline.predict(encoded(image), PredictOptions(), deadline(5))
             for face in whole.faces:
-                (expected,) = FakeClassifier().classify([crop_face(image, face.box)])
+                logits = np.stack(FakeClassifier().classify([crop_face(image, face.box)]))
+                (expected,) = probabilities(logits, TEMPERATURE)
                 assert list(face.scores.values()) == expected.tolist()
                 assert face.confidence == max(face.scores.values()) == face.scores[face.emotion]
             assert len({tuple(face.scores.values()) for face in whole.faces}) == 6
@@ -126,5 +131,28 @@ def test_predict_min_face_size_uses_the_smaller_side():
             result = await pipeline.predict(encoded(picture(0)), PredictOptions(min_face_size_px=31), deadline(5))
             assert result.faces == ()
             assert result.warnings == ("no_face_detected",)
+
+    asyncio.run(scenario())
+
+
+def test_logits_are_the_networks_own_in_the_order_of_the_crops():
+    async def scenario():
+        crops = np.random.default_rng(0).integers(0, 256, size=(5, 48, 48, 1), dtype=np.uint8)
+        async with running(FakeClassifier(), max_batch=2) as pipeline:
+            logits = await pipeline.logits(crops, deadline(5))
+        assert logits.dtype == np.float32
+        assert np.array_equal(logits, np.stack(FakeClassifier().classify(list(crops))))
+
+    asyncio.run(scenario())
+
+
+def test_logits_past_the_deadline_are_an_error_of_ours():
+    async def scenario():
+        classifier = FakeClassifier()
+        classifier.released.clear()
+        async with running(classifier) as pipeline:
+            with pytest.raises(FerError) as caught:
+                await pipeline.logits(np.zeros((1, 48, 48, 1), np.uint8), deadline(0.05))
+            assert caught.value.code == ErrorCode.DEADLINE_EXCEEDED
 
     asyncio.run(scenario())

@@ -8,7 +8,14 @@ import pytest
 
 from tests.data_paths import REPOSITORY
 
-FILES = ("requirements.txt", "requirements-cpu.txt", "requirements-cuda.txt", "requirements-dev.txt")
+FILES = (
+    "requirements.txt",
+    "requirements-cpu.txt",
+    "requirements-cuda.txt",
+    "requirements-dev.txt",
+    "requirements-clients.txt",
+    "requirements-otel.txt",
+)
 
 
 def requirements(name: str) -> list[str]:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
+from starlette.responses import Response
 
-from app.api.documentation import BATCH_BODY, PREDICT_BODY, problem_responses
+from app.api.compat import formats
+from app.api.compat.dialect import errors_in
+from app.api.compat.formats import AnswerFormat
+from app.api.documentation import (
+    BATCH_BODY,
+    IMAGE_ERRORS,
+    PREDICT_BODY,
+    PREDICTION_EXAMPLES,
+    REQUEST_ERRORS,
+    problem_responses,
+)
 from app.api.guards import admit, authorise
 from app.api.images import read_image, read_images
 from app.api.options import Options
@@ -17,48 +29,46 @@ from app.api.service import Engine, service_of
 from app.domain import PredictOptions
 from app.errors import ErrorCode, FerError
 
-_IMAGE_ERRORS = (
-    ErrorCode.TOO_MANY_PIXELS,
-    ErrorCode.UNSUPPORTED_IMAGE_FORMAT,
-    ErrorCode.UNDECODABLE_IMAGE,
-    ErrorCode.IMAGE_TOO_SMALL,
-    ErrorCode.NO_FACE_DETECTED,
-    ErrorCode.INVALID_BASE64,
-    ErrorCode.EMPTY_IMAGE,
-)
-_REQUEST_ERRORS = (
-    ErrorCode.MALFORMED_REQUEST,
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.PAYLOAD_TOO_LARGE,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    ErrorCode.INVALID_PARAMETER,
-    ErrorCode.INTERNAL,
-    ErrorCode.NOT_READY,
-    ErrorCode.OVERLOADED,
-    ErrorCode.DEADLINE_EXCEEDED,
-)
-
 router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), Depends(admit)])
+# Answers in another service's form fail in its form too.
+portrait_router = APIRouter(
+    tags=["predict"],
+    dependencies=[Depends(authorise), Depends(admit)],
+    route_class=errors_in(formats.dialect_of),
+)
 
 
-@router.post(
+@portrait_router.post(
     "/predict",
     summary="One image in, its faces and emotions out",
-    responses=problem_responses(*_REQUEST_ERRORS, *_IMAGE_ERRORS),
+    response_model=Prediction,
+    responses={
+        200: {"content": {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
+        **problem_responses(*REQUEST_ERRORS, *IMAGE_ERRORS),
+    },
     openapi_extra=PREDICT_BODY,
 )
-async def predict(request: Request, options: Options) -> Prediction:
+async def predict(
+    request: Request,
+    options: Options,
+    answer_format: Annotated[
+        AnswerFormat, Query(alias="format", description="whose answer is wanted: see docs/migrating.md")
+    ] = AnswerFormat.FER,
+) -> Prediction | Response:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
+    formats.check(answer_format, request)
     engine = service_of(request).require_engine()
     data = await read_image(request)
     result = await engine.pipeline.predict(data, options, request.state.deadline)
+    if answer_format is not AnswerFormat.FER:
+        return formats.render(result, answer_format)
     return Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
 
 
 @router.post(
     "/predict/batch",
     summary="Many images in, one result or one error for each out",
-    responses=problem_responses(*_REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    responses=problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
     openapi_extra=BATCH_BODY,
 )
 async def predict_batch(request: Request, options: Options) -> BatchPrediction:

@@ -64,13 +64,11 @@ def test_logits_of_a_batch_equal_each_crop_alone(session, batch):
     assert together.shape == (batch, 7)
 
 
-def test_classify_gives_calibrated_probabilities(session):
-    crops, logits = load_golden(SHIPPED)
-    scores = np.stack(session.classify(list(crops)))
-    np.testing.assert_allclose(scores.sum(axis=1), 1)
-    temperature = session.manifest.contract.temperature
-    expected = np.exp(logits / temperature)
-    np.testing.assert_allclose(scores, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+def test_classify_gives_the_logits_of_each_crop(session):
+    crops, golden = load_golden(SHIPPED)
+    logits = np.stack(session.classify(list(crops)))
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, golden, atol=1e-3)
 
 
 def test_logits_from_many_threads_are_those_of_one(session):

@@ -1,0 +1,63 @@
+"""`POST /predict?format=...`: which dialect answers a request of the service's own form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.compat import azure, rekognition
+from app.api.compat.dialect import Dialect
+from app.api.service import service_of
+from app.domain import ImageResult
+from app.errors import ErrorCode, FerError
+
+
+class AnswerFormat(StrEnum):
+    """Whose answer is wanted; `fer` is the service's own."""
+
+    FER = "fer"
+    REKOGNITION = "rekognition"
+    AZURE = "azure"
+
+
+EXAMPLES: dict[str, Any] = {
+    AnswerFormat.REKOGNITION.value: {"summary": "format=rekognition", "value": rekognition.EXAMPLE},
+    AnswerFormat.AZURE.value: {"summary": "format=azure", "value": azure.EXAMPLE},
+}
+
+_DIALECTS: dict[str, Dialect] = {
+    AnswerFormat.REKOGNITION.value: rekognition.DIALECT,
+    AnswerFormat.AZURE.value: azure.DIALECT,
+}
+_RENDER: dict[AnswerFormat, Callable[[ImageResult], Response]] = {
+    AnswerFormat.REKOGNITION: rekognition.response,
+    AnswerFormat.AZURE: azure.response,
+}
+
+
+def dialect_of(request: Request) -> Dialect | None:
+    """The dialect that a request asks for; None for the service's own, and where dialects are switched off."""
+    if not service_of(request).settings.compat:
+        return None
+    return _DIALECTS.get(request.query_params.get("format", ""))
+
+
+def check(answer_format: AnswerFormat, request: Request) -> None:
+    """Refuses dialects where the operator switched them off.
+
+    Raises:
+        FerError: `invalid_parameter`.
+    """
+    if answer_format is not AnswerFormat.FER and not service_of(request).settings.compat:
+        raise FerError(
+            ErrorCode.INVALID_PARAMETER, f"format: this instance answers fer only. Received: {answer_format}"
+        )
+
+
+def render(result: ImageResult, answer_format: AnswerFormat) -> Response:
+    """The answer in a dialect; not for `fer`."""
+    return _RENDER[answer_format](result)
