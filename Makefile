@@ -24,7 +24,7 @@ test-clients: .venv-dev/installed
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
-	$(DEV) -m mypy app
+	$(DEV) -m mypy app fer_client
 	.venv-dev/bin/lint-imports
 
 format: .venv-dev/installed
@@ -60,7 +60,7 @@ clean:
 	$(SERVE) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
 	touch $@
 
-.venv-dev/installed: requirements-dev.txt requirements-cpu.txt training/requirements.txt constraints.txt
+.venv-dev/installed: requirements-dev.txt requirements-cpu.txt requirements-otel.txt training/requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx2
+import onnx
 import onnxruntime
 import pytest
 
+from app.contract.manifest import Manifest, manifest_path
 from tests.api.test_predict import stable
 from tests.conftest import ASTRONAUT
 from tests.data_paths import REPOSITORY
@@ -164,3 +171,59 @@ def test_cuda_without_cuda_refuses_to_serve():
     )
     assert ended.returncode == 3
     assert "FER_DEVICE=cuda cannot be served" in ended.stderr
+
+
+def test_sighup_serves_new_files_under_load_and_refuses_bad_ones(tmp_path):
+    for suffix in ("onnx", "manifest.json", "golden.npz"):
+        shutil.copy(REPOSITORY / "models" / f"fer_vgg.{suffix}", tmp_path)
+    path = tmp_path / "fer_vgg.onnx"
+    photograph = ASTRONAUT.read_bytes()
+    with serving(FER_MODEL=str(path)) as (client, process):
+        before = client.get("/info").json()["sha256"]
+        ended = threading.Event()
+        statuses: list[int] = []
+
+        def ask() -> None:
+            while not ended.is_set():
+                statuses.append(client.post("/predict", content=photograph).status_code)
+
+        with ThreadPoolExecutor(2) as threads:
+            callers = [threads.submit(ask) for _ in range(2)]
+            path.write_bytes(path.read_bytes()[:-100])
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: refused_reloads(client) == 1)
+            assert client.get("/info").json()["sha256"] == before
+            shutil.copy(REPOSITORY / "models" / "fer_vgg.onnx", path)
+            after = with_another_hash(path)
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: client.get("/info").json()["sha256"] == after)
+            ended.set()
+            for caller in callers:
+                caller.result(timeout=30)
+        assert set(statuses) == {200}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not happen within 60 s"
+        time.sleep(0.05)
+
+
+def refused_reloads(client: httpx2.Client) -> float:
+    (line,) = re.findall(r'fer_model_reloads_total\{outcome="refused"\} (\S+)', client.get("/metrics").text)
+    return float(line)
+
+
+def with_another_hash(path: Path) -> str:
+    """Gives a model file one more line of metadata, and its manifest the new hash."""
+    model = onnx.load(path)
+    model.metadata_props.add(key="note", value="the same network in another file")
+    onnx.save(model, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sidecar = manifest_path(path)
+    manifest = Manifest.model_validate_json(sidecar.read_bytes())
+    sidecar.write_text(manifest.model_copy(update={"sha256": sha256}).model_dump_json())
+    return sha256
