@@ -33,6 +33,11 @@ class _InMemoryParser(MultiPartParser):
 
     spool_max_size = sys.maxsize
 
+    def close_files(self) -> None:
+        """Frees what was received, also of a part that never ended, which is no item of the form."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_image(request: Request) -> bytes:
     """The one image of a request.
@@ -133,7 +138,7 @@ async def parsed_form(request: Request, max_files: int) -> AsyncIterator[FormDat
     try:
         yield form
     finally:
-        await form.close()
+        parser.close_files()
 
 
 async def _file_parts(request: Request, max_files: int) -> list[bytes]:
