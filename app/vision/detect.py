@@ -3,7 +3,7 @@
 A first look at a small copy finds every large face. Only where it leaves a doubt does a second, finer look follow,
 down to faces of a third of the largest one. Every proposal is then searched again from the full image, at one scale
 of face and in fine steps, which costs little, takes false hits out, and frames the face more evenly than the search of
-a whole image does: the network loses 0.2 points by that framing instead of 3.
+a whole image does (`python -m tests.benchmarks.end_to_end` measures what that is worth to the network).
 
 Every constant was chosen with `python -m tests.benchmarks.detection`; docs/detection.md has the tables.
 """
