@@ -63,7 +63,7 @@ class Mix:
 
 def _augment(image: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:
     warped = _warp(image, config, generator, size_px)
-    toned = _tone(warped, config, generator)
+    toned = _degrade(_tone(warped, config, generator), config, generator)
     if generator.random() < config.erase_probability:
         _erase(toned, config, generator)
     return toned
@@ -103,6 +103,22 @@ def _tone(image: Images, config: AugmentConfig, generator: np.random.Generator) 
     levels = np.arange(256, dtype=np.float32)
     table = np.clip((levels - mean) * contrast + mean + brightness, 0, 255).round().astype(np.uint8)
     return table[image]
+
+
+def _degrade(image: Images, config: AugmentConfig, generator: np.random.Generator) -> Images:
+    """What a camera and a chat program do, in their order. Draws only for what is asked for, as `_warp` says."""
+    if config.blur_probability and generator.random() < config.blur_probability:
+        sigma = generator.uniform(0.1, max(0.1, config.blur_max_sigma))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=sigma), dtype=np.uint8)
+    if config.noise_probability and generator.random() < config.noise_probability:
+        deviation = generator.uniform(0, config.noise_max_deviation)
+        noisy = image + deviation * generator.standard_normal(image.shape, dtype=np.float32)
+        image = noisy.round().clip(0, 255).astype(np.uint8)
+    if config.jpeg_probability and generator.random() < config.jpeg_probability:
+        quality = int(generator.integers(config.jpeg_min_quality, 101))
+        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+    return image
 
 
 def _erase(image: Images, config: AugmentConfig, generator: np.random.Generator) -> None:

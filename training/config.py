@@ -57,6 +57,12 @@ class AugmentConfig(_Section):
     shear_degrees: float = Field(default=0.0, ge=0, lt=90)
     crop: float = Field(default=0.0, ge=0, lt=1, description="most that is cut off the side; the rest fills the image")
     mixup_alpha: float = Field(default=0.0, ge=0, description="of the beta distribution of shares; 0 mixes nothing")
+    blur_probability: float = Field(default=0.0, ge=0, le=1)
+    blur_max_sigma: float = Field(default=1.2, gt=0, description="pixels of the training image")
+    noise_probability: float = Field(default=0.0, ge=0, le=1)
+    noise_max_deviation: float = Field(default=12.0, gt=0, description="grey levels")
+    jpeg_probability: float = Field(default=0.0, ge=0, le=1)
+    jpeg_min_quality: int = Field(default=25, ge=1, le=100)
 
     @model_validator(mode="after")
     def _check_zoom(self) -> Self:
@@ -132,6 +138,13 @@ class CrowdConfig(_Section):
     loss_weight: float = Field(default=1.0, gt=0, description="against the original labels' loss")
 
 
+class TeachersConfig(_Section):
+    """Finished runs whose answers the original labels' head learns beside the labels: distillation."""
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="run folders; their probabilities are averaged")
+    share: float = Field(default=0.5, gt=0, le=1, description="of the target; the rest is the label")
+
+
 class PublishedConfig(_Section):
     """The published system whose recipe this config follows."""
 
@@ -160,6 +173,8 @@ class TrainConfig(_Section):
     balance: BalanceConfig = BalanceConfig()
     adversarial: AdversarialConfig | None = Field(default=None, description="None: images as they are")
     crowd: CrowdConfig | None = Field(default=None, description="None: the original labels alone")
+    teachers: TeachersConfig | None = Field(default=None, description="None: the labels alone")
+    start: Path | None = Field(default=None, description="finished run whose best weights this one begins with")
     progressive_sizes: tuple[SizeStep, ...] = ()
     published: PublishedConfig | None = Field(default=None, description="None: this project's own recipe")
 
@@ -187,6 +202,8 @@ class TrainConfig(_Section):
             raise ValueError("finish.from_epoch must come before the last of the epochs")
         if self.loss.name == "sparse" and (self.loss.label_smoothing or self.augment.mixup_alpha):
             raise ValueError("sparse targets are whole labels: no label_smoothing and no mixup_alpha")
+        if self.loss.name == "sparse" and self.teachers is not None:
+            raise ValueError("sparse targets are whole labels: no teachers")
         return self
 
     @model_validator(mode="after")

@@ -263,15 +263,22 @@ def _calibration(
 def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINAL) -> Provenance:
     """Where a finished run's weights came from."""
     trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
-    report: dict[str, Any] = json.loads(run.report.read_text(encoding="utf-8"))
+    wall_s: float = json.loads(run.report.read_text(encoding="utf-8"))["wall_s"]
+    described: dict[str, Any] = config.model_dump(mode="json")
+    if config.start is not None:
+        first = RunFolder(config.start)
+        wall_s += json.loads(first.report.read_text(encoding="utf-8"))["wall_s"]
+        described["start_config"] = first.read_config().model_dump(mode="json")
+    if trained.get("borrowed_weights"):
+        described["borrowed_weights"] = trained["borrowed_weights"]
     return Provenance(
         commit=trained["commit"],
-        config=config.model_dump(mode="json"),
+        config=described,
         dataset=trained["dataset"],
         seed=config.seed,
         packages=trained["packages"],
         hardware=trained["hardware"],
-        wall_s=round(report["wall_s"], 1),
+        wall_s=round(wall_s, 1),
         learned_labels="original" if head is Head.ORIGINAL else "crowd",
     )
 

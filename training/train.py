@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from training import architectures, provenance, report
+from training import architectures, provenance, report, teachers
 from training.adversarial import FastGradientSign
 from training.augment import Mix, augment_batch
 from training.average import WeightAverage
@@ -82,13 +83,14 @@ def train(
     # The optimiser of the last epoch done, because the checkpoint holds its moments.
     model = compile_model(config, steps, max(0, resumed_epochs - 1))
     if resumed_epochs == 0:
-        architectures.load_pretrained(model, config.model)
+        _lend_weights(model, config)
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
     run.write_provenance(
         {
             **provenance.describe_environment(),
             "dataset": provenance.describe_dataset(dataset, votes),
+            "borrowed_weights": teachers.describe([*([config.start] if config.start else []), *_teachers(config)]),
             "config": config.model_dump(mode="json"),
             "parameters": model.count_params(),
         }
@@ -183,9 +185,23 @@ def _resume_plateau(
     return plateau
 
 
+def _lend_weights(model: keras.Model, config: TrainConfig) -> None:
+    """What a fresh model does not have to learn again."""
+    architectures.load_pretrained(model, config.model)
+    if config.start is not None:
+        teachers.start_from(model, config.start)
+
+
+def _teachers(config: TrainConfig) -> tuple[Path, ...]:
+    return config.teachers.runs if config.teachers is not None else ()
+
+
 def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None) -> _Targets:
     shares = {Head.ORIGINAL.value: targets_for(config.loss, training.labels)}
     weights = {Head.ORIGINAL.value: image_weights(config.loss, training.labels)}
+    if config.teachers is not None:
+        original = Head.ORIGINAL.value
+        shares[original] = teachers.teach(shares[original], training.images, _teachers(config), config.teachers.share)
     if config.crowd is not None:
         if votes is None:
             raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")

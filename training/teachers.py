@@ -1,0 +1,83 @@
+"""Finished runs that another run starts from or learns from. Reads run folders; trains nothing.
+
+Reference:
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; Furlanello et al., "Born Again Neural
+    Networks", 2018 (a teacher of the student's own kind).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.scores import probabilities
+from training.errors import TrainingError
+from training.heads import Head, build_with_heads
+from training.run import RunFolder
+from training.views import views_of
+
+_BATCH = 256
+
+
+def start_from(model: keras.Model, path: Path) -> None:
+    """Puts the best weights of a finished run into a fresh model, all heads and normalisation statistics included.
+
+    Raises:
+        TrainingError: The run is not finished, or is of another network.
+    """
+    run = _finished(path)
+    try:
+        model.load_weights(run.best_weights)
+    except (ValueError, KeyError) as error:
+        raise TrainingError(f"start: the weights of {path} do not fit this network: {error}") from error
+
+
+def teach(
+    shares: npt.NDArray[np.float32], images: npt.NDArray[np.uint8], runs: Sequence[Path], share: float
+) -> npt.NDArray[np.float32]:
+    """Blends targets with what teachers say of the unchanged images and their mirror images.
+
+    Args:
+        shares: float32 (N, 7), the labels; rows sum to 1.
+        images: uint8 (N, 48, 48, 1).
+        runs: Finished runs; only the original labels' head of each is asked.
+        share: How much the teachers count, 0 to 1.
+
+    Returns:
+        float32 (N, 7); rows sum to 1.
+
+    Raises:
+        TrainingError: A run is not finished.
+    """
+    answers = np.mean([_answers(path, images) for path in runs], axis=0)
+    return ((1 - share) * shares + share * answers).astype(np.float32)
+
+
+def describe(runs: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of the weights of every run, by its folder, for the provenance."""
+    return {str(path): hashlib.sha256(_finished(path).best_weights.read_bytes()).hexdigest() for path in runs}
+
+
+def _answers(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    run = _finished(path)
+    keras.config.set_dtype_policy("float32")  # the run that learns sets its own afterwards
+    teacher = build_with_heads(run.read_config())
+    teacher.load_weights(run.best_weights)
+    views = [
+        probabilities(teacher.predict(view, batch_size=_BATCH, verbose=0)[Head.ORIGINAL.value], 1.0)
+        for view in views_of(images, "flip")
+    ]
+    mean: npt.NDArray[np.float64] = np.mean(views, axis=0)
+    return mean
+
+
+def _finished(path: Path) -> RunFolder:
+    run = RunFolder(path)
+    if not run.report.exists():
+        raise TrainingError(f"{path} is not a finished run: it has no {run.report.name}. Train it to its end first.")
+    return run
