@@ -8,6 +8,7 @@ Reference:
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +33,10 @@ def start_from(model: keras.Model, path: Path) -> None:
     """
     run = _finished(path)
     try:
-        model.load_weights(run.best_weights)
-    except (ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it leaves at their random start
+            model.load_weights(run.best_weights)
+    except (ValueError, KeyError, UserWarning) as error:
         raise TrainingError(f"start: the weights of {path} do not fit this network: {error}") from error
 
 

@@ -138,3 +138,31 @@ def test_augment_larger_size_keeps_the_picture():
     larger = augmented(ramp, size_px=96)
     assert larger.shape == (1, 96, 96, 1)
     np.testing.assert_allclose(larger[0, 50, 4:-4, 0], (np.arange(4, 92) + 0.5) * 2 - 2, atol=1)
+
+
+def test_augment_blur_takes_sharpness_and_keeps_the_mean():
+    changed = augmented(blur_probability=1, blur_max_sigma=2.0).astype(float)
+    assert (changed.std(axis=(1, 2, 3)) < IMAGES.std(axis=(1, 2, 3)) * 0.99).any()
+    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), IMAGES.mean(axis=(1, 2, 3)), atol=1.5)
+
+
+def test_augment_noise_is_of_at_most_its_deviation():
+    flat = np.full((32, 48, 48, 1), 128, np.uint8)
+    deviations = augmented(flat, noise_probability=1, noise_max_deviation=10).astype(float).std(axis=(1, 2, 3))
+    assert deviations.min() < 3
+    assert 7 < deviations.max() < 10.6
+
+
+def test_augment_jpeg_goes_through_the_coder():
+    changed = augmented(jpeg_probability=1, jpeg_min_quality=10)
+    loss = np.abs(changed.astype(int) - IMAGES).mean(axis=(1, 2, 3))
+    assert loss.min() > 0
+    assert loss.max() > 5
+    assert np.abs(augmented(jpeg_probability=1, jpeg_min_quality=100).astype(int) - IMAGES).mean() < 1
+
+
+@pytest.mark.parametrize("option", ["blur", "noise", "jpeg"])
+def test_augment_probability_of_degrading_is_drawn_for_each_image(option):
+    images = np.repeat(IMAGES[:1], 200, axis=0)
+    changed = (augmented(images, **{f"{option}_probability": 0.5}) != images).any(axis=(1, 2, 3)).sum()
+    assert 60 < changed < 130

@@ -1,0 +1,98 @@
+"""A run that starts from another and learns from it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from app.contract.scores import probabilities
+from tests.training.conftest import tiny_config
+from training.data import Split
+from training.errors import TrainingError
+from training.export import export
+from training.heads import Head, build_with_heads
+from training.run import RunFolder
+from training.teachers import describe, start_from, teach
+from training.train import train
+
+
+@pytest.fixture(scope="module")
+def first(dataset, tmp_path_factory) -> RunFolder:
+    run = RunFolder(tmp_path_factory.mktemp("first") / "run")
+    train(tiny_config(epochs=2), dataset, run)
+    return run
+
+
+def test_teach_blends_the_labels_with_the_mean_over_image_and_mirror_image(first, dataset):
+    images, labels = dataset[Split.TRAINING].images[:5], np.eye(7, dtype=np.float32)[:5]
+    taught = teach(labels, images, [first.path], 0.25)
+    teacher = build_with_heads(first.read_config())
+    teacher.load_weights(first.best_weights)
+    views = [np.asarray(teacher(view)[Head.ORIGINAL.value].detach()) for view in (images, images[:, :, ::-1].copy())]
+    answers = (probabilities(views[0], 1.0) + probabilities(views[1], 1.0)) / 2
+    np.testing.assert_allclose(taught, 0.75 * labels + 0.25 * answers, atol=1e-5)
+    np.testing.assert_allclose(taught.sum(axis=1), 1, atol=1e-6)
+    assert taught.dtype == np.float32
+
+
+def test_teach_several_runs_count_equally(first, dataset, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    train(tiny_config(epochs=1, seed=8), dataset, other)
+    images, labels = dataset[Split.TRAINING].images[:5], np.zeros((5, 7), np.float32)
+    alone = [teach(labels, images, [path], 1.0) for path in (first.path, other.path)]
+    np.testing.assert_allclose(teach(labels, images, [first.path, other.path], 1.0), sum(alone) / 2, atol=1e-6)
+
+
+def test_train_with_start_begins_where_the_first_run_ended(first, dataset, tmp_path):
+    run = RunFolder(tmp_path / "second")
+    still = {"name": "adamw", "learning_rate": 1e-12}  # steps too small to be seen: the start's weights remain
+    train(tiny_config(epochs=1, start=first.path, ema_momentum=None, optimizer=still), dataset, run)
+    kernels = []
+    for path in (first, run):
+        model = build_with_heads(path.read_config())
+        model.load_weights(path.best_weights)
+        kernels.append(model.get_layer("block1_conv1").get_weights()[0])
+    np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-6)
+
+
+def test_train_with_teachers_learns_their_answers(first, dataset, tmp_path):
+    """With the whole target from the teacher, labels no longer matter."""
+    weights = []
+    for labels in (dataset[Split.TRAINING].labels, np.roll(dataset[Split.TRAINING].labels, 1)):
+        training = dataset[Split.TRAINING]
+        relabelled = type(dataset)(
+            {**dataset.splits, Split.TRAINING: type(training)(training.images, labels, training.names)}, dataset.sha256
+        )
+        run = RunFolder(tmp_path / str(labels[0]))
+        train(tiny_config(epochs=1, teachers={"runs": [first.path], "share": 1.0}), relabelled, run)
+        model = build_with_heads(run.read_config())
+        model.load_weights(run.best_weights)
+        weights.append(model.get_layer("block1_conv1").get_weights()[0])
+    np.testing.assert_array_equal(*weights)
+
+
+def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
+    run = RunFolder(tmp_path / "second")
+    train(tiny_config(epochs=1, start=first.path, teachers={"runs": [first.path]}), dataset, run)
+    manifest = export(run, dataset, tmp_path / "model.onnx")
+    borrowed = describe([first.path])
+    assert json.loads(run.provenance.read_text())["borrowed_weights"] == borrowed
+    config = manifest.provenance.config
+    assert config["borrowed_weights"] == borrowed
+    assert config["start_config"]["epochs"] == 2
+    both = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, run))
+    assert manifest.provenance.wall_s == pytest.approx(both, abs=0.06)
+
+
+def test_start_and_teacher_that_are_not_finished_are_refused(dataset, tmp_path):
+    for changes in ({"start": tmp_path / "none"}, {"teachers": {"runs": [tmp_path / "none"]}}):
+        with pytest.raises(TrainingError, match=r"not a finished run"):
+            train(tiny_config(epochs=1, **changes), dataset, RunFolder(tmp_path / "run"))
+
+
+def test_start_of_another_network_is_refused(first):
+    other = build_with_heads(tiny_config(model={"architecture": "vgg", "widths": [8, 16]}))
+    with pytest.raises(TrainingError, match="do not fit"):
+        start_from(other, first.path)
