@@ -81,19 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(explore)
     explore.set_defaults(run_verb=_explore)
 
-    export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
-    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
-    export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
-    export.add_argument(
-        "--head",
-        choices=["original", "crowd"],
-        default="original",
-        help="which labels the model answers in, of those that the run learned (default: %(default)s)",
-    )
-    _add_data(export)
-    _add_votes(export)
-    export.set_defaults(run_verb=_export)
-
+    _add_export(verbs)
     evaluate = verbs.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
     evaluate.add_argument("model", type=Path, help="ONNX file")
     evaluate.add_argument(
@@ -107,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--views", choices=["flip", "ten_crop"], help="also print the accuracy with test-time augmentation"
     )
+    evaluate.add_argument(
+        "--time", action="store_true", help="also measure what a face costs on one core; nothing else should run"
+    )
     evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices")
     _add_data(evaluate)
     _add_votes(evaluate)
@@ -117,6 +108,27 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
     card.set_defaults(run_verb=_card)
     return parser
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
+    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
+    export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
+    export.add_argument(
+        "--head",
+        choices=["original", "crowd"],
+        default="original",
+        help="which labels the model answers in, of those that the run learned (default: %(default)s)",
+    )
+    export.add_argument(
+        "--precision",
+        choices=["float32", "float16", "int8"],
+        default="float32",
+        help="of the file's arithmetic (default: %(default)s)",
+    )
+    _add_data(export)
+    _add_votes(export)
+    export.set_defaults(run_verb=_export)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -195,9 +207,9 @@ def _export(arguments: argparse.Namespace) -> None:
     head = Head[arguments.head.upper()]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
     if arguments.run.suffix == ".toml":
-        manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to)
+        manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to, arguments.precision)
     else:
-        manifest = export(RunFolder(arguments.run), dataset, arguments.to, votes, head)
+        manifest = export(RunFolder(arguments.run), dataset, arguments.to, votes, head, arguments.precision)
     figures = manifest.metrics if head is Head.ORIGINAL else manifest.crowd_metrics
     measured = figures[Split.PUBLIC_TEST]
     print(
@@ -213,7 +225,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     splits = [Split(name) for name in dict.fromkeys(arguments.split)]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
-    manifest = record(arguments.model, dataset, splits, votes, arguments.device)
+    manifest = record(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
     judged = {name: (f"{name}, FER2013's labels", row) for name, row in manifest.metrics.items()} | {
         f"{name}-crowd": (f"{name}, the crowd's labels", row) for name, row in manifest.crowd_metrics.items()
     }
@@ -247,10 +259,10 @@ def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
 
 def _card(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import load_manifest
-    from training.card import model_card
+    from training.card import forms_of, model_card
     from training.run import write_text
 
-    write_text(arguments.to, model_card(load_manifest(arguments.model)))
+    write_text(arguments.to, model_card(load_manifest(arguments.model), forms_of(arguments.model)))
 
 
 if __name__ == "__main__":

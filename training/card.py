@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from app.contract.labels import LABELS
-from app.contract.manifest import Manifest, SplitMetrics
+from app.contract.manifest import Manifest, SplitMetrics, load_manifest
 from training.data import EXPECTED_COUNTS, Split
 from training.errors import TrainingError
 
@@ -23,13 +26,13 @@ levels; output `logits` float32 (N, 7); divide by the temperature {temperature} 
 
 | | |
 | --- | --- |
-| file | `{name}.onnx`, sha256 `{sha256}` |
+| file | `{name}.onnx` ({arithmetic}), sha256 `{sha256}` |
 | preprocessing | `{preprocess_id}` |
 | trained | seed {seed}, {epochs} epochs, {wall_min:.0f} minutes on {hardware} |
 | code | commit `{commit}` |
 | data | FER2013, Training split only ({training_images} images; sha256 of the decoded set `{dataset_sha256}`){votes} |
 
-{learned} The epoch and the temperature were chosen on PublicTest. PrivateTest chose nothing.
+{learned} The epoch and the temperature were chosen on PublicTest. PrivateTest chose nothing.{history}
 
 ## Figures
 
@@ -54,7 +57,7 @@ about 65 % of the images, so differences of a point or two are within what the l
 
 ECE with 15 bins of equal width; after dividing by the temperature.
 
-{robustness_section}## What it is for, and what not
+{robustness_section}{forms_section}## What it is for, and what not
 
 It describes the *apparent expression* of a face in a photograph. It does not tell what a person feels, means or is
 like. Meant for research, for accessibility aids and creative tools that people choose to use, and for statistics
@@ -81,10 +84,7 @@ beside the model are means of at least 8 faces each. Check your own right to use
 ## Make it again
 
 ```
-python -m training train --config training/configs/{config_name}.toml --data fer2013.zip
-python -m training export runs/{config_name}-seed{seed} --data fer2013.zip --to models/{name}.onnx{head_option}
-python -m training evaluate models/{name}.onnx --split PublicTest --split PrivateTest --data fer2013.zip
-python -m training card models/{name}.onnx
+{commands}
 ```
 """
 
@@ -114,11 +114,42 @@ _ROBUSTNESS_TEXT = """### What disturbances cost, PrivateTest, {judge}
 """
 
 
-def model_card(manifest: Manifest) -> str:
+_FORMS_TEXT = """### The same network in other files
+
+| file | arithmetic | size | PublicTest | PrivateTest | one face | of {batch} faces, each |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}
+
+Accuracy against {judge}; times are medians on one core of {processor}, through the session that serves.
+
+"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One file of a network, of some precision."""
+
+    manifest: Manifest
+    size_bytes: int
+
+
+def forms_of(model_path: Path) -> list[Form]:
+    """The files beside a model, itself among them, that came of the same training; in the order of their names."""
+    provenance = load_manifest(model_path).provenance
+    forms = []
+    for path in sorted(model_path.parent.glob("*.onnx")):
+        manifest = load_manifest(path)
+        if manifest.provenance == provenance:
+            forms.append(Form(manifest, path.stat().st_size))
+    return forms
+
+
+def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
     """The card as Markdown.
 
     Args:
         manifest: With metrics of PrivateTest.
+        forms: All files of this network; where at least two were timed, they are compared.
 
     Raises:
         TrainingError: PrivateTest was not measured yet.
@@ -156,7 +187,8 @@ def model_card(manifest: Manifest) -> str:
         robustness_section=_ROBUSTNESS_TEXT.format(judge=judge, rows=_robustness_rows(manifest, private))
         if manifest.robustness
         else "",
-        head_option=" --head crowd" if crowd else "",
+        forms_section=_forms_section(forms, judge),
+        commands=_commands(manifest, forms),
         class_table=_class_table(private),
         confusion_table=_confusion_table(private),
         calibration_rows="\n".join(
@@ -165,8 +197,63 @@ def model_card(manifest: Manifest) -> str:
             for split, row in figures.items()
         ),
         disgust_images=EXPECTED_COUNTS[Split.TRAINING][LABELS.index("disgust")],
-        config_name=config["name"],
+        arithmetic=contract.precision,
+        history=_history(config),
     )
+
+
+def _history(config: Mapping[str, Any]) -> str:
+    """What a run borrowed from others, as sentences."""
+    sentences = ""
+    if first := config.get("start_config"):
+        sentences += (
+            f" It started from the weights of the run `{first['name']}` ({first['epochs']} epochs, seed"
+            f" {first['seed']}), whose minutes are counted above."
+        )
+    if teachers := config.get("teachers"):
+        names = ", ".join(f"`{Path(run).name}`" for run in teachers["runs"])
+        sentences += f" A share of {teachers['share']} of its targets were the answers of {names}, the rest the labels."
+    return sentences
+
+
+def _commands(manifest: Manifest, forms: Sequence[Form]) -> str:
+    config, data = manifest.provenance.config, "--data fer2013.zip"
+    configs = [*([config["start_config"]] if config.get("start_config") else []), config]
+    lines = [f"python -m training train --config training/configs/{each['name']}.toml {data}" for each in configs]
+    contracts = [form.manifest.contract for form in forms] or [manifest.contract]
+    head = " --head crowd" if manifest.provenance.learned_labels == "crowd" else ""
+    lines += [
+        f"python -m training export runs/{config['name']}-seed{manifest.provenance.seed} {data}"
+        f" --to models/{contract.name}.onnx --precision {contract.precision}{head}"
+        for contract in contracts
+    ]
+    lines += [
+        f"python -m training evaluate models/{contract.name}.onnx --split PublicTest --split PrivateTest --time {data}"
+        for contract in contracts
+    ]
+    return "\n".join([*lines, f"python -m training card models/{manifest.contract.name}.onnx"])
+
+
+def _forms_section(forms: Sequence[Form], judge: str) -> str:
+    timed = [(form, form.manifest.latency) for form in forms if form.manifest.latency is not None]
+    if len(timed) <= 1:
+        return ""
+    first = timed[0][1]
+    batch = max(first.ms_by_batch)
+    rows = []
+    for form, latency in timed:
+        contract = form.manifest.contract
+        crowd = form.manifest.provenance.learned_labels == "crowd"
+        figures = form.manifest.crowd_metrics if crowd else form.manifest.metrics
+        accuracies = " | ".join(
+            f"{figures[split].accuracy:.2%}" if split in figures else ""
+            for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+        )
+        rows.append(
+            f"| `{contract.name}.onnx` | {contract.precision} | {form.size_bytes / 1e6:.1f} MB | {accuracies}"
+            f" | {latency.ms_by_batch[1]:.2f} ms | {latency.ms_by_batch[batch]:.2f} ms |"
+        )
+    return _FORMS_TEXT.format(batch=batch, rows="\n".join(rows), judge=judge, processor=first.processor)
 
 
 def _robustness_rows(manifest: Manifest, undisturbed: SplitMetrics) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import keras
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
-from app.contract.manifest import Manifest, Provenance
+from app.contract.manifest import Manifest, Precision, Provenance
 from app.contract.preprocess import CROP_SIZE_PX
 from training import architectures
 from training.data import Fer2013
@@ -73,7 +73,9 @@ def load_ensemble(path: Path) -> EnsembleConfig:
         raise TrainingError(f"ensemble {path} is not valid: {error}") from error
 
 
-def export_ensemble(config: EnsembleConfig, dataset: Fer2013, model_path: Path) -> Manifest:
+def export_ensemble(
+    config: EnsembleConfig, dataset: Fer2013, model_path: Path, precision: Precision = "float32"
+) -> Manifest:
     """Exports the members as one ONNX file with its manifest, as `training.export` does for one run.
 
     Raises:
@@ -87,7 +89,8 @@ def export_ensemble(config: EnsembleConfig, dataset: Fer2013, model_path: Path) 
         combine([getattr(member, form) for member in members], config.method, config.shares())
         for form in ("trained", "served")
     )
-    return ship(trained, served, _provenance(config, members), dataset, model_path, plain=False)
+    provenance = _provenance(config, members)
+    return ship(trained, served, provenance, dataset, model_path, precision=precision, plain=False)
 
 
 def served_ensemble(config: EnsembleConfig) -> keras.Model:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from app.config import Device
-from app.contract.manifest import Manifest, SplitMetrics, manifest_path
+from app.contract.manifest import Latency, Manifest, SplitMetrics, manifest_path
 from app.cpus import available_cpus
 from app.inference.session import EmotionSession
+from training.cost import latency_ms
 from training.data import Fer2013, Split, SplitData
 from training.disturb import DISTURBANCES, disturbed
 from training.metrics import measure
+from training.provenance import describe_environment
 from training.run import write_text
 from training.twins import twins_of
 from training.votes import NO_MAJORITY, VotesFile
@@ -25,6 +28,7 @@ from training.votes import NO_MAJORITY, VotesFile
 BOTH_TESTS = "PublicTest+PrivateTest"
 
 _BATCH = 256
+_TIMED_BATCHES = (1, 32)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def record(
     splits: Sequence[Split],
     votes: VotesFile | None = None,
     device: Device = "cpu",
+    *,
+    timed: bool = False,
 ) -> Manifest:
     """Measures the shipped file on splits, and writes the figures into its manifest; figures of other splits stay.
 
@@ -61,6 +67,7 @@ def record(
         splits: Test splits, or Training.
         votes: Where given, the model is judged by the crowd's majority labels too.
         device: Where to run.
+        timed: Also measure what a face costs on one core.
 
     Returns:
         The manifest as written.
@@ -69,7 +76,7 @@ def record(
     session.self_test()
     answers = {split.value: _answers(session, dataset, split) for split in splits}
     manifest = session.manifest
-    update = {"metrics": {**manifest.metrics, **_measured(answers, manifest)}}
+    update: dict[str, Any] = {"metrics": {**manifest.metrics, **_measured(answers, manifest)}}
     if votes is not None:
         by_crowd = {
             split.value: _judged_by(votes.of(dataset[split].names).majority(), answers[split]) for split in splits
@@ -77,6 +84,9 @@ def record(
         update["crowd_metrics"] = {**manifest.crowd_metrics, **_measured(by_crowd, manifest)}
     if Split.PRIVATE_TEST in splits:
         update["robustness"] = _robustness(session, dataset[Split.PRIVATE_TEST], votes)
+    if timed:
+        times = {batch: round(latency_ms(model_path, batch), 3) for batch in _TIMED_BATCHES}
+        update["latency"] = Latency(processor=describe_environment()["hardware"]["processor"], ms_by_batch=times)
     manifest = manifest.model_copy(update=update)
     write_text(manifest_path(model_path), manifest.model_dump_json(indent=2) + "\n")
     return manifest

@@ -31,6 +31,7 @@ from app.contract.manifest import (
     Contract,
     Manifest,
     ManifestError,
+    Precision,
     Provenance,
     TensorSpec,
     golden_path,
@@ -47,11 +48,14 @@ from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluate import predict_logits, record
 from training.heads import Head, build_with_heads, single_head
+from training.precision import LARGEST_LOSS, convert
 from training.run import RunFolder, write_text
 from training.votes import NO_MAJORITY, VotesFile
 
 PARITY = 1e-4
 PARITY_BATCHES = (1, 2, 64)
+
+_Judged = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]  # logits and the labels that judge them
 
 # How many faces a golden crop is the mean of: the most of these with which the network still names the emotion.
 _GOLDEN_FACES = (32, 24, 16, 12, 8)
@@ -64,6 +68,7 @@ def export(
     model_path: Path,
     votes: VotesFile | None = None,
     head: Head = Head.ORIGINAL,
+    precision: Precision = "float32",
 ) -> Manifest:
     """Exports a run's best weights.
 
@@ -73,13 +78,14 @@ def export(
         model_path: Where the ONNX file goes; its manifest and golden vectors are put beside it.
         votes: The crowd's, for the figures against its labels and the temperature of its head.
         head: Which of the run's heads answers.
+        precision: Of the file's arithmetic.
 
     Returns:
         The manifest written.
 
     Raises:
-        TrainingError: The run has no report yet, the ONNX file is not the trained model within 1e-4, or its graph has
-            operations between the convolutions that do not belong there.
+        TrainingError: The run has no report yet, the ONNX graph is not the trained model within 1e-4, it has
+            operations between the convolutions that do not belong there, or fewer bits cost too much accuracy.
     """
     config = run.read_config()
     if not run.report.exists():
@@ -90,7 +96,7 @@ def export(
     trained = single_head(with_heads, head)
     plain = config.model.architecture in architectures.PLAIN_WHEN_SERVED
     served, provenance = fold(trained, config, head), provenance_of(run, config, head)
-    return ship(trained, served, provenance, dataset, model_path, votes, head, plain=plain)
+    return ship(trained, served, provenance, dataset, model_path, votes, head, precision, plain=plain)
 
 
 def ship(
@@ -101,6 +107,7 @@ def ship(
     model_path: Path,
     votes: VotesFile | None = None,
     head: Head = Head.ORIGINAL,
+    precision: Precision = "float32",
     *,
     plain: bool,
 ) -> Manifest:
@@ -114,13 +121,15 @@ def ship(
         model_path: Where the ONNX file goes.
         votes: As in `export`.
         head: Whose labels the network learned.
+        precision: Of the file's arithmetic; parity with Keras is checked before it is lowered.
         plain: Insist on a graph of nothing but convolutions, ReLU and max-pools up to the head.
 
     Returns:
         The manifest written.
 
     Raises:
-        TrainingError: The ONNX file is not the trained model within 1e-4, or is not plain.
+        TrainingError: The ONNX graph is not the trained model within 1e-4, it is not plain, or fewer bits cost more
+            than 0.3 points of PublicTest.
     """
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
@@ -128,9 +137,11 @@ def ship(
         if plain:
             _check_graph(graph)
         _check_parity(graph, trained, public.images)
-        temperature = fit_temperature(
-            *_calibration(predict_logits(_session(graph), public.images), public, votes, head)
-        )
+        full = predict_logits(_session(graph), public.images)
+        graph = convert(graph, precision, dataset[Split.TRAINING].images)
+        logits = full if precision == "float32" else predict_logits(_session(graph), public.images)
+        _check_loss(*(_calibration(answers, public, votes, head) for answers in (full, logits)))
+        temperature = fit_temperature(*_calibration(logits, public, votes, head))
         contract = Contract(
             schema_version=SCHEMA_VERSION,
             name=model_path.stem,
@@ -140,6 +151,7 @@ def ship(
             input=TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE),
             output=TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
             temperature=temperature,
+            precision=precision,
         )
         onnx.helper.set_model_props(
             graph,
@@ -223,6 +235,15 @@ def _check_parity(graph: onnx.ModelProto, trained: keras.Model, images: npt.NDAr
             )
 
 
+def _check_loss(full: _Judged, fewer_bits: _Judged) -> None:
+    before, after = ((logits.argmax(axis=1) == labels).mean() for logits, labels in (full, fewer_bits))
+    if before - after > LARGEST_LOSS:
+        raise TrainingError(
+            f"fewer bits cost {before - after:.2%} of PublicTest ({before:.2%} to {after:.2%}); at most"
+            f" {LARGEST_LOSS:.1%} is accepted. Nothing was written."
+        )
+
+
 def _session(graph: onnx.ModelProto) -> ort.InferenceSession:
     return ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
 
@@ -248,9 +269,7 @@ def _write_golden(model_path: Path, graph: onnx.ModelProto, dataset: Fer2013) ->
     np.savez_compressed(golden_path(model_path), crops=stacked, logits=logits)
 
 
-def _calibration(
-    logits: npt.NDArray[np.float32], public: SplitData, votes: VotesFile | None, head: Head
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def _calibration(logits: npt.NDArray[np.float32], public: SplitData, votes: VotesFile | None, head: Head) -> _Judged:
     """The logits and labels that the temperature is fitted to: the labels that the head learned."""
     if head is Head.ORIGINAL:
         return logits, public.labels

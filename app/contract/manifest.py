@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
 
+Precision = Literal["float32", "float16", "int8"]
+
 SCHEMA_VERSION = 1
 CONTRACT_KEY = "fer.contract"
 PROVENANCE_KEY = "fer.provenance"
@@ -51,6 +53,7 @@ class Contract(_Strict):
     input: TensorSpec
     output: TensorSpec
     temperature: float = Field(gt=0)
+    precision: Precision = Field(default="float32", description="of the arithmetic inside; input and output stay")
 
 
 class Provenance(_Strict):
@@ -104,6 +107,13 @@ class SplitMetrics(_Strict):
     reliability: tuple[ReliabilityBin, ...] = ()
 
 
+class Latency(_Strict):
+    """What one face costs, measured."""
+
+    processor: str
+    ms_by_batch: dict[int, float] = Field(description="median milliseconds for a face on one core, by faces in a batch")
+
+
 class Manifest(_Strict):
     """The sidecar of one ONNX file."""
 
@@ -117,6 +127,7 @@ class Manifest(_Strict):
     robustness: dict[str, float] = Field(
         default_factory=dict, description="accuracy on PrivateTest by disturbance of the images"
     )
+    latency: Latency | None = None
 
 
 def manifest_path(model_path: Path) -> Path:
