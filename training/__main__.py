@@ -258,11 +258,9 @@ def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
 
 
 def _card(arguments: argparse.Namespace) -> None:
-    from app.contract.manifest import load_manifest
-    from training.card import forms_of, model_card
-    from training.run import write_text
+    from training.card import write_card
 
-    write_text(arguments.to, model_card(load_manifest(arguments.model), forms_of(arguments.model)))
+    write_card(arguments.model, arguments.to)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from typing import Any
 
 from app.contract.labels import LABELS
 from app.contract.manifest import Manifest, SplitMetrics, load_manifest
+from training import report
 from training.data import EXPECTED_COUNTS, Split
 from training.errors import TrainingError
+from training.run import write_text
 
 _TEMPLATE = """\
 # Model card: {name} {version}
@@ -57,6 +59,8 @@ about 65 % of the images, so differences of a point or two are within what the l
 
 ECE with 15 bins of equal width; after dividing by the temperature.
 
+![Accuracy against confidence on PrivateTest]({name}.reliability.png)
+
 {robustness_section}{forms_section}## What it is for, and what not
 
 It describes the *apparent expression* of a face in a photograph. It does not tell what a person feels, means or is
@@ -89,6 +93,7 @@ beside the model are means of at least 8 faces each. Check your own right to use
 """
 
 
+_JUDGES = {"original": "FER2013's labels", "crowd": "the crowd's labels"}
 _LEARNED = {
     "original": "The network learned FER2013's own labels",
     "crowd": "The network learned what ten people each saw in every image (FER+, soft targets)",
@@ -144,6 +149,24 @@ def forms_of(model_path: Path) -> list[Form]:
     return forms
 
 
+def write_card(model_path: Path, to: Path) -> None:
+    """Writes the card and, beside it, the reliability diagram that it shows.
+
+    Args:
+        model_path: The ONNX file; the other files of its network in the same folder are compared with it.
+        to: The Markdown file.
+
+    Raises:
+        TrainingError: As `model_card`.
+        ManifestError: The model's files do not fit each other.
+    """
+    manifest = load_manifest(model_path)
+    write_text(to, model_card(manifest, forms_of(model_path)))
+    private = _figures(manifest)[Split.PRIVATE_TEST]
+    title = f"{manifest.contract.name} {manifest.contract.version}, PrivateTest"
+    report.plot_reliability(private, title, to.with_name(f"{manifest.contract.name}.reliability.png"))
+
+
 def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
     """The card as Markdown.
 
@@ -157,8 +180,7 @@ def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
     contract, provenance, config = manifest.contract, manifest.provenance, manifest.provenance.config
     if Split.PRIVATE_TEST not in manifest.metrics:
         raise TrainingError("the manifest has no figures of PrivateTest: run `python -m training evaluate` first")
-    crowd = provenance.learned_labels == "crowd"
-    figures, judge = (manifest.crowd_metrics, "the crowd's labels") if crowd else (manifest.metrics, "FER2013's labels")
+    figures, judge = _figures(manifest), _JUDGES[provenance.learned_labels]
     private = figures[Split.PRIVATE_TEST]
     return _TEMPLATE.format(
         name=contract.name,
@@ -243,8 +265,7 @@ def _forms_section(forms: Sequence[Form], judge: str) -> str:
     rows = []
     for form, latency in timed:
         contract = form.manifest.contract
-        crowd = form.manifest.provenance.learned_labels == "crowd"
-        figures = form.manifest.crowd_metrics if crowd else form.manifest.metrics
+        figures = _figures(form.manifest)
         accuracies = " | ".join(
             f"{figures[split].accuracy:.2%}" if split in figures else ""
             for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
@@ -254,6 +275,11 @@ def _forms_section(forms: Sequence[Form], judge: str) -> str:
             f" | {latency.ms_by_batch[1]:.2f} ms | {latency.ms_by_batch[batch]:.2f} ms |"
         )
     return _FORMS_TEXT.format(batch=batch, rows="\n".join(rows), judge=judge, processor=first.processor)
+
+
+def _figures(manifest: Manifest) -> Mapping[str, SplitMetrics]:
+    """By split, against the labels that the network learned."""
+    return manifest.crowd_metrics if manifest.provenance.learned_labels == "crowd" else manifest.metrics
 
 
 def _robustness_rows(manifest: Manifest, undisturbed: SplitMetrics) -> str:

@@ -9,7 +9,7 @@ import pytest
 import training.export as export_module
 from app.contract.manifest import load_manifest
 from app.inference.session import EmotionSession
-from training.card import forms_of, model_card
+from training.card import forms_of, model_card, write_card
 from training.data import Split
 from training.errors import TrainingError
 from training.evaluate import record
@@ -94,6 +94,10 @@ def test_card_compares_the_files_of_one_network(models, dataset):
         assert f"{figures.latency.ms_by_batch[1]:.2f} ms" in row
         assert f"{form.size_bytes / 1e6:.1f} MB" in row
         assert f"--to models/{figures.contract.name}.onnx --precision {figures.contract.precision}" in card
+    write_card(models / "tiny_int8.onnx", models / "card.md")
+    assert (models / "card.md").read_text() == card
+    assert "(tiny_int8.reliability.png)" in card
+    assert (models / "tiny_int8.reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "The same network in other files" not in model_card(load_manifest(models / "tiny_int8.onnx"))
 
 
