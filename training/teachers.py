@@ -8,7 +8,6 @@ Reference:
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,16 +27,16 @@ _BATCH = 256
 def start_from(model: keras.Model, path: Path) -> None:
     """Puts the best weights of a finished run into a fresh model, all heads and normalisation statistics included.
 
+    The optimiser of the other run, whose steps and rate the file holds too, stays behind.
+
     Raises:
         TrainingError: The run is not finished, or is of another network.
     """
-    run = _finished(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns of layers that it leaves at their random start
-            model.load_weights(run.best_weights)
-    except (ValueError, KeyError, UserWarning) as error:
-        raise TrainingError(f"start: the weights of {path} do not fit this network: {error}") from error
+    first = _trained(_finished(path))
+    shapes, expected = ([tuple(weight.shape) for weight in each.weights] for each in (first, model))
+    if shapes != expected:
+        raise TrainingError(f"start: the weights of {path} do not fit this network")
+    model.set_weights(first.get_weights())
 
 
 def teach(
@@ -67,16 +66,22 @@ def describe(runs: Sequence[Path]) -> dict[str, str]:
 
 
 def _answers(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    run = _finished(path)
-    keras.config.set_dtype_policy("float32")  # the run that learns sets its own afterwards
-    teacher = build_with_heads(run.read_config())
-    teacher.load_weights(run.best_weights)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    teacher = _trained(_finished(path))
+    keras.config.set_dtype_policy(policy)
     views = [
         probabilities(teacher.predict(view, batch_size=_BATCH, verbose=0)[Head.ORIGINAL.value], 1.0)
         for view in views_of(images, "flip")
     ]
     mean: npt.NDArray[np.float64] = np.mean(views, axis=0)
     return mean
+
+
+def _trained(run: RunFolder) -> keras.Model:
+    model = build_with_heads(run.read_config())
+    model.load_weights(run.best_weights)
+    return model
 
 
 def _finished(path: Path) -> RunFolder:

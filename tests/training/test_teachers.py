@@ -57,6 +57,17 @@ def test_train_with_start_begins_where_the_first_run_ended(first, dataset, tmp_p
     np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-6)
 
 
+def test_train_with_start_has_an_optimiser_of_its_own(first, dataset, tmp_path):
+    """The file of weights holds the first run's optimiser too, whose rate has come down to nothing."""
+    run = RunFolder(tmp_path / "second")
+    cosine = {"name": "adamw", "learning_rate": 0.01, "schedule": "cosine"}
+    state = train(tiny_config(epochs=2, start=first.path, optimizer=cosine), dataset, run, stop_after_epochs=1)
+    steps = 70 // run.read_config().batch_size
+    assert state.history[0]["learning_rate"] == pytest.approx(0.005)
+    with np.load(run.checkpoint) as saved:
+        assert any(saved[name].shape == () and saved[name] == steps for name in saved.files if name != "state")
+
+
 def test_train_with_teachers_learns_their_answers(first, dataset, tmp_path):
     """With the whole target from the teacher, labels no longer matter."""
     weights = []
