@@ -26,6 +26,7 @@ from app.cpus import available_cpus
 from app.inference.classifier import Classifier
 from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
+from app.lanes import Lanes
 from app.metrics import Metrics
 from app.pipeline import Detector
 from app.rollout import Rollout
@@ -66,7 +67,9 @@ def create_app(
         cpus = available_cpus()
         cv2.setNumThreads(1)  # parallel over images, not inside one: the vision threads below
         vision = ThreadPoolExecutor(cpus, thread_name_prefix="vision")
-        rollout = Rollout(service, detector or FaceDetector(), vision, lambda: open_session(settings, cpus))
+        rollout = Rollout(
+            service, detector or FaceDetector(), Lanes(vision, cpus), lambda: open_session(settings, cpus)
+        )
         service.reload = rollout.replace
         loading: asyncio.Task[None] | None = None
         if classifier is not None:

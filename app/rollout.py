@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from app.api.service import Engine, Service
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batcher
 from app.inference.classifier import Classifier
+from app.lanes import Lanes
 from app.pipeline import Detector, Pipeline
 
 _logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Rollout:
     """
 
     def __init__(
-        self, service: Service, detector: Detector, vision: Executor, open_classifier: Callable[[], Classifier]
+        self, service: Service, detector: Detector, vision: Lanes, open_classifier: Callable[[], Classifier]
     ) -> None:
         self._service = service
         self._detector = detector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,6 +16,9 @@ from app.api.service import Engine, Service, service_of
 from app.config import Settings
 from app.errors import ErrorCode, FerError
 
+# A request is refused where it would wait for longer than this share of its deadline. At the default deadline the queue
+# is then gone within a second after an overload; what is left of the deadline allows for images that cost more.
+MAX_WAIT_SHARE = 0.15
 _KEY_HEADERS = ("x-api-key", "ocp-apim-subscription-key")  # the second: as clients of Azure send it
 
 
@@ -87,29 +91,57 @@ def authorise_metrics(request: Request) -> None:
 
 
 async def admit(request: Request) -> AsyncIterator[None]:
-    """Holds one of the permits while the request is answered.
+    """Holds one of the permits while the request is answered; asked for before the body is read.
 
     Raises:
         FerError: As `permit`.
     """
-    with permit(service_of(request)):
+    declared = declared_bytes(request.headers)
+    with permit(service_of(request), math.inf if declared is None else declared):
+        request.state.admitted = True
         yield
 
 
+def declared_bytes(headers: Headers) -> int | None:
+    """The length of the body by its header; None where it has none, as one that is sent in chunks."""
+    declared = headers.get("content-length", "")
+    return int(declared[:20]) if declared.isdecimal() else None  # cut: Python converts no endless rows of digits
+
+
 @contextmanager
-def permit(service: Service) -> Iterator[Engine]:
+def permit(service: Service, size_bytes: float) -> Iterator[Engine]:
     """Holds one of the permits, and gives the engine that it is for.
 
+    Args:
+        service: Whose permits.
+        size_bytes: Of what is to be read; infinite where that is not known.
+
     Raises:
-        FerError: `not_ready`; or `overloaded`, all permits are held.
+        FerError: `not_ready`; or `overloaded`: all permits are held, or the wait would be too long.
     """
     engine = service.require_engine()
     if service.admitted >= service.settings.max_queue:
         raise FerError(
             ErrorCode.OVERLOADED, f"{service.settings.max_queue} requests are being answered already; try again shortly"
         )
+    check_wait(service, size_bytes)
     service.admitted += 1
     try:
         yield engine
     finally:
         service.admitted -= 1
+
+
+def check_wait(service: Service, size_bytes: float) -> None:
+    """Lets a request of a size pass that would be answered in time.
+
+    Raises:
+        FerError: `not_ready`; or `overloaded`.
+    """
+    longest_s = service.settings.deadline_ms / 1000 * MAX_WAIT_SHARE
+    wait_s = service.require_engine().pipeline.wait_s(size_bytes)
+    if wait_s > longest_s:
+        raise FerError(
+            ErrorCode.OVERLOADED,
+            f"this request would wait for {wait_s:.1f} s and at most {longest_s:.1f} s is accepted; try again shortly",
+        )
