@@ -1,4 +1,7 @@
-"""What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit."""
+"""What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit.
+
+All `async`, though some wait for nothing: FastAPI sends other dependencies to a thread, which costs more than they do.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ MAX_WAIT_SHARE = 0.15
 _KEY_HEADERS = ("x-api-key", "ocp-apim-subscription-key")  # the second: as clients of Azure send it
 
 
-def authorise(request: Request) -> None:
+async def authorise(request: Request) -> None:
     """Lets a request pass that carries one of the configured keys; every request where none is configured.
 
     Raises:
@@ -47,7 +50,7 @@ def key_opens(settings: Settings, offered: str) -> bool:
     return not settings.api_keys or _is_among(settings.api_keys, offered)
 
 
-def authorise_admin(request: Request) -> None:
+async def authorise_admin(request: Request) -> None:
     """Lets a request pass that carries one of the admin keys; callers' keys do not do.
 
     Raises:
@@ -65,7 +68,7 @@ def _is_among(keys: Sequence[SecretStr], offered: str) -> bool:
     return any(matches)
 
 
-def check_origin(connection: HTTPConnection) -> None:
+async def check_origin(connection: HTTPConnection) -> None:
     """Lets a WebSocket pass that this service's own page or a page of a configured origin opens, or no page at all.
 
     Browsers open WebSockets across origins without asking the server first: CORS does not stop them.
@@ -84,10 +87,10 @@ def check_origin(connection: HTTPConnection) -> None:
         )
 
 
-def authorise_metrics(request: Request) -> None:
+async def authorise_metrics(request: Request) -> None:
     """`authorise`, where the operator asked to protect `/metrics`."""
     if service_of(request).settings.protect_metrics:
-        authorise(request)
+        await authorise(request)
 
 
 async def admit(request: Request) -> AsyncIterator[None]:
