@@ -99,8 +99,7 @@ async def admit(request: Request) -> AsyncIterator[None]:
     Raises:
         FerError: As `permit`.
     """
-    declared = declared_bytes(request.headers)
-    with permit(service_of(request), math.inf if declared is None else declared):
+    with permit(service_of(request), _size(request.headers)):
         request.state.admitted = True
         yield
 
@@ -122,17 +121,42 @@ def permit(service: Service, size_bytes: float) -> Iterator[Engine]:
     Raises:
         FerError: `not_ready`; or `overloaded`: all permits are held, or the wait would be too long.
     """
+    engine = _check_room(service, size_bytes)
+    service.admitted += 1
+    try:
+        yield engine
+    finally:
+        service.admitted -= 1
+
+
+def refusal_at_the_door(service: Service, headers: Headers) -> FerError | None:
+    """Why a request that brings an image will not get a permit; asked before it is routed, which costs much more.
+
+    Returns:
+        None for a request that may pass, and for one whose key is wrong: its route says so.
+    """
+    if not key_opens(service.settings, key_in(headers)):
+        return None
+    try:
+        _check_room(service, _size(headers))
+    except FerError as error:
+        return error
+    return None
+
+
+def _check_room(service: Service, size_bytes: float) -> Engine:
     engine = service.require_engine()
     if service.admitted >= service.settings.max_queue:
         raise FerError(
             ErrorCode.OVERLOADED, f"{service.settings.max_queue} requests are being answered already; try again shortly"
         )
     check_wait(service, size_bytes)
-    service.admitted += 1
-    try:
-        yield engine
-    finally:
-        service.admitted -= 1
+    return engine
+
+
+def _size(headers: Headers) -> float:
+    declared = declared_bytes(headers)
+    return math.inf if declared is None else declared
 
 
 def check_wait(service: Service, size_bytes: float) -> None:

@@ -10,12 +10,13 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.guards import check_wait, declared_bytes
+from app.api.guards import check_wait, declared_bytes, refusal_at_the_door
 from app.api.problems import CLIENT_CLOSED_REQUEST, internal_error, problem_response
 from app.api.service import Service
 from app.errors import ErrorCode, FerError
@@ -26,6 +27,9 @@ REQUEST_ID_HEADER = "X-Request-ID"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+# Refused before they are routed where there is no room for them: in a flood of requests, what a refusal costs is taken
+# from those that are answered. Other services' dialects refuse in their own form, in their routes.
+_REFUSED_EARLY = frozenset({"/predict", "/predict/batch"})
 _UNTRACED = NoTracing()
 _UNMATCHED = "unmatched"  # one label for all unknown paths: labels must not be chosen by callers
 # A request that is answered sooner is not worth the task that waits for its client to leave.
@@ -76,7 +80,10 @@ class RequestMiddleware:
         self._service.metrics.inflight.inc()
         with tracing.request(headers) as trace, log_fields(_log_fields(request_id, trace)):
             try:
-                await self._app(scope, body.receive, send_with_id)
+                if refusal := self._refusal(scope, headers):
+                    await problem_response(refusal, Request(scope))(scope, receive, send_with_id)
+                else:
+                    await self._app(scope, body.receive, send_with_id)
             except asyncio.CancelledError:
                 if not body.client_left:
                     raise
@@ -92,6 +99,15 @@ class RequestMiddleware:
                 self._service.metrics.inflight.dec()
                 self._record(scope, status, time.perf_counter() - started, request_id)
                 trace.answered(scope["method"], _route(scope), status, request_id)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> FerError | None:
+        is_early = (
+            scope["path"] in _REFUSED_EARLY and scope["method"] == "POST" and b"format=" not in scope["query_string"]
+        )
+        refusal = refusal_at_the_door(self._service, headers) if is_early else None
+        if refusal is not None:
+            scope["route"] = _Refused(scope["path"])
+        return refusal
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = _route(scope)
@@ -112,6 +128,13 @@ class RequestMiddleware:
                 "duration_ms": round(seconds * 1000, 3),
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Stands for the route that a request would have had."""
+
+    path: str
 
 
 class _Body:

@@ -64,7 +64,7 @@ def test_wait_is_asked_for_the_declared_size(client):
     waits = with_waits(client, 0.0)
     client.post("/predict", content=PNG)
     client.post("/predict", content=iter([PNG]))  # in chunks: nobody knows how much will come
-    assert waits.sizes[:2] == [len(PNG), math.inf]
+    assert waits.sizes[:4:2] == [len(PNG), math.inf]  # before each is routed, and when it gets its permit
 
 
 def test_overloaded_is_answered_before_the_body_is_read():
@@ -82,12 +82,12 @@ def test_overloaded_is_answered_before_the_body_is_read():
 def test_queue_that_grew_while_the_body_came_refuses_it():
     async def scenario():
         async with started() as app:
-            waits = Waits(0.0, math.inf)
+            waits = Waits(0.0, 0.0, math.inf)
             app.state.service.engine.pipeline.wait_s = waits
             client = ScriptedClient(messages=3)
             await client.call(app)
             assert client.sent[0]["status"] == 503
-            assert waits.sizes == [math.inf, len(PNG)]
+            assert waits.sizes == [math.inf, math.inf, len(PNG)]
             assert app.state.service.admitted == 0
 
     asyncio.run(scenario())
@@ -130,3 +130,26 @@ def test_stream_frame_that_would_wait_too_long_is_overloaded(client):
         with_waits(client, 0.0)
         stream.send_bytes(encoded(picture(1)))
         assert stream.receive_json()["emotion"]
+
+
+def test_overloaded_is_counted_under_its_route_and_a_wrong_key_is_still_unauthorized(make_client):
+    client = make_client(api_keys="right", max_queue=1)
+    client.app.state.service.admitted = 1
+    statuses = [
+        client.post("/predict", content=PNG, headers={"X-API-Key": key}).status_code for key in ("right", "wrong")
+    ]
+    client.app.state.service.admitted = 0
+    assert statuses == [503, 401]
+    text = client.get("/metrics").text
+    assert 'fer_requests_total{route="/predict",status="503"} 1.0' in text
+    assert 'fer_rejections_total{reason="overloaded"} 1.0' in text
+
+
+def test_overloaded_in_another_services_form_is_refused_in_that_form(make_client):
+    client = make_client(max_queue=1)
+    client.app.state.service.admitted = 1
+    own, other = (client.post(f"/predict{query}", content=PNG) for query in ("", "?format=azure"))
+    client.app.state.service.admitted = 0
+    assert own.headers["content-type"] == "application/problem+json"
+    assert other.headers["content-type"] == "application/json"
+    assert own.headers["retry-after"] == other.headers["retry-after"]
