@@ -1,8 +1,9 @@
 """Requests made from the OpenAPI document, by schemathesis: `python -m tests.torture.schema`.
 
-Against the real service in a process of its own. Every answer must be one that the document names, in its form; none may
-be a 5xx. Two of its checks do not fit: random bytes for a picture are a request that the document allows and the
-service refuses; and in a batch, an entry that is no string fails alone, in an answer of status 200.
+Against the real service in a process of its own, without the page, which is no part of the document. Every answer must
+be one that the document names, in its form; none may be a 5xx. Two of its checks do not fit: random bytes for a picture
+are a request that the document allows and the service refuses; and in a batch, an entry that is no string fails alone,
+in an answer of status 200.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     finding = Finding("what the OpenAPI document says is so", "")
-    with running(RUNS / "schema.log", FER_DEADLINE_MS="30000") as service:
+    with running(RUNS / "schema.log", FER_DEADLINE_MS="30000", FER_WEB="false") as service:
         ended = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{service.port}/openapi.json"),
