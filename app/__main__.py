@@ -19,6 +19,7 @@ import uvicorn
 
 from app.config import SettingsError, load_settings
 from app.errors import FerError
+from app.http import BoundedHeadProtocol
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
@@ -129,6 +130,7 @@ def main() -> int:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
+            http=BoundedHeadProtocol,
             ws="websockets-sansio",
             # A frame above the body limit is answered with an error; above this, its connection is closed (1009).
             ws_max_size=2 * settings.max_body_bytes,

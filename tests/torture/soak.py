@@ -1,9 +1,9 @@
 """Mixed traffic for as long as you like: `python -m tests.torture.soak --minutes 60`.
 
-Portraits, photographs, crops, batches, base64, multipart, bad input and callers who hang up, in a mix that a seed fixes.
-Every answer must be, byte for byte but for ids and timings, the one that the same request got when it was alone. After a
-warm-up, memory, file descriptors and threads must stay flat, and latency must not grow from third to third. With
-`--rate` it runs beside other work; without, four callers send as fast as they are answered.
+Portraits, photographs, crops, batches, base64, multipart, bad input and callers who hang up, in a mix that a seed
+fixes. Every answer must be, byte for byte but for ids and timings, the one that the same request got when it was alone.
+After a warm-up, memory, file descriptors and threads must stay flat, and latency must not grow from third to third.
+With `--rate` it runs beside other work; without, four callers send as fast as they are answered.
 """
 
 from __future__ import annotations
@@ -169,9 +169,7 @@ def judge(seen: Seen, seconds: float) -> tuple[list[Finding], dict]:
         )
     first, last = thirds[0], thirds[-1]
     total = sum(seen.count.values())
-    answers = Finding(
-        "answers under load are those that the requests got alone", f"{total} requests in {seconds:.0f} s"
-    )
+    answers = Finding("answers under load are those that requests got alone", f"{total} requests in {seconds:.0f} s")
     answers.seen = ", ".join(f"{count} {name}" for name, count in seen.count.most_common())
     answers.broke = [f"{count} x {what}" for what, count in seen.wrong.most_common(5)]
     flat = Finding("nothing leaks", f"{len(seen.looks)} looks, by thirds of the time")
