@@ -49,7 +49,7 @@ def send_endless_head(connection: socket.socket) -> None:
 def test_head_that_does_not_end_is_refused_before_it_fills_the_memory(port):
     with (
         socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
-        pytest.raises(OSError, match="rese|pipe"),
+        pytest.raises(OSError, match=r"rese|pipe"),
     ):
         send_endless_head(connection)
 

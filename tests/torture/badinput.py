@@ -61,8 +61,13 @@ def _pictures() -> Iterator[Case]:
         + struct.pack("<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, 60_000, 60_000, 1, 24, *[0] * 6),
     }.items():
         yield Case(name, post("/predict", data), (*too_many, *undecodable))
-    # 20 kB that decode to the largest picture allowed, in the mode that takes the most memory.
+    # A few kilobytes that decode to the largest picture allowed, in the modes that take the most memory.
     yield Case("PNG bomb within the limit, grey", post("/predict", _png(6_300, 6_300, whole=True)), ())
+    for mode, image_format in (("RGB", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGB", "JPEG")):
+        stream = io.BytesIO()
+        Image.new(mode, (6_300, 6_300)).save(stream, image_format)
+        name = f"{image_format} bomb within the limit, {mode}"
+        yield Case(name, post("/predict", stream.getvalue()), ("200", *too_many))
     for size in ((1, 1), (1, 60_000), (60_000, 1)):
         for image_format in ("PNG", "GIF", "BMP", "TIFF"):
             stream = io.BytesIO()
