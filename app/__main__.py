@@ -19,7 +19,7 @@ import uvicorn
 
 from app.config import SettingsError, load_settings
 from app.errors import FerError
-from app.http import BoundedHeadProtocol
+from app.http_protocol import BoundedHeadProtocol
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app

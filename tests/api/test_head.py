@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import uvicorn
 
-from app import http
+from app import http_protocol
 from app.config import Settings
 from app.main import create_app
 from tests.api.test_disconnect import PNG
@@ -20,7 +20,7 @@ from tests.conftest import FakeClassifier, FakeDetector
 @pytest.fixture
 def port(monkeypatch):
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), FakeDetector())
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http.BoundedHeadProtocol)
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http_protocol.BoundedHeadProtocol)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -55,7 +55,7 @@ def test_head_that_does_not_end_is_refused_before_it_fills_the_memory(port):
 
 
 def test_head_that_takes_too_long_closes_the_connection(port, monkeypatch):
-    monkeypatch.setattr(http, "HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
     for beginning in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(beginning)
@@ -63,14 +63,14 @@ def test_head_that_takes_too_long_closes_the_connection(port, monkeypatch):
 
 
 def test_head_of_a_later_request_is_bounded_too(port, monkeypatch):
-    monkeypatch.setattr(http, "HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
         assert received(connection).startswith(b"HTTP/1.1 200")  # and then it is closed
 
 
 def test_idle_connection_between_requests_is_kept(port, monkeypatch):
-    monkeypatch.setattr(http, "HEAD_WITHIN_S", 0.05)
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.05)
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         for _ in range(3):
             assert client.post("/predict", content=PNG).status_code == 200
@@ -80,5 +80,5 @@ def test_idle_connection_between_requests_is_kept(port, monkeypatch):
 
 
 def test_head_within_the_bound_is_answered(port):
-    answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"X": "a" * (http.MAX_HEAD_BYTES - 5000)})
+    answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"X": "a" * (http_protocol.MAX_HEAD_BYTES - 5000)})
     assert answer.status_code == 200

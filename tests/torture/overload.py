@@ -1,6 +1,6 @@
 """Ten times more than can be answered: `python -m tests.torture.overload`.
 
-One core is the callers', the others are the service's, so that callers take nothing from it. Peak is what 16 callers
+One core is the callers', the others are the service's, so that callers take nothing from it. Peak is what four callers
 get who each wait for their answer. Then requests come at ten times that rate, whatever becomes of them; then at half of
 it, to see when all is as before. Last, crops come beside more photographs of twelve megapixels than can be answered,
 and callers hang up on theirs.
@@ -31,7 +31,8 @@ REFUSED_WITHIN_S = 0.05
 RECOVERED_WITHIN_S = 1.0
 # What the slowest twentieth may take after the overload, in what it took before it: more would be a queue.
 SLOWER_AFTERWARDS = 2.0
-_WORKERS = 16
+# So few that none of them is refused: one with the model, one at a thread, two that wait for it.
+_WORKERS = 4
 
 
 @dataclass(frozen=True)
