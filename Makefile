@@ -8,7 +8,7 @@ DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
 REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
 
-.PHONY: serve test test-clients lint format train bench docker-test torture compose-test swarm-test kubernetes-test clean
+.PHONY: serve test test-clients lint format train bench docker-test torture soak audit compose-test swarm-test kubernetes-test clean
 
 serve: .venv/installed
 	$(SERVE) -m app
@@ -39,9 +39,18 @@ bench: .venv-dev/installed
 	$(DEV) -m tests.benchmarks.end_to_end --data $(DATA)
 	$(DEV) -m tests.benchmarks.stream
 
-# Spoiled files and requests in numbers: 100,000 through the decoder, 75,000 through the request parser.
+# Everything that tries to break the service, bounded, on a quiet machine; one table at the end (docs/reliability.md).
 torture: .venv-dev/installed
-	FER_TEST_MUTATIONS=100000 $(DEV) -m pytest -n auto tests/unit/vision/test_decode_mutations.py tests/api/test_mutations.py
+	$(DEV) -m tests.torture
+
+# Mixed traffic for a time: make soak MINUTES=60
+MINUTES ?= 10
+soak: .venv-dev/installed
+	$(DEV) -m tests.torture.soak --minutes $(MINUTES)
+
+# Known weaknesses of what is installed for serving; asks the vulnerability database over the network.
+audit: .venv-dev/installed
+	$(DEV) -m pip_audit --disable-pip --no-deps -r requirements-cpu.txt -r requirements-otel.txt
 
 docker-test:
 	tests/e2e/docker_test.sh

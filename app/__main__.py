@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -12,11 +13,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
 from app.config import SettingsError, load_settings
 from app.errors import FerError
+from app.http_protocol import BoundedHeadProtocol
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
@@ -77,17 +80,28 @@ class DrainingServer(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         elif sig == signal.SIGTERM and not self._draining:
-            self._draining = True
-            timer = threading.Timer(self._drain_s, self._end)
-            timer.daemon = True
-            timer.start()
+            self._begin_drain()
         else:
             self._end()
 
-    def fail(self, error: Exception) -> None:
-        """Ends the server because it cannot serve."""
+    def fail(self, error: Exception, has_served: bool) -> None:
+        """Ends the server because it cannot serve.
+
+        Args:
+            error: Why.
+            has_served: Load balancers may still send requests, so that it drains first.
+        """
         self.fatal = error
-        self.should_exit = True
+        if not has_served:
+            self._end()
+        elif not self._draining:
+            self._begin_drain()
+
+    def _begin_drain(self) -> None:
+        self._draining = True
+        timer = threading.Timer(self._drain_s, self._end)
+        timer.daemon = True
+        timer.start()
 
     def _end(self) -> None:
         self.should_exit = True
@@ -104,7 +118,7 @@ def main() -> int:
     configure_logging(settings.log_format)
 
     def end_with(error: Exception) -> None:
-        server.fail(error)
+        server.fail(error, has_served=app.state.service.engine is not None)
 
     app = create_app(settings, on_fatal=end_with, tracing=tracing)
     server = DrainingServer(
@@ -116,6 +130,7 @@ def main() -> int:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
+            http=BoundedHeadProtocol,
             ws="websockets-sansio",
             # A frame above the body limit is answered with an error; above this, its connection is closed (1009).
             ws_max_size=2 * settings.max_body_bytes,
@@ -134,5 +149,12 @@ def main() -> int:
     return 0
 
 
+def _leave(status: int) -> NoReturn:
+    """Ends the process without waiting for its threads: one that hangs would keep it for ever."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

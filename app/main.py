@@ -26,13 +26,17 @@ from app.cpus import available_cpus
 from app.inference.classifier import Classifier
 from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
+from app.lanes import Lanes
 from app.metrics import Metrics
 from app.pipeline import Detector
 from app.rollout import Rollout
 from app.tracing import NoTracing, Tracing
 from app.vision.detect import FaceDetector
+from app.watchdog import HungError, watch
 
 API_VERSION = "1.0.0"
+# No image and no batch takes several times as long as a whole request may; at the default deadline this is 30 s.
+_HUNG_AFTER_DEADLINES = 6
 _DESCRIPTION = (
     "Finds the faces of a photograph and gives the apparent expression of each, with calibrated scores for seven"
     " emotions. It describes what a face shows, not what a person feels."
@@ -54,7 +58,8 @@ def create_app(
         settings: As the operator chose.
         classifier: A ready model; None loads `settings.model` in the background once the service is up.
         detector: Finds faces; None for the Haar detector.
-        on_fatal: Told when the model cannot be served, after readiness says so; ends the process in `python -m app`.
+        on_fatal: Told when the model cannot be served any more, after readiness says so; ends the process in
+            `python -m app`.
         tracing: Records requests and their stages; None records nothing.
     """
     service = Service(settings, Metrics(), Readiness(), tracing or NoTracing())
@@ -66,8 +71,11 @@ def create_app(
         cpus = available_cpus()
         cv2.setNumThreads(1)  # parallel over images, not inside one: the vision threads below
         vision = ThreadPoolExecutor(cpus, thread_name_prefix="vision")
-        rollout = Rollout(service, detector or FaceDetector(), vision, lambda: open_session(settings, cpus))
+        rollout = Rollout(
+            service, detector or FaceDetector(), Lanes(vision, cpus), lambda: open_session(settings, cpus), on_fatal
+        )
         service.reload = rollout.replace
+        watching = asyncio.create_task(_watch(service, on_fatal))
         loading: asyncio.Task[None] | None = None
         if classifier is not None:
             rollout.begin(classifier)
@@ -76,6 +84,7 @@ def create_app(
         try:
             yield
         finally:
+            watching.cancel()
             if loading is not None:
                 loading.cancel()
             await rollout.end()
@@ -126,5 +135,18 @@ async def _load(rollout: Rollout, service: Service, on_fatal: Callable[[Exceptio
     except Exception as error:
         service.readiness.broken("the model cannot be served; the log says why")
         _logger.critical("cannot serve the model: %s", error)
+        if on_fatal is not None:
+            on_fatal(error)
+
+
+async def _watch(service: Service, on_fatal: Callable[[Exception], None] | None) -> None:
+    def oldest_work() -> tuple[object | None, object | None]:
+        return (None, None) if service.engine is None else service.engine.pipeline.oldest_work
+
+    try:
+        await watch(oldest_work, service.settings.deadline_ms / 1000 * _HUNG_AFTER_DEADLINES)
+    except HungError as error:
+        service.readiness.broken(str(error))
+        _logger.critical("%s; only a new process helps", error)
         if on_fatal is not None:
             on_fatal(error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +21,7 @@ from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox, FaceEmotion, ImageResult, PredictOptions, StageTimings
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batched, Batcher, BatcherStoppedError
+from app.lanes import Lanes
 from app.metrics import Metrics
 from app.vision.decode import decode_grey
 
@@ -66,7 +66,7 @@ class Pipeline:
     Args:
         detector: Finds the faces.
         batcher: Gives the logits of crops, gathered over all requests.
-        vision_executor: Threads for decoding and detection.
+        vision: Threads for decoding and detection.
         metrics: Told of stages, faces and predictions.
         max_pixels: Largest image that is decoded.
         temperature: Calibrates the logits.
@@ -77,7 +77,7 @@ class Pipeline:
         self,
         detector: Detector,
         batcher: Batcher[GreyImage, Logits],
-        vision_executor: Executor,
+        vision: Lanes,
         metrics: Metrics,
         max_pixels: int,
         temperature: float,
@@ -85,7 +85,7 @@ class Pipeline:
     ) -> None:
         self._detector = detector
         self._batcher = batcher
-        self._vision_executor = vision_executor
+        self._vision = vision
         self._metrics = metrics
         self._max_pixels = max_pixels
         self._temperature = temperature
@@ -109,9 +109,8 @@ class Pipeline:
         """
         started = time.perf_counter()
         async with _within(deadline):
-            loop = asyncio.get_running_loop()
             # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
-            seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, known)
+            seen = await self._vision.run(len(data), self._see, data, options, known)
             submitted = time.perf_counter()
             scored = await self._score([face.crop for face in seen.faces], deadline)
         result = _assemble(seen, scored, self._temperature, time.perf_counter() - started)
@@ -132,8 +131,7 @@ class Pipeline:
             FerError: The image cannot be used, or the deadline passed.
         """
         async with _within(deadline):
-            loop = asyncio.get_running_loop()
-            seen = await loop.run_in_executor(self._vision_executor, self._see, data, options, None)
+            seen = await self._vision.run(len(data), self._see, data, options, None)
         return tuple(face.box for face in seen.faces)
 
     async def logits(self, crops: npt.NDArray[np.uint8], deadline: float) -> Logits:
@@ -152,6 +150,15 @@ class Pipeline:
         async with _within(deadline):
             scored = await self._score(list(crops), deadline)
         return np.stack([batched.result for batched in scored])
+
+    def wait_s(self, size_bytes: float) -> float:
+        """How long an image file of a size that came now would wait, for a thread and for the model."""
+        return self._vision.wait_s(size_bytes) + self._batcher.wait_s
+
+    @property
+    def oldest_work(self) -> tuple[object | None, object | None]:
+        """What a vision thread has had for longest, and what the model runs on: for seeing whether it moves."""
+        return self._vision.oldest, self._batcher.running
 
     def _see(self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None) -> _Seen:
         """The stages that run in a vision thread."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from app.api.service import Engine, Service
 from app.errors import ErrorCode, FerError
-from app.inference.batcher import Batcher
+from app.inference.batcher import Batcher, BatcherStoppedError
 from app.inference.classifier import Classifier
+from app.lanes import Lanes
 from app.pipeline import Detector, Pipeline
 
 _logger = logging.getLogger(__name__)
@@ -28,15 +29,22 @@ class Rollout:
         detector: Finds faces, for every model.
         vision: Threads for decoding and detection, for every model.
         open_classifier: Loads, verifies and warms the model that the settings name; called in a thread.
+        on_fatal: Told when the model at work cannot be run any more, after readiness says so.
     """
 
     def __init__(
-        self, service: Service, detector: Detector, vision: Executor, open_classifier: Callable[[], Classifier]
+        self,
+        service: Service,
+        detector: Detector,
+        vision: Lanes,
+        open_classifier: Callable[[], Classifier],
+        on_fatal: Callable[[Exception], None] | None = None,
     ) -> None:
         self._service = service
         self._detector = detector
         self._vision = vision
         self._open_classifier = open_classifier
+        self._on_fatal = on_fatal
         self._batcher: Batcher | None = None  # type: ignore[type-arg]
         self._executor: ThreadPoolExecutor | None = None
         self._replacing = asyncio.Lock()
@@ -68,7 +76,7 @@ class Rollout:
             on_batch=metrics.batch_size.observe,
             on_success=readiness.run_succeeded,
             on_failure=readiness.run_failed,
-            on_death=lambda: readiness.broken("the batch loop died"),
+            on_death=self._on_death,
         )
         batcher.start()
         self._batcher, self._executor = batcher, executor
@@ -132,6 +140,12 @@ class Rollout:
             await self._batcher.stop()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _on_death(self) -> None:
+        error = BatcherStoppedError("the batch loop died")
+        self._service.readiness.broken(str(error))
+        if self._on_fatal is not None:
+            self._on_fatal(error)
 
     def _retire_later(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from app.api.problems import PROBLEM_JSON, STATUS, problem
 from app.api.schemas import EXAMPLE_PREDICTION, Problem
 from app.errors import ErrorCode, FerError
@@ -80,6 +82,9 @@ BATCH_BODY: dict[str, Any] = {
     }
 }
 
+# Not FastAPI's `model`, which would say that errors are application/json. Batch answers document the schema itself.
+_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+
 _EXAMPLE_DETAILS = {
     ErrorCode.NOT_FOUND: "there is no such model here. Received: resnet50",
     ErrorCode.MALFORMED_REQUEST: "expected one file part named file or image. Received: 0",
@@ -117,8 +122,25 @@ def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
         example = problem(example_error(code), "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a")
         response = responses.setdefault(
             STATUS[code],
-            {"model": Problem, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},
+            {"description": "", "content": {PROBLEM_JSON: {"schema": _PROBLEM_SCHEMA, "examples": {}}}},
         )
         response["content"][PROBLEM_JSON]["examples"][code.value] = {"value": example.model_dump(mode="json")}
         response["description"] = ", ".join(response["content"][PROBLEM_JSON]["examples"])
     return responses
+
+
+def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model, free of references: for bodies that FastAPI does not document by itself."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inline(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inline(entry) for entry in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return inline(definitions[part["$ref"].rpartition("/")[2]])
+        return {name: inline(value) for name, value in part.items()}
+
+    return {name: inline(value) for name, value in schema.items()}

@@ -1,8 +1,12 @@
-"""What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit."""
+"""What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit.
+
+All `async`, though some wait for nothing: FastAPI sends other dependencies to a thread, which costs more than they do.
+"""
 
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,10 +19,13 @@ from app.api.service import Engine, Service, service_of
 from app.config import Settings
 from app.errors import ErrorCode, FerError
 
+# A request is refused where it would wait for longer than this share of its deadline. At the default deadline the queue
+# is then gone within a second after an overload; what is left of the deadline allows for images that cost more.
+MAX_WAIT_SHARE = 0.15
 _KEY_HEADERS = ("x-api-key", "ocp-apim-subscription-key")  # the second: as clients of Azure send it
 
 
-def authorise(request: Request) -> None:
+async def authorise(request: Request) -> None:
     """Lets a request pass that carries one of the configured keys; every request where none is configured.
 
     Raises:
@@ -43,7 +50,7 @@ def key_opens(settings: Settings, offered: str) -> bool:
     return not settings.api_keys or _is_among(settings.api_keys, offered)
 
 
-def authorise_admin(request: Request) -> None:
+async def authorise_admin(request: Request) -> None:
     """Lets a request pass that carries one of the admin keys; callers' keys do not do.
 
     Raises:
@@ -61,7 +68,7 @@ def _is_among(keys: Sequence[SecretStr], offered: str) -> bool:
     return any(matches)
 
 
-def check_origin(connection: HTTPConnection) -> None:
+async def check_origin(connection: HTTPConnection) -> None:
     """Lets a WebSocket pass that this service's own page or a page of a configured origin opens, or no page at all.
 
     Browsers open WebSockets across origins without asking the server first: CORS does not stop them.
@@ -80,36 +87,88 @@ def check_origin(connection: HTTPConnection) -> None:
         )
 
 
-def authorise_metrics(request: Request) -> None:
+async def authorise_metrics(request: Request) -> None:
     """`authorise`, where the operator asked to protect `/metrics`."""
     if service_of(request).settings.protect_metrics:
-        authorise(request)
+        await authorise(request)
 
 
 async def admit(request: Request) -> AsyncIterator[None]:
-    """Holds one of the permits while the request is answered.
+    """Holds one of the permits while the request is answered; asked for before the body is read.
 
     Raises:
         FerError: As `permit`.
     """
-    with permit(service_of(request)):
+    with permit(service_of(request), _size(request.headers)):
+        request.state.admitted = True
         yield
 
 
+def declared_bytes(headers: Headers) -> int | None:
+    """The length of the body by its header; None where it has none, as one that is sent in chunks."""
+    declared = headers.get("content-length", "")
+    return int(declared[:20]) if declared.isdecimal() else None  # cut: Python converts no endless rows of digits
+
+
 @contextmanager
-def permit(service: Service) -> Iterator[Engine]:
+def permit(service: Service, size_bytes: float) -> Iterator[Engine]:
     """Holds one of the permits, and gives the engine that it is for.
 
+    Args:
+        service: Whose permits.
+        size_bytes: Of what is to be read; infinite where that is not known.
+
     Raises:
-        FerError: `not_ready`; or `overloaded`, all permits are held.
+        FerError: `not_ready`; or `overloaded`: all permits are held, or the wait would be too long.
     """
-    engine = service.require_engine()
-    if service.admitted >= service.settings.max_queue:
-        raise FerError(
-            ErrorCode.OVERLOADED, f"{service.settings.max_queue} requests are being answered already; try again shortly"
-        )
+    engine = _check_room(service, size_bytes)
     service.admitted += 1
     try:
         yield engine
     finally:
         service.admitted -= 1
+
+
+def refusal_at_the_door(service: Service, headers: Headers) -> FerError | None:
+    """Why a request that brings an image will not get a permit; asked before it is routed, which costs much more.
+
+    Returns:
+        None for a request that may pass, and for one whose key is wrong: its route says so.
+    """
+    if not key_opens(service.settings, key_in(headers)):
+        return None
+    try:
+        _check_room(service, _size(headers))
+    except FerError as error:
+        return error
+    return None
+
+
+def _check_room(service: Service, size_bytes: float) -> Engine:
+    engine = service.require_engine()
+    if service.admitted >= service.settings.max_queue:
+        raise FerError(
+            ErrorCode.OVERLOADED, f"{service.settings.max_queue} requests are being answered already; try again shortly"
+        )
+    check_wait(service, size_bytes)
+    return engine
+
+
+def _size(headers: Headers) -> float:
+    declared = declared_bytes(headers)
+    return math.inf if declared is None else declared
+
+
+def check_wait(service: Service, size_bytes: float) -> None:
+    """Lets a request of a size pass that would be answered in time.
+
+    Raises:
+        FerError: `not_ready`; or `overloaded`.
+    """
+    longest_s = service.settings.deadline_ms / 1000 * MAX_WAIT_SHARE
+    wait_s = service.require_engine().pipeline.wait_s(size_bytes)
+    if wait_s > longest_s:
+        raise FerError(
+            ErrorCode.OVERLOADED,
+            f"this request would wait for {wait_s:.1f} s and at most {longest_s:.1f} s is accepted; try again shortly",
+        )

@@ -1,4 +1,4 @@
-"""ASGI middleware around every route: request id, clock, body limit, metrics, access log, the last catch.
+"""ASGI middleware around every route: request id, clock, body limit, lost clients, metrics, access log, the last catch.
 
 Plain ASGI, because Starlette's BaseHTTPMiddleware puts a task and a queue between the route and the socket.
 """
@@ -10,12 +10,14 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import internal_error, problem_response
+from app.api.guards import check_wait, declared_bytes, refusal_at_the_door
+from app.api.problems import CLIENT_CLOSED_REQUEST, internal_error, problem_response
 from app.api.service import Service
 from app.errors import ErrorCode, FerError
 from app.logs import log_fields
@@ -25,8 +27,13 @@ REQUEST_ID_HEADER = "X-Request-ID"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+# Refused before they are routed where there is no room for them: in a flood of requests, what a refusal costs is taken
+# from those that are answered. Other services' dialects refuse in their own form, in their routes.
+_REFUSED_EARLY = frozenset({"/predict", "/predict/batch"})
 _UNTRACED = NoTracing()
 _UNMATCHED = "unmatched"  # one label for all unknown paths: labels must not be chosen by callers
+# A request that is answered sooner is not worth the task that waits for its client to leave.
+_WATCH_AFTER_S = 0.02
 
 _logger = logging.getLogger("app.access")
 
@@ -35,6 +42,7 @@ class RequestMiddleware:
     """Gives each request its id and deadline, bounds its body, counts and logs it, and answers what nobody caught.
 
     Sets `request.state.request_id` and `request.state.deadline` (event-loop time). A WebSocket only gets its id.
+    A request whose client leaves is cancelled: what waits for it, in whichever queue, is dropped.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -58,9 +66,12 @@ class RequestMiddleware:
         started = time.perf_counter()
         status = 0
 
+        body = _Body(receive, headers, scope, self._service)
+
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                body.unwatch()
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
@@ -69,16 +80,34 @@ class RequestMiddleware:
         self._service.metrics.inflight.inc()
         with tracing.request(headers) as trace, log_fields(_log_fields(request_id, trace)):
             try:
-                await self._app(scope, _limited(receive, headers, settings.max_body_bytes), send_with_id)
+                if refusal := self._refusal(scope, headers):
+                    await problem_response(refusal, Request(scope))(scope, receive, send_with_id)
+                else:
+                    await self._app(scope, body.receive, send_with_id)
+            except asyncio.CancelledError:
+                if not body.client_left:
+                    raise
+                body.request.uncancel()
+                status = CLIENT_CLOSED_REQUEST
             except Exception as error:
                 problem = internal_error(error, request_id)
                 if status:  # the answer had begun: the connection is closed, nothing can be added to it
                     raise
                 await problem_response(problem, Request(scope))(scope, receive, send_with_id)
             finally:
+                body.unwatch()
                 self._service.metrics.inflight.dec()
                 self._record(scope, status, time.perf_counter() - started, request_id)
                 trace.answered(scope["method"], _route(scope), status, request_id)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> FerError | None:
+        is_early = (
+            scope["path"] in _REFUSED_EARLY and scope["method"] == "POST" and b"format=" not in scope["query_string"]
+        )
+        refusal = refusal_at_the_door(self._service, headers) if is_early else None
+        if refusal is not None:
+            scope["route"] = _Refused(scope["path"])
+        return refusal
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = _route(scope)
@@ -101,6 +130,80 @@ class RequestMiddleware:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Stands for the route that a request would have had."""
+
+    path: str
+
+
+class _Body:
+    """The body of one request on its way in.
+
+    It is counted while it streams, whatever its headers say, and a larger one than allowed is refused before it is
+    parsed. A request that holds a permit is refused when the queue has grown too long while its body came. Once all of
+    the body is there, the client's leaving cancels the task that answers it.
+
+    Attributes:
+        client_left: Whether that has happened.
+        request: The task that answers.
+    """
+
+    def __init__(self, receive: Receive, headers: Headers, scope: Scope, service: Service) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (an ASGI application is called in one)
+        self.request = task
+        self.client_left = False
+        self._receive = receive
+        self._declared = declared_bytes(headers)
+        self._state = scope["state"]
+        self._service = service
+        self._received = 0
+        self._messages = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def receive(self) -> Message:
+        """The next message of the server.
+
+        Raises:
+            FerError: `payload_too_large` or `overloaded`.
+        """
+        limit = self._service.settings.max_body_bytes
+        if self._declared is not None and self._declared > limit:
+            raise _too_large(limit, self._declared)
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > limit:
+            raise _too_large(limit, self._received)
+        self._messages += 1
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._complete()
+        return message
+
+    def unwatch(self) -> None:
+        """The answer has begun: the client may do as it likes."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _complete(self) -> None:
+        if self._messages > 1 and self._state.get("admitted"):
+            check_wait(self._service, self._received)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._watch)
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.create_task(self._await_leaving())
+
+    async def _await_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        self.request.cancel()
+
+
 def _route(scope: Scope) -> str:
     path: str = getattr(scope.get("route"), "path", _UNMATCHED)
     return path
@@ -115,24 +218,6 @@ def _request_id(proposed: str | None) -> str:
     if proposed is not None and _PLAIN_TOKEN.fullmatch(proposed):
         return proposed
     return uuid.uuid4().hex
-
-
-def _limited(receive: Receive, headers: Headers, max_body_bytes: int) -> Receive:
-    """Counts the body while it streams in, whatever its headers say; refuses a larger one before it is parsed."""
-    received = 0
-
-    async def receive_limited() -> Message:
-        nonlocal received
-        declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > max_body_bytes:
-            raise _too_large(max_body_bytes, int(declared))
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > max_body_bytes:
-            raise _too_large(max_body_bytes, received)
-        return message
-
-    return receive_limited
 
 
 def _too_large(limit: int, received: int) -> FerError:

@@ -9,7 +9,7 @@ from fastapi import Depends, Query
 from app.domain import PredictOptions
 
 
-def _options(
+async def _options(  # async, though it waits for nothing: FastAPI would send it to a thread
     detect: Annotated[
         bool, Query(description="false: the image is already one cropped face; classify all of it")
     ] = True,

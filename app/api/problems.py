@@ -91,7 +91,10 @@ def internal_error(error: Exception, request_id: str) -> FerError:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Makes every failure of a route a problem document."""
+    """Makes every failure of a route a problem document.
+
+    The handlers are `async`, though they wait for nothing: Starlette sends others to a thread.
+    """
     app.add_exception_handler(FerError, _on_fer_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(WebSocketRequestValidationError, _on_validation_error)
@@ -99,12 +102,12 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def _on_fer_error(request: Request, error: Exception) -> Response:
+async def _on_fer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FerError)  # noqa: S101  (how the handler is registered)
     return problem_response(error, request)
 
 
-def _on_validation_error(request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)  # noqa: S101
     return problem_response(invalid_parameter(error), request)
 
@@ -119,7 +122,7 @@ def _describe(item: Mapping[str, Any]) -> str:
     return f"{item['loc'][-1]}: {item['msg']}. Received: {received}"
 
 
-def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
     code = codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)
@@ -130,6 +133,6 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(FerError(code, details.get(code, str(error.detail))), request, error.headers)
 
 
-def _on_disconnect(request: Request, error: Exception) -> Response:
+async def _on_disconnect(request: Request, error: Exception) -> Response:
     del request, error
     return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -224,7 +224,7 @@ class Stream:
                 ErrorCode.PAYLOAD_TOO_LARGE,
                 f"a frame may have {settings.max_body_bytes} bytes. Received: {len(frame.data)}",
             )
-        with permit(self._service) as engine:
+        with permit(self._service, len(frame.data)) as engine:
             deadline = frame.arrived_s + settings.deadline_ms / 1000
             self._begin_search(frame, engine.pipeline, deadline)
             result = await engine.pipeline.predict(frame.data, self._options, deadline, self._take_known())

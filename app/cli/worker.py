@@ -16,6 +16,7 @@ from app.errors import FerError
 from app.inference.batcher import Batcher
 from app.inference.classifier import Classifier
 from app.inference.session import EmotionSession
+from app.lanes import Lanes
 from app.metrics import Metrics
 from app.pipeline import Detector, Pipeline
 from app.vision.detect import FaceDetector
@@ -62,7 +63,7 @@ class Worker:
         self._pipeline = Pipeline(
             detector or FaceDetector(),
             self._batcher,
-            self._vision,
+            Lanes(self._vision, 1),
             Metrics(),
             settings.max_pixels,
             classifier.manifest.contract.temperature,

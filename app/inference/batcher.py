@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_COST_MEMORY = 0.1  # weight of the newest batch in the mean of what an item takes
+
 _logger = logging.getLogger(__name__)
 
 
@@ -76,11 +78,23 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._item_s = 0.0
+        self._running: Sequence[object] | None = None
 
     @property
     def depth(self) -> int:
         """Items that wait."""
         return len(self._waiting)
+
+    @property
+    def wait_s(self) -> float:
+        """How long a new item would wait for its batch, judged by what waits and what items took lately."""
+        return len(self._waiting) * self._item_s
+
+    @property
+    def running(self) -> object | None:
+        """The batch that `run` has now: the same object for as long as it is the same batch."""
+        return self._running
 
     def start(self) -> None:
         """Begins to take batches, on the running event loop."""
@@ -157,10 +171,15 @@ class Batcher(Generic[Item, Result]):
     async def _run_together(self, batch: list[_Entry[Item, Result]]) -> None:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()  # uvloop's own clock has whole milliseconds only
-        results = await loop.run_in_executor(self._executor, self._run, [entry.item for entry in batch])
+        self._running = batch
+        try:
+            results = await loop.run_in_executor(self._executor, self._run, [entry.item for entry in batch])
+        finally:
+            self._running = None
         if len(results) != len(batch):
             raise RuntimeError(f"a batch of {len(batch)} items returned {len(results)} results")
         run_s = time.perf_counter() - started
+        self._item_s += (run_s / len(batch) - self._item_s) * (_COST_MEMORY if self._item_s else 1.0)
         self._on_batch(len(batch))
         self._on_success()
         for entry, result in zip(batch, results, strict=True):

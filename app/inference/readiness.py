@@ -30,14 +30,18 @@ class Readiness:
         self.state = State.STARTING
         self.reason = "the model is loading"
         self._failures_in_a_row = 0
+        self._is_broken = False
         self._on_drain: set[Callable[[], object]] = set()
 
     def loaded(self) -> None:
         """The model is loaded, self-tested and warm."""
+        self._is_broken = False
+        self._failures_in_a_row = 0
         self._move(State.READY, "")
 
     def broken(self, reason: str) -> None:
-        """The instance cannot serve, whatever the next run says."""
+        """The instance cannot serve, whatever the next run says; only another model that is loaded heals it."""
+        self._is_broken = True
         self._move(State.UNHEALTHY, reason)
 
     def run_failed(self) -> None:
@@ -49,7 +53,7 @@ class Readiness:
     def run_succeeded(self) -> None:
         """A model run succeeded."""
         self._failures_in_a_row = 0
-        if self.state is State.UNHEALTHY:
+        if self.state is State.UNHEALTHY and not self._is_broken:
             self._move(State.READY, "")
 
     def drain(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,11 +19,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import httpx2
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
 from app.contract.manifest import Manifest, manifest_path
 from tests.api.test_predict import stable
@@ -43,20 +46,22 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(**settings: str) -> Iterator[tuple[httpx2.Client, subprocess.Popen]]:
+def serving(
+    program: str | None = None, stderr: int | TextIO = subprocess.PIPE, **settings: str
+) -> Iterator[tuple[httpx2.Client, subprocess.Popen]]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        [sys.executable, *(["-m", "app"] if program is None else ["-c", program])],
         cwd=REPOSITORY,
         env=environment(FER_PORT=str(port), **settings),
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             end = time.monotonic() + 60
             while True:
-                assert process.poll() is None, process.stderr.read()
+                assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < end, "not ready within 60 s"
                 with suppress(httpx2.TransportError):
                     if client.get("/readyz").status_code == 200:
@@ -66,7 +71,8 @@ def serving(**settings: str) -> Iterator[tuple[httpx2.Client, subprocess.Popen]]
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,7 @@ def test_slow_body_is_answered_at_the_deadline():
 
 
 def test_sigterm_drains_and_exits_0():
-    with serving(FER_DRAIN_S="1.5") as (client, process):
+    with serving(FER_DRAIN_S="4") as (client, process):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         ready = client.get("/readyz")
@@ -227,3 +233,72 @@ def with_another_hash(path: Path) -> str:
     manifest = Manifest.model_validate_json(sidecar.read_bytes())
     sidecar.write_text(manifest.model_copy(update={"sha256": sha256}).model_dump_json())
     return sha256
+
+
+# As `python -m app`, but pictures of one size hang their thread for ever.
+HANGING_SERVICE = """
+import threading
+import app.main, app.__main__
+class HangingDetector(app.main.FaceDetector):
+    def detect(self, grey):
+        if grey.shape == (64, 96):
+            threading.Event().wait()
+        return super().detect(grey)
+app.main.FaceDetector = HangingDetector
+app.__main__._leave(app.__main__.main())
+"""
+
+
+def test_hung_thread_ends_the_process_after_its_neighbours_are_answered():
+    with serving(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="1") as (client, process):
+        trap = io.BytesIO()
+        Image.new("L", (96, 64), 128).save(trap, "PNG")
+        assert client.post("/predict", content=trap.getvalue()).status_code == 504
+        wait_for(lambda: client.get("/readyz").status_code == 503)
+        assert client.post("/predict?detect=false", content=ASTRONAUT.read_bytes()).status_code == 200
+        assert process.wait(60) == 3
+        assert "only a new process helps" in process.stderr.read()
+
+
+def test_sigterm_with_a_hung_thread_still_ends_with_0():
+    with serving(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="0") as (client, process):
+        trap = io.BytesIO()
+        Image.new("L", (96, 64), 128).save(trap, "PNG")
+        assert client.post("/predict", content=trap.getvalue()).status_code == 504
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_sigterm_under_load_loses_no_accepted_request():
+    photograph = ASTRONAUT.read_bytes()
+    with serving(FER_DRAIN_S="3") as (client, process):
+        away = threading.Event()
+        outcomes: list[int] = []
+
+        def ask() -> None:  # as a load balancer: until the instance says that it wants no more
+            with httpx2.Client(base_url=client.base_url, timeout=60) as own:
+                while not away.is_set():
+                    outcomes.append(own.post("/predict", content=photograph).status_code)
+
+        with ThreadPoolExecutor(8) as threads:
+            callers = [threads.submit(ask) for _ in range(8)]
+            wait_for(lambda: len(outcomes) >= 8)
+            process.send_signal(signal.SIGTERM)
+            wait_for(lambda: client.get("/readyz").status_code == 503)
+            away.set()
+            for caller in callers:
+                caller.result(timeout=60)
+        assert process.wait(60) == 0
+        assert set(outcomes) == {200}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_full_disk_under_the_log_and_no_temporary_folder_change_no_answer(client):
+    expected = stable(client.post("/predict", content=ASTRONAUT.read_bytes()).json())
+    with Path("/dev/full").open("w") as full, serving(stderr=full, TMPDIR="/nowhere") as (starved, process):
+        for _ in range(3):
+            answer = starved.post("/predict", files={"file": ("a.jpg", ASTRONAUT.read_bytes(), "image/jpeg")})
+            assert stable(answer.json()) == expected
+        assert starved.get("/readyz").status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0

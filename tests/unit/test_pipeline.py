@@ -15,6 +15,7 @@ from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox, PredictOptions
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batcher
+from app.lanes import Lanes
 from app.metrics import Metrics
 from app.pipeline import Pipeline
 from tests.conftest import FakeClassifier, FakeDetector, encoded, picture
@@ -28,7 +29,9 @@ async def running(classifier, detector=None, threads: int = 2, max_batch: int = 
         batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
         try:
-            yield Pipeline(detector or FakeDetector(), batcher, vision, Metrics(), 40_000_000, TEMPERATURE)
+            yield Pipeline(
+                detector or FakeDetector(), batcher, Lanes(vision, threads), Metrics(), 40_000_000, TEMPERATURE
+            )
         finally:
             classifier.released.set()
             await batcher.stop()

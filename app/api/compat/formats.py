@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.api.compat import azure, rekognition
 from app.api.compat.dialect import Dialect
+from app.api.documentation import example_error, problem_responses
 from app.api.service import service_of
 from app.domain import ImageResult
 from app.errors import ErrorCode, FerError
@@ -33,10 +34,24 @@ _DIALECTS: dict[str, Dialect] = {
     AnswerFormat.REKOGNITION.value: rekognition.DIALECT,
     AnswerFormat.AZURE.value: azure.DIALECT,
 }
+# In media types that are not the service's own.
+ANSWERS: dict[str, Any] = {
+    rekognition.MEDIA_TYPE: {"example": rekognition.EXAMPLE},
+}
 _RENDER: dict[AnswerFormat, Callable[[ImageResult], Response]] = {
     AnswerFormat.REKOGNITION: rekognition.response,
     AnswerFormat.AZURE: azure.response,
 }
+
+
+def documented(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail with these codes in every dialect."""
+    responses = problem_responses(*codes)
+    for dialect in _DIALECTS.values():
+        for code in codes:
+            response = responses.setdefault(dialect.status(code), {"description": code.value, "content": {}})
+            response["content"].setdefault(dialect.media_type, {"example": dialect.body(example_error(code))})
+    return responses
 
 
 def dialect_of(request: Request) -> Dialect | None:

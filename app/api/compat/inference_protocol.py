@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.compat.dialect import Dialect, errors_in
-from app.api.documentation import REQUEST_ERRORS
+from app.api.documentation import REQUEST_ERRORS, inlined_schema
 from app.api.guards import admit, authorise
 from app.api.images import read_body
 from app.api.problems import STATUS
@@ -150,7 +150,7 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": InferenceRequest.model_json_schema(), "example": _REQUEST_EXAMPLE},
+            "application/json": {"schema": inlined_schema(InferenceRequest), "example": _REQUEST_EXAMPLE},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     }

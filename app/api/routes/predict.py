@@ -43,8 +43,8 @@ portrait_router = APIRouter(
     summary="One image in, its faces and emotions out",
     response_model=Prediction,
     responses={
-        200: {"content": {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
-        **problem_responses(*REQUEST_ERRORS, *IMAGE_ERRORS),
+        200: {"content": formats.ANSWERS | {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
+        **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
     },
     openapi_extra=PREDICT_BODY,
 )

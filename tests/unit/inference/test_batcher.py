@@ -191,3 +191,28 @@ def test_loop_that_dies_says_so_and_fails_what_waits():
             bad.cancel()
 
     asyncio.run(scenario())
+
+
+def test_wait_grows_with_what_waits_and_running_names_the_batch():
+    async def scenario():
+        run = Doubler()
+        async with running(run) as batcher:
+            assert (batcher.wait_s, batcher.running) == (0.0, None)
+            await batcher.submit(0, FAR)
+            run.released.clear()
+            held = [batcher.submit(1, FAR)]
+            await until(lambda: len(run.batches) == 2)
+            assert batcher.wait_s == 0.0
+            first = batcher.running
+            assert first is not None
+            held += [batcher.submit(item, FAR) for item in range(2, 5)]
+            three = batcher.wait_s
+            held += [batcher.submit(item, FAR) for item in range(5, 8)]
+            assert batcher.wait_s == pytest.approx(2 * three)
+            assert three > 0
+            assert batcher.running is first
+            run.released.set()
+            await asyncio.gather(*held)
+            assert batcher.running is None
+
+    asyncio.run(scenario())

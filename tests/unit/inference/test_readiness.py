@@ -45,3 +45,16 @@ def test_drain_is_final():
     readiness.broken("x")
     readiness.run_succeeded()
     assert readiness.state is State.DRAINING
+
+
+def test_broken_is_not_healed_by_a_run_that_succeeds_but_by_another_model():
+    readiness = ready()
+    readiness.broken("the batch loop died")
+    readiness.run_succeeded()
+    assert (readiness.state, readiness.reason) == (State.UNHEALTHY, "the batch loop died")
+    readiness.loaded()
+    assert readiness.state is State.READY
+    for _ in range(FAILURES_UNTIL_UNHEALTHY):
+        readiness.run_failed()
+    readiness.run_succeeded()
+    assert readiness.state is State.READY

@@ -1,0 +1,84 @@
+"""The head of a request: bounded in size and time; what is within the bounds is answered as ever."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import httpx2
+import pytest
+import uvicorn
+
+from app import http_protocol
+from app.config import Settings
+from app.main import create_app
+from tests.api.test_disconnect import PNG
+from tests.conftest import FakeClassifier, FakeDetector
+
+
+@pytest.fixture
+def port(monkeypatch):
+    app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), FakeDetector())
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http_protocol.BoundedHeadProtocol)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+def received(connection: socket.socket) -> bytes:
+    data = b""
+    while more := connection.recv(65_536):
+        data += more
+    return data
+
+
+def send_endless_head(connection: socket.socket) -> None:
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ")
+    for _ in range(1000):  # 64 MB, if nobody refuses them
+        connection.sendall(b"a" * 65_536)
+        time.sleep(0.001)
+
+
+def test_head_that_does_not_end_is_refused_before_it_fills_the_memory(port):
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+        pytest.raises(OSError, match=r"rese|pipe"),
+    ):
+        send_endless_head(connection)
+
+
+def test_head_that_takes_too_long_closes_the_connection(port, monkeypatch):
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
+    for beginning in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(beginning)
+            assert received(connection) == b""
+
+
+def test_head_of_a_later_request_is_bounded_too(port, monkeypatch):
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
+        assert received(connection).startswith(b"HTTP/1.1 200")  # and then it is closed
+
+
+def test_idle_connection_between_requests_is_kept(port, monkeypatch):
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.05)
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        for _ in range(3):
+            assert client.post("/predict", content=PNG).status_code == 200
+            time.sleep(0.2)
+            (connection,) = client._transport._pool.connections
+            assert connection.is_idle()
+
+
+def test_head_within_the_bound_is_answered(port):
+    answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"X": "a" * (http_protocol.MAX_HEAD_BYTES - 5000)})
+    assert answer.status_code == 200
