@@ -85,7 +85,7 @@ def main() -> int:
 def measure(results: Results, parts: list[str], plan: Plan, arguments: argparse.Namespace) -> None:
     """Runs the parts and puts what they measured into the results."""
     began = time.monotonic()
-    workloads = load_workloads(arguments.data)
+    workloads = load_workloads(arguments.data, plan.photographs)
     if "machine" not in results:
         results |= {
             "machine": describe(),

@@ -314,7 +314,8 @@ def _cpu_of(stat: Path) -> float:
 
 def resident_kb(pid: int) -> int:
     """Resident memory of a running process."""
-    return int(next(line for line in Path(f"/proc/{pid}/status").open() if line.startswith("VmRSS")).split()[1])
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
 def _own_cpu_s() -> float:

@@ -19,17 +19,17 @@ _SAMPLES_A_SECOND = 200
 
 # The first that a sample's stack has, read from the innermost frame outwards, is the place where its time went.
 _PLACES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("decode", ("decode_grey (",)),
-    ("detect", ("(app/vision/detect.py",)),
-    ("crop", ("(app/contract/preprocess.py",)),
-    ("classify", ("(app/inference/session.py",)),
-    ("batcher", ("(app/inference/batcher.py",)),
-    ("multipart, base64, body", ("(app/api/images.py", "formparsers.py", "python_multipart")),
-    ("answer as JSON", ("(app/api/schemas.py", "serialize_response", "responses.py", "pydantic")),
-    ("log line", ("(logging/__init__.py", "pythonjsonlogger")),
-    ("metrics", ("prometheus_client", "(app/metrics.py")),
-    ("pipeline", ("(app/pipeline.py",)),
-    ("middleware, guards", ("(app/api/",)),
+    ("decode", ("app/vision/decode.py",)),
+    ("detect", ("app/vision/detect.py",)),
+    ("crop", ("app/contract/preprocess.py",)),
+    ("classify", ("app/inference/session.py",)),
+    ("batcher", ("app/inference/batcher.py",)),
+    ("multipart, base64, body", ("app/api/images.py", "formparsers.py", "python_multipart")),
+    ("answer as JSON", ("app/api/schemas.py", "serialize_response", "responses.py", "pydantic")),
+    ("log line", ("logging/__init__.py", "app/logs.py", "pythonjsonlogger")),
+    ("metrics", ("prometheus_client",)),
+    ("pipeline", ("app/pipeline.py", "app/contract/scores.py")),
+    ("middleware, guards", ("app/api/",)),
     ("FastAPI, Starlette", ("fastapi/", "starlette/")),
     ("uvicorn, sockets", ("uvicorn/", "uvloop", "asyncio/")),
 )

@@ -14,12 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.e2e.browser import video_frames
+from app.domain import FaceBox
+from tests.conftest import ASTRONAUT
+from tests.e2e.browser import FACE, video_frames
 from tests.scenes import group_scene
 from training.data import Split, load_fer2013
 
-PORTRAITS, PHOTOGRAPHS, GROUPS, LARGE, FACES = "portraits", "photographs", "groups", "large", "faces"
+PORTRAITS, WEBCAM, PHOTOGRAPHS, GROUPS = "portraits", "webcam", "photographs", "groups"
+LARGE, FACES = "large", "faces"
 
+PORTRAIT_SIZE_PX = (640, 480)
 LARGE_SIZE_PX = (4000, 3000)
 _SENSOR_NOISE = 4  # grey levels, standard deviation: enlarged pixels alone would compress to nothing
 _SEED = 7
@@ -43,24 +47,54 @@ class Workload:
     names: tuple[str, ...] = ()
 
 
-def load_workloads(data: Path) -> dict[str, Workload]:
-    """Every workload that can be made: those of the real data only where `data` has it."""
-    made = [_portraits(), _large(), _faces()]
+def load_workloads(data: Path, photographs: int | None = None) -> dict[str, Workload]:
+    """Every workload that can be made: those of the real data only where `data` has it.
+
+    Args:
+        data: The folder with the photographs and FER2013.
+        photographs: Take the smallest so many only; None for all.
+    """
+    made = [_portraits(), _webcam(), _large(), _faces()]
     if (data / "photos").is_dir():
-        made.append(_photographs(data / "photos"))
+        made.append(_photographs(data / "photos", photographs))
     if (data / "fer2013.zip").exists():
         made.append(_groups(data / "fer2013.zip"))
-    order = (PORTRAITS, PHOTOGRAPHS, GROUPS, LARGE, FACES)
+    order = (PORTRAITS, WEBCAM, PHOTOGRAPHS, GROUPS, LARGE, FACES)
     return {workload.name: workload for workload in sorted(made, key=lambda workload: order.index(workload.name))}
 
 
 def _portraits() -> Workload:
+    files = tuple(_jpeg(pixels, 90) for pixels, _ in portraits())
+    side = round(np.mean([box.width for _, box in portraits()]))
+    return Workload(PORTRAITS, f"640x480 JPEG, one face of {side} px, {_mean_kb(files)} kB", files)
+
+
+def _webcam() -> Workload:
     files = tuple(_jpeg(pixels, 90) for pixels, _ in video_frames(8))
-    return Workload(PORTRAITS, f"640x480 JPEG, one face, {_mean_kb(files)} kB", files)
+    side = round(np.mean([box.width for _, box in video_frames(8)]))
+    return Workload(WEBCAM, f"640x480 JPEG, one face of {side} px before much background, {_mean_kb(files)} kB", files)
 
 
-def _photographs(folder: Path) -> Workload:
-    names = tuple(json.loads((folder / "photos.json").read_text(encoding="utf-8"))["photos"])
+def portraits(number: int = 8) -> list[tuple[np.ndarray, FaceBox]]:
+    """Pictures as people send them of themselves: uint8 (480, 640, 3) and where the face is, 200 px and more wide."""
+    portrait = cv2.imread(str(ASTRONAUT))
+    pictures = []
+    for index in range(number):
+        zoom = 2.1 + 0.05 * index
+        side = round(FACE.width * zoom)
+        box = FaceBox(round((PORTRAIT_SIZE_PX[0] - side) / 2) + 6 * index, 90 + 4 * index, side, side)
+        matrix = np.array([[zoom, 0, box.x - zoom * FACE.x], [0, zoom, box.y - zoom * FACE.y]])
+        picture = cv2.warpAffine(
+            portrait, matrix, PORTRAIT_SIZE_PX, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        pictures.append((picture, box))
+    return pictures
+
+
+def _photographs(folder: Path, number: int | None) -> Workload:
+    listed = json.loads((folder / "photos.json").read_text(encoding="utf-8"))["photos"]
+    smallest = sorted(listed, key=lambda name: (folder / name).stat().st_size)[:number]
+    names = tuple(name for name in listed if name in smallest)
     files = tuple((folder / name).read_bytes() for name in names)
     return Workload(PHOTOGRAPHS, f"{len(files)} photographs, {_mean_kb(files)} kB", files, names=names)
 
@@ -80,7 +114,7 @@ def _large() -> Workload:
         noise = generator.normal(0, _SENSOR_NOISE, (LARGE_SIZE_PX[1], LARGE_SIZE_PX[0], 1)).astype(np.float32)
         return (cv2.resize(pixels, LARGE_SIZE_PX, interpolation=cv2.INTER_CUBIC) + noise).clip(0, 255).astype(np.uint8)
 
-    files = tuple(_jpeg(enlarged(pixels), 90) for pixels, _ in video_frames(3))
+    files = tuple(_jpeg(enlarged(pixels), 90) for pixels, _ in portraits(3))
     return Workload(LARGE, f"12-megapixel JPEG, one face, {_mean_kb(files)} kB", files)
 
 
@@ -89,7 +123,7 @@ def _faces() -> Workload:
         grey = cv2.cvtColor(pixels[y : y + side, x : x + side], cv2.COLOR_BGR2GRAY)
         return _jpeg(cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA), 95)
 
-    files = tuple(face(pixels, box.x, box.y, box.width) for pixels, box in video_frames(16))
+    files = tuple(face(pixels, box.x, box.y, box.width) for pixels, box in portraits(16))
     return Workload(FACES, f"48x48 JPEG of one face, `detect=false`, {_mean_kb(files)} kB", files, detect=False)
 
 
