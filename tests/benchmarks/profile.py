@@ -1,4 +1,8 @@
-"""Where processor time goes, by workload: py-spy samples every thread of the service while it is under load."""
+"""Where processor time goes, by workload: py-spy samples every thread of the service while one client asks.
+
+One, because the sampler counts a thread that is ready to run as running: where threads wait for a core, it would count
+them where they woke up.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +35,17 @@ _PLACES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pipeline", ("app/pipeline.py", "app/contract/scores.py")),
     ("middleware, guards", ("app/api/",)),
     ("FastAPI, Starlette", ("fastapi/", "starlette/")),
+    ("handing over between threads", ("concurrent/futures/", "threading.py")),
     ("uvicorn, sockets", ("uvicorn/", "uvloop", "asyncio/")),
 )
 OTHER = "other"
+# Where a thread waits, as its innermost frame: for work, for another thread, for the sockets (uvloop's own time is here
+# too, and is not seen). The sampler cannot always tell that such a thread sleeps.
+_WAITING = ("_worker (", "Condition.wait (", "Runner.run (")
 
 
 def profile(workloads: Mapping[str, Workload], seconds: float) -> dict[str, dict[str, float]]:
-    """Shares of processor time by place, for each workload, with 16 clients."""
+    """Shares of processor time by place, for each workload, with one client."""
     return {name: _profile_one(workload, seconds) for name, workload in workloads.items()}
 
 
@@ -48,7 +56,7 @@ def _profile_one(workload: Workload, seconds: float) -> dict[str, float]:
         tempfile.TemporaryDirectory(prefix="fer-bench-") as folder,
     ):
         out = Path(folder, "stacks")
-        job = load.Job(service.port, service.pid, requests, clients=16, warm_up_s=0, seconds=seconds + 2)
+        job = load.Job(service.port, service.pid, requests, clients=1, warm_up_s=0, seconds=seconds + 2)
         sender = threading.Thread(target=load.run_job, args=(job,))
         sender.start()
         subprocess.run(
@@ -67,7 +75,7 @@ def _profile_one(workload: Workload, seconds: float) -> dict[str, float]:
 
 
 def shares_of(folded: Iterable[str]) -> dict[str, float]:
-    """Shares of samples by place, in the order of the places.
+    """Shares of samples by place, in the order of the places; threads that wait are left out.
 
     Args:
         folded: Lines of `outermost;...;innermost number`.
@@ -75,7 +83,9 @@ def shares_of(folded: Iterable[str]) -> dict[str, float]:
     counted: Counter[str] = Counter()
     for line in folded:
         stack, _, number = line.rpartition(" ")
-        counted[_place(stack.split(";"))] += int(number)
+        frames = stack.split(";")
+        if not frames[-1].startswith(_WAITING):
+            counted[_place(frames)] += int(number)
     total = sum(counted.values())
     return {name: counted[name] / total for name in (*(place for place, _ in _PLACES), OTHER) if counted[name]}
 

@@ -147,7 +147,8 @@ def test_profile_gives_a_sample_to_the_innermost_place_that_has_a_name():
         "main (app/__main__.py:1);run (uvicorn/server.py:2);see (app/pipeline.py:3);decode (app/vision/decode.py:4) 6",
         "main (app/__main__.py:1);run (uvicorn/server.py:2);see (app/pipeline.py:3) 1",
         "main (app/__main__.py:1);run (uvicorn/server.py:2) 2",
-        "start (threading.py:1) 1",
+        "start (elsewhere.py:1) 1",
+        "start (elsewhere.py:1);_worker (concurrent/futures/thread.py:81) 90",
     ]
     assert shares_of(folded) == {"decode": 0.6, "pipeline": 0.1, "uvicorn, sockets": 0.2, OTHER: 0.1}
 
