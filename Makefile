@@ -8,7 +8,7 @@ DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
 REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
 
-.PHONY: serve test test-clients lint format train bench docker-test torture soak audit compose-test swarm-test kubernetes-test clean
+.PHONY: serve test test-clients lint format train bench bench-quality docker-test torture soak audit compose-test swarm-test kubernetes-test clean
 
 serve: .venv/installed
 	$(SERVE) -m app
@@ -34,7 +34,12 @@ format: .venv-dev/installed
 train: .venv-dev/installed
 	$(DEV) -m training train --config $(CONFIG) --data $(DATA)/fer2013.zip
 
+# Speed: the service, its stages and a baseline, in runs/bench/. With WRITE=--write-docs also in docs/performance.md.
 bench: .venv-dev/installed
+	$(DEV) -m tests.benchmarks --data $(DATA) $(WRITE)
+
+# Faces found, accuracy through a photograph, streams.
+bench-quality: .venv-dev/installed
 	$(DEV) -m tests.benchmarks.detection --data $(DATA)
 	$(DEV) -m tests.benchmarks.end_to_end --data $(DATA)
 	$(DEV) -m tests.benchmarks.stream

@@ -9,7 +9,9 @@ from fastapi import Depends, Query
 from app.domain import PredictOptions
 
 
-async def _options(  # async, though it waits for nothing: FastAPI would send it to a thread
+# Asynchronous, though it waits for nothing: FastAPI runs plain functions in threads, and handing this one over and back
+# costs more than all else that a small request needs.
+async def _options(
     detect: Annotated[
         bool, Query(description="false: the image is already one cropped face; classify all of it")
     ] = True,

@@ -30,18 +30,19 @@ BACKGROUND_SHARE = 1 / 3  # faces smaller than this share of the largest one are
 
 _FIRST_LOOK_PX = 300
 _FIRST_LOOK_MIN_FACE_SHARE = 0.08
-_PROPOSAL_STEP = 1.2
+_FIRST_LOOK_STEP = 1.3
 _SAME_PROPOSAL = 0.4  # how far hits of one group may lie apart, as a share of their side
 # OpenCV looks at every second position only where a face is less than twice the cascade's 20 px window. The second
 # look scales the image so that its smallest face is above that.
 _SECOND_LOOK_MIN_FACE_PX = 48
+_SECOND_LOOK_STEP = 1.2
 
 _CLOSE_LOOK_FACE_PX = 48
 _CLOSE_LOOK_STEP = 1.05
 _CLOSE_LOOK_NEIGHBORS = 6
 _CLOSE_LOOK_MARGIN = 0.3  # around a proposal, as a share of its side
 _FOLLOW_MARGIN = 0.5  # the same for a face that may have moved since the picture before
-_CLOSE_LOOK_RANGE = (0.6, 1.5)  # of the proposal's side
+_CLOSE_LOOK_RANGE = (0.75, 1.35)  # of the proposal's side
 
 # A face that fills the picture leaves no margin around the cascade's window. Where nothing is found, the picture is
 # searched once more with its edge repeated around it, for faces that fill most of it.
@@ -54,6 +55,7 @@ _FILLED_NEIGHBORS = 3
 _HAAR_WINDOW_PX = 20
 _LBP_WINDOW_PX = 24
 _SAME_FACE = 0.3  # overlap (IoU) at which two boxes are one face
+_SAME_PROPOSED_FACE = 0.4  # the same for a proposal, whose box is not as sure
 
 # x, y, side in pixels of the full image
 _Proposal = tuple[float, float, float]
@@ -87,8 +89,8 @@ class FaceDetector:
         smallest = max(MIN_FACE_SHARE, largest_px / max(grey.shape) * BACKGROUND_SHARE)
         if len(found) != 1 or smallest < _FIRST_LOOK_MIN_FACE_SHARE:
             working_px = round(_SECOND_LOOK_MIN_FACE_PX / smallest)
-            proposals = _propose(haar, octaves, working_px, smallest, _HAAR_WINDOW_PX)
-            found = _distinct(found + _confirm(haar, octaves, proposals))
+            proposals = _propose(haar, octaves, working_px, smallest, _HAAR_WINDOW_PX, _SECOND_LOOK_STEP)
+            found = _distinct(found + _confirm(haar, octaves, _new_among(proposals, found)))
         if not found:
             found = _search_filled(haar, octaves)
         return _largest_first(found)
@@ -125,8 +127,14 @@ class FaceDetector:
 
 
 def _first_look(haar: cv2.CascadeClassifier, lbp: cv2.CascadeClassifier, octaves: _Octaves) -> list[Detection]:
-    proposals = _propose(lbp, octaves, _FIRST_LOOK_PX, _FIRST_LOOK_MIN_FACE_SHARE, _LBP_WINDOW_PX)
+    proposals = _propose(lbp, octaves, _FIRST_LOOK_PX, _FIRST_LOOK_MIN_FACE_SHARE, _LBP_WINDOW_PX, _FIRST_LOOK_STEP)
     return _confirm(haar, octaves, proposals)
+
+
+def _new_among(proposals: Sequence[_Proposal], found: Sequence[Detection]) -> list[_Proposal]:
+    """The proposals that are no face which is known already: that one has had its close look."""
+    boxes = [(proposal, FaceBox(*map(round, (*proposal, proposal[2])))) for proposal in proposals]
+    return [proposal for proposal, box in boxes if all(box.overlap(face.box) < _SAME_PROPOSED_FACE for face in found)]
 
 
 class _Octaves:
@@ -164,11 +172,12 @@ def _propose(
     working_px: int,
     min_face_share: float,
     window_px: int,
+    step: float,
 ) -> list[_Proposal]:
     """Where faces may be: one proposal for each group of hits, or single hit, on a copy of at most `working_px`."""
     searched, scale = octaves.shrunk(working_px)
     min_face_px = max(window_px, round(max(searched.shape) * min_face_share))
-    hits = cascade.detectMultiScale(searched, _PROPOSAL_STEP, 0, minSize=(min_face_px, min_face_px))
+    hits = cascade.detectMultiScale(searched, step, 0, minSize=(min_face_px, min_face_px))
     boxes = [[int(value) for value in hit] for hit in hits]
     # OpenCV keeps groups of more hits than a threshold of at least 1; counting each hit twice keeps single ones too.
     grouped, _ = cv2.groupRectangles(boxes * 2, 1, _SAME_PROPOSAL)

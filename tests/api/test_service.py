@@ -160,3 +160,16 @@ def test_access_log_has_the_request_but_nothing_of_the_image(client, caplog):
     (record,) = [record for record in caplog.records if record.name == "app.access"]
     assert (record.request_id, record.route, record.status) == ("seen", "/predict", 200)
     assert "happy" not in caplog.text
+
+
+def test_prediction_asks_for_no_thread_but_those_of_the_pipeline(client, monkeypatch):
+    handed_over = []
+
+    async def recording(function, *arguments, **options):
+        handed_over.append(function)
+        return function(*arguments)
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", recording)
+    assert client.post("/predict", content=encoded(picture(1))).status_code == 200
+    assert client.post("/predict/batch", files=[("file", ("a.png", encoded(picture(1))))]).status_code == 200
+    assert handed_over == []

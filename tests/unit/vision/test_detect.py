@@ -56,6 +56,26 @@ def test_detect_large_face_cut_off_by_a_corner_is_found_at_that_corner(portrait)
     assert found.box.overlap(FaceBox(0, 0, FACE.width - 10, FACE.height - 10)) > 0.5
 
 
+def test_detect_face_that_is_known_gets_no_second_close_look(portrait, monkeypatch):
+    confirm, asked = detect_module._confirm, []
+
+    def recording(haar, octaves, proposals, *margin):
+        asked.append(proposals)
+        return confirm(haar, octaves, proposals, *margin)
+
+    monkeypatch.setattr(detect_module, "_confirm", recording)
+    (found,) = FaceDetector().detect(portrait)
+    first, second = asked  # the face is below a quarter of the picture, so that there is a second look
+
+    def at_the_face(proposals):
+        return sum(
+            FaceBox(round(x), round(y), round(side), round(side)).overlap(found.box) > 0.4 for x, y, side in proposals
+        )
+
+    assert at_the_face(first) == 1
+    assert at_the_face(second) == 0
+
+
 def test_detect_blank_image_finds_nothing():
     assert FaceDetector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
 
