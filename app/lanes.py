@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -43,12 +44,14 @@ class _Lane:
         waiting: In order of arrival.
         cost_s: Mean seconds of a job; 0 until one has ended.
         spent_s: Virtual time that the lane has used.
+        empty_at: When a job last came to find nobody waiting.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
         self.cost_s = 0.0
         self.spent_s = 0.0
+        self.empty_at = -math.inf
 
     def learn(self, job: Job) -> None:
         """Takes a job that ended into the mean, and what it was charged too little or too much into the account."""
@@ -92,6 +95,11 @@ class Lanes:
         sharing = sum(other is lane or bool(other.waiting) for other in self._lanes)
         return min(sum(works), len(lane.waiting) * lane.cost_s * sharing) / self._threads
 
+    def standing_s(self, size_bytes: float) -> float:
+        """How long the queue that a file of a size would join has not been empty; 0 where it is."""
+        lane = self._lane_of(size_bytes)
+        return self._clock() - lane.empty_at if lane.waiting else 0.0
+
     async def run(
         self,
         size_bytes: int,
@@ -110,8 +118,9 @@ class Lanes:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         job = Job(lambda: function(*args, **kwargs), answer)
         lane = self._lane_of(size_bytes)
-        if not lane.waiting:  # an idle lane saves up nothing
-            lane.spent_s = max(lane.spent_s, self._virtual_s)
+        if not lane.waiting:
+            lane.empty_at = self._clock()
+            lane.spent_s = max(lane.spent_s, self._virtual_s)  # an idle lane saves up nothing
         lane.waiting.append(job)
         self._begin()
         try:

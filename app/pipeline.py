@@ -155,6 +155,10 @@ class Pipeline:
         """How long an image file of a size that came now would wait, for a thread and for the model."""
         return self._vision.wait_s(size_bytes) + self._batcher.wait_s
 
+    def standing_s(self, size_bytes: float) -> float:
+        """For how long, in seconds, such files have always had others before them."""
+        return self._vision.standing_s(size_bytes)
+
     @property
     def oldest_work(self) -> tuple[object | None, object | None]:
         """What a vision thread has had for longest, and what the model runs on: for seeing whether it moves."""

@@ -8,9 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import pytest
 
-from app.api.guards import MAX_WAIT_SHARE
+from app.api.guards import BURST_SHARE, STANDING_SHARE
 from app.config import Settings
+from app.cpus import available_cpus
 from app.errors import ErrorCode
 from app.main import create_app
 from tests.api.test_disconnect import PNG, ScriptedClient, started
@@ -30,20 +32,26 @@ class Waits:
         return self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
 
 
-def with_waits(client, *seconds: float) -> Waits:
+def with_waits(client, *seconds: float, stood_s: float = 0.0) -> Waits:
     waits = Waits(*seconds)
+    client.app.state.service.engine.pipeline.standing_s = lambda size_bytes: stood_s
     client.app.state.service.engine.pipeline.wait_s = waits
     return waits
 
 
-def test_predict_that_would_wait_too_long_is_overloaded(make_client):
+@pytest.mark.parametrize(
+    ("stood_s", "longest_s", "named"),
+    [(0.0, 2.0 * BURST_SHARE, "1.2 s"), (2.0 * BURST_SHARE + 0.01, 2.0 * STANDING_SHARE, "0.3 s")],
+)
+def test_predict_that_would_wait_too_long_is_overloaded(make_client, stood_s, longest_s, named):
+    """A burst may wait for long; in a queue that has stood for longer than a burst lasts, nobody may."""
     client = make_client(deadline_ms=2000)
-    with_waits(client, 2.0 * MAX_WAIT_SHARE + 0.01)
+    with_waits(client, longest_s + 0.01, stood_s=stood_s)
     answer = client.post("/predict", content=PNG)
     body = assert_problem(answer, ErrorCode.OVERLOADED)
-    assert "0.3 s is accepted" in body["detail"]
+    assert f"{named} is accepted" in body["detail"]
     assert int(answer.headers["retry-after"]) >= 1
-    with_waits(client, 2.0 * MAX_WAIT_SHARE - 0.01)
+    with_waits(client, longest_s - 0.01, stood_s=stood_s)
     assert client.post("/predict", content=PNG).status_code == 200
     assert client.app.state.service.admitted == 0
 
@@ -52,7 +60,7 @@ def test_overloaded_holds_for_every_way_to_send_images(make_client):
     client = make_client(deadline_ms=2000, api_keys="key")
     paths = [path for path, operations in client.app.openapi()["paths"].items() if "post" in operations]
     assert len(paths) > 2
-    with_waits(client, 1.0)
+    with_waits(client, math.inf)
     for path in paths:
         client.post(path.replace("{name}", "fake"), content=PNG, headers={"X-API-Key": "key"})
     # Their statuses are those of the services that they speak for; the reason is one.
@@ -109,15 +117,17 @@ class SlowDetector(FakeDetector):
 
 
 def test_overload_refuses_some_at_once_and_answers_the_others_in_time(classifier):
-    app = create_app(Settings(deadline_ms=5_000), classifier, SlowDetector())
-    with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(100) as callers:
+    cpus = available_cpus()
+    count = 150 * cpus  # 7.5 s of work, of which a burst may wait for 3
+    app = create_app(Settings(deadline_ms=5_000, max_queue=1000), classifier, SlowDetector())
+    with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(count) as callers:
 
         def ask(_: int) -> tuple[int, str]:
             answer = client.post("/predict", content=PNG)
             return answer.status_code, answer.json().get("code", "")
 
         ask(0)  # from which the service learns what an image takes
-        answers = list(callers.map(ask, range(100)))
+        answers = list(callers.map(ask, range(count)))
         assert set(answers) == {(200, ""), (503, "overloaded")}
         assert ask(0) == (200, "")  # and it is over
 

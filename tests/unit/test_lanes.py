@@ -199,3 +199,22 @@ def test_run_after_the_threads_ended_is_cancelled():
             await lanes.run(SMALL, divmod, 7, 2)
 
     asyncio.run(scenario())
+
+
+def test_standing_is_told_since_the_queue_was_last_empty_by_lane():
+    async def scenario():
+        scene = Scene()
+        await scene.submit(LARGE, "large", 0.5, 4)  # two are at the thread, two wait
+        await scene.run(1)
+        assert scene.lanes.standing_s(LARGE) == pytest.approx(0.5)
+        assert scene.lanes.standing_s(SMALL) == 0
+        await scene.submit(LARGE, "large", 0.5, 3)
+        await scene.run(2)
+        assert scene.lanes.standing_s(LARGE) == pytest.approx(1.5)  # those who joined a queue did not begin it
+        await scene.run(4)
+        assert scene.lanes.standing_s(LARGE) == 0
+        await scene.submit(LARGE, "large", 0.5, 4)
+        assert scene.lanes.standing_s(LARGE) == 0
+        scene.end()
+
+    asyncio.run(scenario())
