@@ -267,3 +267,42 @@ def test_decode_grey_in_threads_gives_what_it_gives_alone():
         together = list(threads.map(lambda data: decode_grey(data, LIMIT), files * 3))
     for decoded, expected in zip(together, alone * 3, strict=True):
         np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "image_format", "options", "bytes_per_pixel"),
+    [
+        ("L", "JPEG", {}, 3.0),
+        ("RGB", "JPEG", {}, 3.0),
+        ("RGB", "JPEG", {"progressive": True}, 4.0),
+        ("RGB", "JPEG", {"progressive": True, "subsampling": 0}, 7.0),
+        ("CMYK", "JPEG", {}, 8.9),
+        ("CMYK", "JPEG", {"progressive": True}, 12.0),
+        ("L", "PNG", {}, 3.0),
+        ("L", "PNG", {"transparency": 3}, 10.8),
+        ("LA", "PNG", {}, 10.8),
+        ("P", "PNG", {}, 6.0),
+        ("RGB", "PNG", {}, 6.9),
+        ("RGB", "WEBP", {}, 4.2),
+        ("RGBA", "WEBP", {}, 15.8),
+        ("RGB", "BMP", {}, 6.9),
+        ("CMYK", "TIFF", {}, 8.9),
+    ],
+)
+def test_decode_grey_memory_is_bounded_by_format_and_mode(monkeypatch, mode, image_format, options, bytes_per_pixel):
+    picture = Image.new(mode, (160, 160)) if mode != "RGBA" else Image.new(mode, (160, 160), (9, 9, 9, 100))
+    data = file_of(picture, image_format, **options)
+    monkeypatch.setattr("app.vision.decode.MAX_DECODE_BYTES", 160 * 160 * (bytes_per_pixel + 0.1))
+    assert decode_grey(data, LIMIT).shape == (160, 160)
+    monkeypatch.setattr("app.vision.decode.MAX_DECODE_BYTES", 160 * 160 * (bytes_per_pixel - 0.1))
+    error = fails_with(ErrorCode.TOO_MANY_PIXELS, data)
+    assert "25600 (160x160)" in error.detail
+    assert image_format in error.detail
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 50}])
+def test_decode_grey_webp_is_what_pillow_makes_of_it(options):
+    colours = np.random.default_rng(5).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    data = file_of(Image.fromarray(colours).resize((280, 200)), "WEBP", **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    assert np.abs(decode_grey(data, LIMIT).astype(int) - expected).max() <= 1
