@@ -24,6 +24,7 @@ from app.config import Settings
 from app.cpus import available_cpus
 from app.domain import PredictOptions
 from app.inference.batcher import Batcher
+from app.lanes import Lanes
 from app.main import open_session
 from app.metrics import Metrics
 from app.pipeline import Pipeline
@@ -89,7 +90,7 @@ async def _measure(job: Job, files: Sequence[bytes]) -> Seen:
         batcher = Batcher(session.classify, max_batch=settings.max_batch, executor=inference)
         batcher.start()
         temperature = session.manifest.contract.temperature
-        pipeline = Pipeline(FaceDetector(), batcher, vision, Metrics(), settings.max_pixels, temperature)
+        pipeline = Pipeline(FaceDetector(), batcher, Lanes(vision, cpus), Metrics(), settings.max_pixels, temperature)
         try:
             return await _drive(pipeline, job, files)
         finally:
