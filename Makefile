@@ -6,9 +6,10 @@ CONFIG ?= training/configs/vgg.toml
 SERVE := .venv/bin/python
 DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
-REQUIREMENTS := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt requirements-cuda.txt || echo requirements-cpu.txt)
+LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements-gpu.lock || echo requirements-cpu.lock)
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c constraints.txt
 
-.PHONY: serve test test-clients lint format train bench bench-quality docker-test torture soak audit compose-test swarm-test kubernetes-test clean
+.PHONY: serve test test-clients lint format train bench bench-quality docker-test torture soak audit lock compose-test swarm-test kubernetes-test clean
 
 serve: .venv/installed
 	$(SERVE) -m app
@@ -57,6 +58,12 @@ soak: .venv-dev/installed
 audit: .venv-dev/installed
 	$(DEV) -m pip_audit --disable-pip --no-deps -r requirements-cpu.txt -r requirements-otel.txt
 
+# What `make serve` and the images install, with the hashes of every platform's files; after a change of requirements.
+lock: .venv-dev/installed
+	$(DEV) -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	.venv-dev/bin/uv pip compile requirements-cpu.txt $(LOCK_OPTIONS) -o requirements-cpu.lock
+	.venv-dev/bin/uv pip compile requirements.txt requirements-cuda.txt $(LOCK_OPTIONS) -o requirements-gpu.lock
+
 docker-test:
 	tests/e2e/docker_test.sh
 
@@ -73,9 +80,9 @@ kubernetes-test: .venv-dev/installed
 clean:
 	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.venv/installed: $(REQUIREMENTS) constraints.txt
+.venv/installed: $(LOCK)
 	$(PYTHON) -m venv .venv
-	$(SERVE) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
+	$(SERVE) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	touch $@
 
 .venv-dev/installed: requirements-dev.txt requirements-cpu.txt requirements-otel.txt training/requirements.txt constraints.txt

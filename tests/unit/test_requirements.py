@@ -37,3 +37,26 @@ def test_every_requirement_is_pinned_exactly(name):
 def test_opencv_stays_below_the_version_without_cascades():
     (opencv,) = [line for line in requirements("requirements.txt") if line.startswith("opencv")]
     assert int(opencv.split("==")[1].split(".")[0]) < 5
+
+
+@pytest.mark.parametrize(
+    ("lock", "names"),
+    [
+        ("requirements-cpu.lock", ["requirements-cpu.txt"]),
+        ("requirements-gpu.lock", ["requirements.txt", "requirements-cuda.txt"]),
+    ],
+)
+def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
+    """`make lock` writes them; what is installed for serving comes from them alone."""
+    entries = re.split(r"\n(?=\S)", (REPOSITORY / lock).read_text().strip())
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    locked = dict(re.match(r"([\w.-]+)==([\w.]+)", entry).groups() for entry in entries)
+    for name in names:
+        for line in requirements(name):
+            project, version = re.sub(r"\[.*?\]", "", line).lower().split("==")
+            assert locked[project] == version, line
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in requirements("constraints.txt"))
+    differing = {
+        name: (version, pinned[name]) for name, version in locked.items() if pinned.get(name, version) != version
+    }
+    assert differing == {}
