@@ -132,7 +132,7 @@ def test_draw_frames_every_face_on_the_upright_photograph(fakes, folder, tmp_pat
     ("arguments", "sentence"),
     [
         (["nowhere"], "nowhere: there is no such file or folder"),
-        (["models"], "there is no image file"),
+        (["training/configs"], "there is no image file"),
         (["tests/photos", "--resume"], "--resume needs --output"),
     ],
 )
