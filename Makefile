@@ -78,7 +78,7 @@ kubernetes-test: .venv-dev/installed
 	$(DEV) -m pytest tests/deploy/test_kubernetes.py
 
 clean:
-	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-dev .schemathesis .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/installed: $(LOCK)
 	$(PYTHON) -m venv .venv
