@@ -139,8 +139,9 @@ def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
             return [inline(entry) for entry in part]
         if not isinstance(part, dict):
             return part
+        beside = {name: inline(value) for name, value in part.items() if name != "$ref"}
         if "$ref" in part:
-            return inline(definitions[part["$ref"].rpartition("/")[2]])
-        return {name: inline(value) for name, value in part.items()}
+            return inline(definitions[part["$ref"].rpartition("/")[2]]) | beside
+        return beside
 
     return {name: inline(value) for name, value in schema.items()}

@@ -1,6 +1,7 @@
 """What a request, or a frame of a stream, must pass before it is read: origin, API key, then a permit.
 
-All `async`, though some wait for nothing: FastAPI sends other dependencies to a thread, which costs more than they do.
+The dependencies are `async`, though some wait for nothing: FastAPI sends others to a thread, which costs more than they
+do. The busiest routes call `admitted` themselves, as being a dependency costs more still.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ async def authorise(request: Request) -> None:
     Raises:
         FerError: `unauthorized`.
     """
-    settings = service_of(request).settings
-    if not key_opens(settings, key_in(request.headers)):
+    _check_key(request)
+
+
+def _check_key(request: Request) -> None:
+    if not key_opens(service_of(request).settings, key_in(request.headers)):
         raise FerError(
             ErrorCode.UNAUTHORIZED, "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none"
         )
@@ -101,9 +105,27 @@ async def admit(request: Request) -> AsyncIterator[None]:
     Raises:
         FerError: As `permit`.
     """
-    with permit(service_of(request), _size(request.headers)):
-        request.state.admitted = True
+    with _admitted(request):
         yield
+
+
+@contextmanager
+def admitted(request: Request) -> Iterator[Engine]:
+    """`authorise`, then `admit`, as a context; gives the engine.
+
+    Raises:
+        FerError: As those.
+    """
+    _check_key(request)
+    with _admitted(request) as engine:
+        yield engine
+
+
+@contextmanager
+def _admitted(request: Request) -> Iterator[Engine]:
+    with permit(service_of(request), _size(request.headers)) as engine:
+        request.state.admitted = True
+        yield engine
 
 
 def declared_bytes(headers: Headers) -> int | None:

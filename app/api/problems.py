@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
@@ -112,8 +113,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     return problem_response(invalid_parameter(error), request)
 
 
-def invalid_parameter(error: RequestValidationError | WebSocketRequestValidationError) -> FerError:
-    """What FastAPI found wrong with the parameters, as an error of ours."""
+def invalid_parameter(error: RequestValidationError | WebSocketRequestValidationError | ValidationError) -> FerError:
+    """What FastAPI or pydantic found wrong with the parameters, as an error of ours."""
     return FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors())))
 
 

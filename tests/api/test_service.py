@@ -123,13 +123,19 @@ def test_openapi_documents_every_form_and_an_example_of_every_status(client):
         "image/*",
         "application/octet-stream",
     }
-    assert {parameter["name"] for parameter in predict["parameters"]} == {
-        "detect",
-        "max_faces",
-        "min_face_size",
-        "require_face",
-        "format",
+    parameters = {parameter["name"]: parameter for parameter in predict["parameters"]}
+    assert {name: parameter["schema"]["default"] for name, parameter in parameters.items()} == {
+        "detect": True,
+        "max_faces": 100,
+        "min_face_size": 0,
+        "require_face": False,
+        "format": "fer",
     }
+    assert all(parameter["in"] == "query" and parameter["description"] for parameter in parameters.values())
+    assert parameters["max_faces"]["schema"]["maximum"] == 1000
+    assert parameters["format"]["schema"]["enum"] == ["fer", "rekognition", "azure"]
+    batch = document["paths"]["/predict/batch"]["post"]
+    assert {parameter["name"] for parameter in batch["parameters"]} == set(parameters) - {"format"}
     documented = set()
     for path in ("/predict", "/predict/batch", "/readyz"):
         operation = next(iter(document["paths"][path].values()))

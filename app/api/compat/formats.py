@@ -56,6 +56,8 @@ def documented(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
 
 def dialect_of(request: Request) -> Dialect | None:
     """The dialect that a request asks for; None for the service's own, and where dialects are switched off."""
+    if not request.scope["query_string"]:
+        return None
     if not service_of(request).settings.compat:
         return None
     return _DIALECTS.get(request.query_params.get("format", ""))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,22 +20,24 @@ from app.api.documentation import (
     REQUEST_ERRORS,
     problem_responses,
 )
-from app.api.guards import admit, authorise
+from app.api.guards import admitted
 from app.api.images import read_image, read_images
-from app.api.options import Options
+from app.api.options import OptionsQuery, query_parameters, read_query
 from app.api.problems import internal_error, problem
 from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
 from app.api.service import Engine, service_of
 from app.domain import PredictOptions
 from app.errors import ErrorCode, FerError
 
-router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), Depends(admit)])
+router = APIRouter(tags=["predict"])
 # Answers in another service's form fail in its form too.
-portrait_router = APIRouter(
-    tags=["predict"],
-    dependencies=[Depends(authorise), Depends(admit)],
-    route_class=errors_in(formats.dialect_of),
-)
+portrait_router = APIRouter(tags=["predict"], route_class=errors_in(formats.dialect_of))
+
+
+class PredictQuery(OptionsQuery):
+    """The query parameters of `POST /predict`."""
+
+    format: AnswerFormat = Field(AnswerFormat.FER, description="whose answer is wanted: see docs/migrating.md")
 
 
 @portrait_router.post(
@@ -46,38 +48,36 @@ portrait_router = APIRouter(
         200: {"content": formats.ANSWERS | {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
         **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
     },
-    openapi_extra=PREDICT_BODY,
+    openapi_extra=PREDICT_BODY | query_parameters(PredictQuery),
 )
-async def predict(
-    request: Request,
-    options: Options,
-    answer_format: Annotated[
-        AnswerFormat, Query(alias="format", description="whose answer is wanted: see docs/migrating.md")
-    ] = AnswerFormat.FER,
-) -> Prediction | Response:
+async def predict(request: Request) -> Response:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
-    formats.check(answer_format, request)
-    engine = service_of(request).require_engine()
-    data = await read_image(request)
-    result = await engine.pipeline.predict(data, options, request.state.deadline)
-    if answer_format is not AnswerFormat.FER:
-        return formats.render(result, answer_format)
-    return Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
+    with admitted(request) as engine:
+        query = read_query(request, PredictQuery)
+        formats.check(query.format, request)
+        data = await read_image(request)
+        result = await engine.pipeline.predict(data, query.options, request.state.deadline)
+    if query.format is not AnswerFormat.FER:
+        return formats.render(result, query.format)
+    answer = Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.post(
     "/predict/batch",
     summary="Many images in, one result or one error for each out",
+    response_model=BatchPrediction,
     responses=problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
-    openapi_extra=BATCH_BODY,
+    openapi_extra=BATCH_BODY | query_parameters(OptionsQuery),
 )
-async def predict_batch(request: Request, options: Options) -> BatchPrediction:
+async def predict_batch(request: Request) -> Response:
     """Send repeated multipart parts `file`, or `{"images": ["<base64>", ...]}`. One bad image fails only its entry."""
-    service = service_of(request)
-    engine = service.require_engine()
-    images = await read_images(request, service.settings.max_images)
-    results = await asyncio.gather(*(_predict_entry(engine, data, options, request) for data in images))
-    return BatchPrediction(results=results, model=ModelName.of(engine.manifest), request_id=request.state.request_id)
+    with admitted(request) as engine:
+        options = read_query(request, OptionsQuery).options
+        images = await read_images(request, service_of(request).settings.max_images)
+        results = await asyncio.gather(*(_predict_entry(engine, data, options, request) for data in images))
+    answer = BatchPrediction(results=results, model=ModelName.of(engine.manifest), request_id=request.state.request_id)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 async def _predict_entry(
