@@ -224,13 +224,20 @@ def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
     )
 
 
+def _chain(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The configs of the runs that led to one, the first of them first, itself last."""
+    first = config.get("start_config")
+    return [*(_chain(first) if first else []), config]
+
+
 def _history(config: Mapping[str, Any]) -> str:
     """What a run borrowed from others, as sentences."""
     sentences = ""
-    if first := config.get("start_config"):
+    *before, _ = _chain(config)
+    for first in reversed(before):
         sentences += (
-            f" It started from the weights of the run `{first['name']}` ({first['epochs']} epochs, seed"
-            f" {first['seed']}), whose minutes are counted above."
+            f" {'That one' if sentences else 'It'} started from the weights of the run `{first['name']}`"
+            f" ({first['epochs']} epochs, seed {first['seed']}), whose minutes are counted above."
         )
     if teachers := config.get("teachers"):
         names = ", ".join(f"`{Path(run).name}`" for run in teachers["runs"])
@@ -240,8 +247,9 @@ def _history(config: Mapping[str, Any]) -> str:
 
 def _commands(manifest: Manifest, forms: Sequence[Form]) -> str:
     config, data = manifest.provenance.config, "--data fer2013.zip"
-    configs = [*([config["start_config"]] if config.get("start_config") else []), config]
-    lines = [f"python -m training train --config training/configs/{each['name']}.toml {data}" for each in configs]
+    lines = [
+        f"python -m training train --config training/configs/{each['name']}.toml {data}" for each in _chain(config)
+    ]
     contracts = [form.manifest.contract for form in forms] or [manifest.contract]
     head = " --head crowd" if manifest.provenance.learned_labels == "crowd" else ""
     lines += [

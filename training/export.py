@@ -279,15 +279,21 @@ def _calibration(logits: npt.NDArray[np.float32], public: SplitData, votes: Vote
     return logits[majority != NO_MAJORITY], majority[majority != NO_MAJORITY]
 
 
-def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINAL) -> Provenance:
-    """Where a finished run's weights came from."""
-    trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
+def _describe(run: RunFolder, config: TrainConfig) -> tuple[dict[str, Any], float]:
+    """A run's config with those of the runs that it started from in it, and the seconds of them all."""
     wall_s: float = json.loads(run.report.read_text(encoding="utf-8"))["wall_s"]
     described: dict[str, Any] = config.model_dump(mode="json")
     if config.start is not None:
         first = RunFolder(config.start)
-        wall_s += json.loads(first.report.read_text(encoding="utf-8"))["wall_s"]
-        described["start_config"] = first.read_config().model_dump(mode="json")
+        described["start_config"], earlier_s = _describe(first, first.read_config())
+        wall_s += earlier_s
+    return described, wall_s
+
+
+def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINAL) -> Provenance:
+    """Where a finished run's weights came from."""
+    trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
+    described, wall_s = _describe(run, config)
     if trained.get("borrowed_weights"):
         described["borrowed_weights"] = trained["borrowed_weights"]
     return Provenance(

@@ -20,23 +20,25 @@ from training.errors import TrainingError
 from training.heads import Head, build_with_heads
 from training.run import RunFolder
 from training.views import views_of
+from training.widen import widen
 
 _BATCH = 256
 
 
-def start_from(model: keras.Model, path: Path) -> None:
+def start_from(model: keras.Model, path: Path, seed: int) -> None:
     """Puts the best weights of a finished run into a fresh model, all heads and normalisation statistics included.
 
-    The optimiser of the other run, whose steps and rate the file holds too, stays behind.
+    The optimiser of the other run, whose steps and rate the file holds too, stays behind. A wider model of the same
+    layers begins with the other run's answers: `training.widen`.
 
     Raises:
         TrainingError: The run is not finished, or is of another network.
     """
     first = _trained(_finished(path))
-    shapes, expected = ([tuple(weight.shape) for weight in each.weights] for each in (first, model))
-    if shapes != expected:
-        raise TrainingError(f"start: the weights of {path} do not fit this network")
-    model.set_weights(first.get_weights())
+    if [weight.shape for weight in first.weights] == [weight.shape for weight in model.weights]:
+        model.set_weights(first.get_weights())
+    else:
+        widen(first, model, seed)
 
 
 def teach(

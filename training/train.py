@@ -189,7 +189,7 @@ def _lend_weights(model: keras.Model, config: TrainConfig) -> None:
     """What a fresh model does not have to learn again."""
     architectures.load_pretrained(model, config.model)
     if config.start is not None:
-        teachers.start_from(model, config.start)
+        teachers.start_from(model, config.start, config.seed)
 
 
 def _teachers(config: TrainConfig) -> tuple[Path, ...]:

@@ -9,13 +9,16 @@ import pytest
 
 from app.contract.scores import probabilities
 from tests.training.conftest import tiny_config
+from training.card import model_card
 from training.data import Split
 from training.errors import TrainingError
+from training.evaluate import record
 from training.export import export
 from training.heads import Head, build_with_heads
 from training.run import RunFolder
 from training.teachers import describe, start_from, teach
 from training.train import train
+from training.widen import widen
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +100,84 @@ def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
     assert manifest.provenance.wall_s == pytest.approx(both, abs=0.06)
 
 
+def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, dataset, tmp_path):
+    second, third = RunFolder(tmp_path / "second"), RunFolder(tmp_path / "third")
+    train(tiny_config(name="second", epochs=1, start=first.path), dataset, second)
+    train(tiny_config(name="third", epochs=1, start=second.path), dataset, third)
+    provenance = export(third, dataset, tmp_path / "model.onnx").provenance
+    assert provenance.config["start_config"]["start_config"]["name"] == "tiny"
+    all_s = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, second, third))
+    assert provenance.wall_s == pytest.approx(all_s, abs=0.06)
+    card = model_card(record(tmp_path / "model.onnx", dataset, list(Split)[1:]))
+    assert "It started from the weights of the run `second`" in card
+    assert "That one started from the weights of the run `tiny`" in card
+    configs = [line.split()[5] for line in card.splitlines() if line.startswith("python -m training train")]
+    assert configs == [f"training/configs/{name}.toml" for name in ("tiny", "second", "third")]
+
+
 def test_start_and_teacher_that_are_not_finished_are_refused(dataset, tmp_path):
     for changes in ({"start": tmp_path / "none"}, {"teachers": {"runs": [tmp_path / "none"]}}):
         with pytest.raises(TrainingError, match=r"not a finished run"):
             train(tiny_config(epochs=1, **changes), dataset, RunFolder(tmp_path / "run"))
 
 
-def test_start_of_another_network_is_refused(first):
-    other = build_with_heads(tiny_config(model={"architecture": "vgg", "widths": [8, 16]}))
-    with pytest.raises(TrainingError, match="do not fit"):
-        start_from(other, first.path)
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"architecture": "vgg", "widths": [4, 8, 16]}, "other layers"),
+        ({"architecture": "vgg", "widths": [2, 8]}, "block1_conv1 has 2 channels and the run to start from 4"),
+    ],
+)
+def test_start_of_another_network_is_refused(first, model, reason):
+    with pytest.raises(TrainingError, match=reason):
+        start_from(build_with_heads(tiny_config(model=model)), first.path, 1)
+
+
+def test_start_of_a_network_that_cannot_be_widened_is_refused():
+    narrow, wide = (
+        build_with_heads(tiny_config(model={"architecture": "resnet_small", "widths": [width, width]}))
+        for width in (4, 8)
+    )
+    with pytest.raises(TrainingError, match="cannot begin from a narrower one"):
+        widen(narrow, wide, 1)
+
+
+@pytest.mark.parametrize("crowd", [None, {"loss_weight": 1.0}])
+def test_start_of_a_wider_network_answers_as_the_narrower_one(crowd):
+    """Statistics, factors and biases are made unlike one another, so that a mistake in any of them shows."""
+    generator = np.random.default_rng(3)
+    narrow, wide = (
+        build_with_heads(tiny_config(crowd=crowd, model={"architecture": "vgg", "widths": widths}))
+        for widths in ([4, 5], [9, 11])
+    )
+    narrow.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in narrow.weights])
+    widen(narrow, wide, 1)
+    images = generator.integers(0, 256, (6, 48, 48, 1), dtype=np.uint8)
+    expected, answers = (model.predict(images, verbose=0) for model in (narrow, wide))
+    assert expected.keys() == answers.keys()
+    for head, logits in answers.items():
+        np.testing.assert_allclose(logits, expected[head], rtol=1e-4)
+
+
+def test_start_of_a_wider_network_has_copies_that_will_part():
+    narrow, wide = (
+        build_with_heads(tiny_config(model={"architecture": "vgg", "widths": widths})) for widths in ([4, 4], [8, 8])
+    )
+    widen(narrow, wide, 1)
+    kernel = wide.get_layer("block1_conv2").get_weights()[0]
+    copies = wide.get_layer("block1_conv1").get_weights()[0]
+    for new in range(4, 8):
+        (old,) = [index for index in range(4) if np.array_equal(copies[..., index], copies[..., new])]
+        assert not np.allclose(kernel[:, :, old], kernel[:, :, new])
+
+
+def test_train_with_a_narrower_start_begins_with_its_accuracy(first, dataset, tmp_path):
+    still = {"name": "adamw", "learning_rate": 1e-12}
+    wider = {"architecture": "vgg", "widths": [8, 8]}
+    run = RunFolder(tmp_path / "wider")
+    train(tiny_config(epochs=1, start=first.path, ema_momentum=None, optimizer=still, model=wider), dataset, run)
+    models = [build_with_heads(path.read_config()) for path in (first, run)]
+    for model, path in zip(models, (first, run), strict=True):
+        model.load_weights(path.best_weights)
+    head = [model.get_layer(Head.ORIGINAL).get_weights()[1] for model in models]
+    np.testing.assert_allclose(head[1], head[0], atol=1e-6)
