@@ -23,6 +23,7 @@ from app.http_protocol import BoundedHeadProtocol
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
+from app.memory import keep_freed_memory
 from app.tracing import load_tracing
 
 _BAD_SETTINGS = 2
@@ -116,6 +117,7 @@ def main() -> int:
         print(f"fer-serve cannot start: {error}", file=sys.stderr)
         return _BAD_SETTINGS
     configure_logging(settings.log_format)
+    keep_freed_memory()
 
     def end_with(error: Exception) -> None:
         server.fail(error, has_served=app.state.service.engine is not None)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -101,6 +102,22 @@ def test_portraits_in_parallel_answer_as_alone(client):
             senders.map(lambda query: stable(client.post("/predict" + query, content=photo).json()), queries)
         )
     assert answers == [alone[query] for query in queries]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_camera_photographs_do_not_map_their_memory_anew():
+    with serving() as (client, process), Image.open(ASTRONAUT) as portrait:
+        stream = io.BytesIO()
+        portrait.resize((4000, 3000)).save(stream, "JPEG")
+
+        def page_faults(photographs: int) -> int:
+            """Minor faults; proc(5) has them as the tenth field, the eighth after the name."""
+            for _ in range(photographs):
+                client.post("/predict", content=stream.getvalue()).raise_for_status()
+            return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+        warm = page_faults(8)
+        assert page_faults(4) - warm < 4 * 1000  # one picture of 12 megapixels is 3,000 pages
 
 
 def test_body_above_the_limit_is_answered_before_it_is_sent(client):
