@@ -68,10 +68,8 @@ def describe(runs: Sequence[Path]) -> dict[str, str]:
 
 
 def _answers(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    # In the precision of the run that learns: what bfloat16 rounds off is nothing beside what a teacher does not know.
     teacher = _trained(_finished(path))
-    keras.config.set_dtype_policy(policy)
     views = [
         probabilities(teacher.predict(view, batch_size=_BATCH, verbose=0)[Head.ORIGINAL.value], 1.0)
         for view in views_of(images, "flip")
