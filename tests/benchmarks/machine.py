@@ -23,7 +23,7 @@ def describe() -> dict[str, object]:
         "system": f"Linux {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "commit": _commit(),
+        "commit": commit(),
         "load_before": round(os.getloadavg()[0], 2),
     }
 
@@ -33,8 +33,8 @@ def _cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _commit() -> str:
-    """With `+` where the working tree has changes of its own."""
+def commit() -> str:
+    """Of this repository, with `+` where the working tree has changes of its own."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
         cwd=REPOSITORY,

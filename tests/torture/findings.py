@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.benchmarks.machine import commit
+
 RUNS = Path("runs/torture")
 
 
@@ -44,7 +46,7 @@ def table(findings: Sequence[Finding]) -> str:
 def conclude(name: str, findings: Sequence[Finding], **figures: object) -> int:
     """Prints the table, keeps it and the figures in `runs/torture/NAME.json`; 1 where anything broke."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    document = {"findings": [asdict(finding) for finding in findings], **figures}
+    document = {"commit": commit(), "findings": [asdict(finding) for finding in findings], **figures}
     (RUNS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     print(table(findings))
     return int(any(finding.broke for finding in findings))

@@ -21,9 +21,11 @@ def section() -> str:
     for name, title in _TITLES.items():
         path = RUNS / f"{name}.json"
         if path.exists():
-            minutes = json.loads(path.read_text())["minutes"]
+            kept = json.loads(path.read_text())
             machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-            parts.append(f"{title}, {minutes:.0f} minutes, {machine}:\n\n{table(read(name))}\n")
+            parts.append(
+                f"{title}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}:\n\n{table(read(name))}\n"
+            )
     return "\n".join(parts)
 
 
