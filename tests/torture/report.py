@@ -23,9 +23,8 @@ def section() -> str:
         if path.exists():
             kept = json.loads(path.read_text())
             machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-            parts.append(
-                f"{title}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}:\n\n{table(read(name))}\n"
-            )
+            run = f"{title}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}"
+            parts.append(f"{run}:\n\n{table(read(name))}\n")
     return "\n".join(parts)
 
 
