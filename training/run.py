@@ -55,6 +55,7 @@ class RunFolder:
         self.best_weights = path / "best.weights.h5"
         self.provenance = path / "provenance.json"
         self.report = path / "report.json"
+        self.teachers_answers = path / "teachers.npz"
 
     def open_for(self, config: TrainConfig) -> None:
         """Creates the folder, or makes sure that it holds a run of this very config.

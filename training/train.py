@@ -75,8 +75,10 @@ def train(
             f"batch_size is larger than Training: expected at most {len(training.labels)}."
             f" Received: {config.batch_size}"
         )
-    targets = _targets(config, training, votes)
+    if config.crowd is not None and votes is None:
+        raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")
     majority = None if config.crowd is None or votes is None else votes.of(validation.names).majority()
+    borrowed = teachers.describe([*([config.start] if config.start else []), *_teachers(config)])
     run.open_for(config)
     prepare_backend(config)
     resumed_epochs = run.epochs_done()
@@ -84,22 +86,20 @@ def train(
     model = compile_model(config, steps, max(0, resumed_epochs - 1))
     if resumed_epochs == 0:
         _lend_weights(model, config)
+    targets = _targets(config, training, votes, run)  # after the model: teachers must not take random numbers from it
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
     run.write_provenance(
         {
             **provenance.describe_environment(),
             "dataset": provenance.describe_dataset(dataset, votes),
-            "borrowed_weights": teachers.describe([*([config.start] if config.start else []), *_teachers(config)]),
+            "borrowed_weights": borrowed,
             "config": config.model_dump(mode="json"),
             "parameters": model.count_params(),
         }
     )
     plateau = _resume_plateau(config, model, state)
-    attacker = None
-    if config.adversarial is not None:
-        original = model.output[Head.ORIGINAL.value]
-        attacker = FastGradientSign(model, original, build_loss(config.loss), config.adversarial)
+    attacker = _attacker(model, config)
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
     while state.epochs_done < last and not _stops_early(config, state):
         epoch = state.epochs_done
@@ -192,19 +192,25 @@ def _lend_weights(model: keras.Model, config: TrainConfig) -> None:
         teachers.start_from(model, config.start, config.seed)
 
 
+def _attacker(model: keras.Model, config: TrainConfig) -> FastGradientSign | None:
+    if config.adversarial is None:
+        return None
+    return FastGradientSign(model, model.output[Head.ORIGINAL.value], build_loss(config.loss), config.adversarial)
+
+
 def _teachers(config: TrainConfig) -> tuple[Path, ...]:
     return config.teachers.runs if config.teachers is not None else ()
 
 
-def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None) -> _Targets:
+def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None, run: RunFolder) -> _Targets:
     shares = {Head.ORIGINAL.value: targets_for(config.loss, training.labels)}
     weights = {Head.ORIGINAL.value: image_weights(config.loss, training.labels)}
     if config.teachers is not None:
         original = Head.ORIGINAL.value
-        shares[original] = teachers.teach(shares[original], training.images, _teachers(config), config.teachers.share)
-    if config.crowd is not None:
-        if votes is None:
-            raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")
+        shares[original] = teachers.teach(
+            shares[original], training.images, _teachers(config), config.teachers.share, run.teachers_answers
+        )
+    if config.crowd is not None and votes is not None:
         shares[Head.CROWD.value], weights[Head.CROWD.value] = votes.of(training.names).targets()
     return _Targets(shares, weights)
 

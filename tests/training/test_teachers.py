@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from app.contract.scores import probabilities
 from tests.training.conftest import tiny_config
+from training import teachers
 from training.card import model_card
 from training.data import Split
 from training.errors import TrainingError
@@ -28,9 +30,9 @@ def first(dataset, tmp_path_factory) -> RunFolder:
     return run
 
 
-def test_teach_blends_the_labels_with_the_mean_over_image_and_mirror_image(first, dataset):
+def test_teach_blends_the_labels_with_the_mean_over_image_and_mirror_image(first, dataset, tmp_path):
     images, labels = dataset[Split.TRAINING].images[:5], np.eye(7, dtype=np.float32)[:5]
-    taught = teach(labels, images, [first.path], 0.25)
+    taught = teach(labels, images, [first.path], 0.25, tmp_path / "kept.npz")
     teacher = build_with_heads(first.read_config())
     teacher.load_weights(first.best_weights)
     views = [np.asarray(teacher(view)[Head.ORIGINAL.value].detach()) for view in (images, images[:, :, ::-1].copy())]
@@ -44,8 +46,29 @@ def test_teach_several_runs_count_equally(first, dataset, tmp_path):
     other = RunFolder(tmp_path / "other")
     train(tiny_config(epochs=1, seed=8), dataset, other)
     images, labels = dataset[Split.TRAINING].images[:5], np.zeros((5, 7), np.float32)
-    alone = [teach(labels, images, [path], 1.0) for path in (first.path, other.path)]
-    np.testing.assert_allclose(teach(labels, images, [first.path, other.path], 1.0), sum(alone) / 2, atol=1e-6)
+    alone = [teach(labels, images, [path], 1.0, path / "kept.npz") for path in (first.path, other.path)]
+    both = teach(labels, images, [first.path, other.path], 1.0, tmp_path / "kept.npz")
+    np.testing.assert_allclose(both, sum(alone) / 2, atol=1e-6)
+
+
+def test_teach_asks_once_and_again_when_the_question_changes(first, dataset, tmp_path, monkeypatch):
+    images, labels = dataset[Split.TRAINING].images[:5], np.zeros((5, 7), np.float32)
+    kept = tmp_path / "kept.npz"
+    taught = teach(labels, images, [first.path], 1.0, kept)
+
+    def unwanted(path, images):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(teachers, "_answers", unwanted)
+    np.testing.assert_array_equal(teach(labels, images, [first.path], 1.0, kept), taught)
+    other = shutil.copytree(first.path, tmp_path / "other")
+    (other / "best.weights.h5").write_bytes(first.best_weights.read_bytes() + b" ")
+    for changed in ((images[::-1], [first.path]), (images, [other])):
+        with pytest.raises(AssertionError, match="asked again"):
+            teach(labels, *changed, 1.0, kept)
+    kept.write_bytes(kept.read_bytes()[:100])
+    with pytest.raises(AssertionError, match="asked again"):
+        teach(labels, images, [first.path], 1.0, kept)
 
 
 def test_train_with_start_begins_where_the_first_run_ended(first, dataset, tmp_path):
