@@ -54,9 +54,11 @@ MINUTES ?= 10
 soak: .venv-dev/installed
 	$(DEV) -m tests.torture.soak --minutes $(MINUTES)
 
-# Known weaknesses of what is installed for serving; asks the vulnerability database over the network.
+# Known weaknesses of what is installed for serving, to the last dependency; asks the vulnerability database over the
+# network, and fails where that cannot tell (pip-audit alone would say that it found none).
 audit: .venv-dev/installed
-	$(DEV) -m pip_audit --disable-pip --no-deps -r requirements-cpu.txt -r requirements-otel.txt
+	$(DEV) -m pip_audit --strict --disable-pip --require-hashes -r requirements-cpu.lock -r requirements-gpu.lock
+	$(DEV) -m pip_audit --strict --disable-pip --no-deps -r requirements-otel.txt
 
 # What `make serve` and the images install, with the hashes of every platform's files; after a change of requirements.
 lock: .venv-dev/installed
