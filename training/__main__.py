@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train a config, or go on with its run")
     train.add_argument("--config", type=Path, required=True, help="a TOML file of training/configs")
     train.add_argument("--architecture", metavar="KEY", help="train this network by the config's recipe instead")
+    train.add_argument("--seed", type=int, help="instead of the config's")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     _add_data(train)
     _add_votes(train)
@@ -149,7 +150,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from training.train import train
     from training.votes import VotesFile
 
-    config = load_config(arguments.config)
+    config = load_config(arguments.config, arguments.seed)
     if arguments.architecture is not None:
         config = config.with_architecture(arguments.architecture)
     folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"

@@ -248,7 +248,8 @@ def _history(config: Mapping[str, Any]) -> str:
 def _commands(manifest: Manifest, forms: Sequence[Form]) -> str:
     config, data = manifest.provenance.config, "--data fer2013.zip"
     lines = [
-        f"python -m training train --config training/configs/{each['name']}.toml {data}" for each in _chain(config)
+        f"python -m training train --config training/configs/{each['name']}.toml --seed {each['seed']} {data}"
+        for each in _chain(config)
     ]
     contracts = [form.manifest.contract for form in forms] or [manifest.contract]
     head = " --head crowd" if manifest.provenance.learned_labels == "crowd" else ""

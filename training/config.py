@@ -188,6 +188,18 @@ class TrainConfig(_Section):
         model = ModelConfig(architecture=key)
         return self.model_copy(update={"name": f"{self.name}_{key}", "model": model, "published": None})
 
+    def with_seed_in_paths(self) -> TrainConfig:
+        """The same with the seed in the place of `{seed}` in the folders of the runs that it builds on."""
+
+        def named(run: Path) -> Path:
+            return Path(str(run).replace("{seed}", str(self.seed)))
+
+        start = named(self.start) if self.start is not None else None
+        teachers = self.teachers
+        if teachers is not None:
+            teachers = teachers.model_copy(update={"runs": tuple(map(named, teachers.runs))})
+        return self.model_copy(update={"start": start, "teachers": teachers})
+
     def optimizer_of(self, epoch: int) -> tuple[OptimizerConfig, int, int]:
         """The optimiser of an epoch (0-based), and the first and the number of the epochs that it has."""
         if self.finish is None:
@@ -214,8 +226,13 @@ class TrainConfig(_Section):
         return self
 
 
-def load_config(path: Path) -> TrainConfig:
+def load_config(path: Path, seed: int | None = None) -> TrainConfig:
     """Reads and checks a config.
+
+    Args:
+        path: A TOML file. `{seed}` in the folders of `start` and `teachers` stands for the seed, so that a chain of
+            runs can be repeated with another one.
+        seed: Instead of the file's own.
 
     Raises:
         TrainingError: The file is missing, is no TOML or breaks the schema; the message names every bad key.
@@ -226,8 +243,10 @@ def load_config(path: Path) -> TrainConfig:
         raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"config {path} is not valid TOML: {error}") from error
+    if seed is not None:
+        table["seed"] = seed
     try:
-        return TrainConfig.model_validate(table)
+        return TrainConfig.model_validate(table).with_seed_in_paths()
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}. Received: {item['input']!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -47,6 +49,15 @@ def test_config_left_out_options_do_nothing(tmp_path):
     assert config.early_stopping_patience is None
     assert config.precision == "float32"
     assert (config.start, config.teachers) == (None, None)
+
+
+def test_config_with_another_seed_builds_on_the_runs_of_that_seed(tmp_path):
+    path = tmp_path / "chain.toml"
+    path.write_text('start = "runs/a-seed{seed}"\n' + SMALLEST + '\n[teachers]\nruns = ["b/{seed}", "c"]\n')
+    assert load_config(path).start == Path("runs/a-seed0")
+    config = load_config(path, seed=12)
+    assert (config.seed, config.start) == (12, Path("runs/a-seed12"))
+    assert config.teachers.runs == (Path("b/12"), Path("c"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sized
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -378,6 +379,17 @@ def test_command_line_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, 
     assert command_line.main() == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_command_line_trains_the_seed_that_it_is_told(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(command_line, "load_fer2013", lambda source: None)
+    monkeypatch.setattr(train_module, "train", lambda config, dataset, run, votes: trained.append((config, run.path)))
+    config = REPOSITORY / "training/configs/vgg_second.toml"
+    monkeypatch.setattr(sys, "argv", ["training", "train", "--config", str(config), "--seed", "2"])
+    assert command_line.main() == 0
+    ((config, folder),) = trained
+    assert (config.seed, folder, config.start) == (2, Path("runs/vgg_second-seed2"), Path("runs/vgg-seed2"))
 
 
 def test_command_line_interrupted_says_how_to_go_on(tmp_path, monkeypatch, capsys):
