@@ -1,10 +1,27 @@
-"""How many processor cores this process may use."""
+"""How many processor cores this process may use, and which of its threads go first."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 from pathlib import Path
+
+# Steps of niceness below the event loop: a third of its weight where both want the same core.
+_BEHIND = 5
+
+
+def go_behind_the_event_loop() -> None:
+    """Lowers the priority of the thread that calls it, for threads that decode, detect and run the network.
+
+    Each of them holds a core for as long as it gets it; the event loop needs one for a moment, and everybody waits for
+    it: callers for a refusal, orchestrators for a probe. Only Linux has priorities of threads; elsewhere nothing is
+    done.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -22,7 +22,7 @@ from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
 from app.config import Settings
-from app.cpus import available_cpus
+from app.cpus import available_cpus, go_behind_the_event_loop
 from app.inference.classifier import Classifier
 from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
@@ -70,7 +70,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cpus = available_cpus()
         cv2.setNumThreads(1)  # parallel over images, not inside one: the vision threads below
-        vision = ThreadPoolExecutor(cpus, thread_name_prefix="vision")
+        vision = ThreadPoolExecutor(cpus, thread_name_prefix="vision", initializer=go_behind_the_event_loop)
         rollout = Rollout(
             service, detector or FaceDetector(), Lanes(vision, cpus), lambda: open_session(settings, cpus), on_fatal
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from app.api.service import Engine, Service
+from app.cpus import go_behind_the_event_loop
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batcher, BatcherStoppedError
 from app.inference.classifier import Classifier
@@ -56,7 +57,7 @@ class Rollout:
         Raises:
             Exception: The model cannot be served.
         """
-        executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        executor = _inference_thread()
         self.begin(await asyncio.get_running_loop().run_in_executor(executor, self._open_classifier), executor)
 
     def begin(self, classifier: Classifier, executor: ThreadPoolExecutor | None = None) -> None:
@@ -68,7 +69,7 @@ class Rollout:
         """
         service, readiness, metrics = self._service, self._service.readiness, self._service.metrics
         previous = service.engine, self._batcher, self._executor
-        executor = executor or ThreadPoolExecutor(1, thread_name_prefix="inference")
+        executor = executor or _inference_thread()
         batcher = Batcher(
             classifier.classify,
             max_batch=service.settings.max_batch,
@@ -113,7 +114,7 @@ class Rollout:
         if self._replacing.locked():
             raise FerError(ErrorCode.RELOAD_IN_PROGRESS, "another reload is under way; ask again when it has ended")
         async with self._replacing:
-            executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+            executor = _inference_thread()
             try:
                 classifier = await asyncio.get_running_loop().run_in_executor(executor, self._open_classifier)
             except Exception as error:
@@ -166,3 +167,8 @@ class Rollout:
         finally:
             await batcher.stop()
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _inference_thread() -> ThreadPoolExecutor:
+    """The thread that runs a model. ONNX Runtime's own threads are made in it, and have its priority."""
+    return ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=go_behind_the_event_loop)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,6 +49,18 @@ def test_readyz_turns_unhealthy_when_the_model_keeps_failing_and_back(client, cl
     assert client.get("/healthz").status_code == 200
     client.post("/predict?detect=false", content=encoded(np.full((48, 48), 9, np.uint8)))
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_threads_that_work_go_behind_the_event_loop(client):
+    client.post("/predict", content=encoded(picture(3))).raise_for_status()
+    own = os.getpriority(os.PRIO_PROCESS, threading.main_thread().native_id)
+    nice = {
+        thread.name.partition("_")[0]: os.getpriority(os.PRIO_PROCESS, thread.native_id)
+        for thread in threading.enumerate()
+    }
+    assert (nice["vision"], nice["inference"]) == (own + 5, own + 5)
+    assert {steps for name, steps in nice.items() if name not in {"vision", "inference"}} == {own}
 
 
 def test_info_names_the_model_and_the_limits(make_client):
