@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 # Steps of niceness below the event loop: a third of its weight where both want the same core.
@@ -21,7 +22,8 @@ def go_behind_the_event_loop() -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
+        with suppress(OSError):  # a sandbox may forbid it; the threads must work all the same
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from app.cpus import available_cpus
+from app.cpus import available_cpus, go_behind_the_event_loop
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +33,11 @@ def test_available_cpus_version_1_quota_lowers_the_cores(tmp_path, quota, cores)
 
 def test_available_cpus_without_control_groups_is_the_affinity(tmp_path):
     assert available_cpus(tmp_path) == 16
+
+
+def test_threads_work_where_their_priority_may_not_be_changed(monkeypatch):
+    def forbidden(which, who, priority):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    go_behind_the_event_loop()
