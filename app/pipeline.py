@@ -111,10 +111,13 @@ class Pipeline:
         async with _within(deadline):
             # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
             seen = await self._vision.run(len(data), self._see, data, options, known)
+            # Told at once: of an image that fails or is late after this, the stages it went through are still known.
+            self._note_stage("decode", seen.started, seen.decode_s)
+            self._note_stage("detect", seen.started + seen.decode_s, seen.detect_s)
             submitted = time.perf_counter()
             scored = await self._score([face.crop for face in seen.faces], deadline)
         result = _assemble(seen, scored, self._temperature, time.perf_counter() - started)
-        self._count(seen, submitted, result)
+        self._count(submitted, result)
         if not result.faces and options.require_face:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
@@ -186,14 +189,15 @@ class Pipeline:
             for future in futures:  # after one failed, the others are not worth running
                 future.cancel()
 
-    def _count(self, seen: _Seen, submitted: float, result: ImageResult) -> None:
-        queue_s, infer_s = result.timings.queue_ms / 1000, result.timings.infer_ms / 1000
-        stages = [("decode", seen.started, seen.decode_s), ("detect", seen.started + seen.decode_s, seen.detect_s)]
+    def _note_stage(self, name: str, started: float, seconds: float) -> None:
+        self._metrics.stage_seconds.labels(name).observe(seconds)
+        self._on_stage(name, started, seconds)
+
+    def _count(self, submitted: float, result: ImageResult) -> None:
         if result.faces:
-            stages += [("queue", submitted, queue_s), ("infer", submitted + queue_s, infer_s)]
-        for name, started, seconds in stages:
-            self._metrics.stage_seconds.labels(name).observe(seconds)
-            self._on_stage(name, started, seconds)
+            queue_s, infer_s = result.timings.queue_ms / 1000, result.timings.infer_ms / 1000
+            self._note_stage("queue", submitted, queue_s)
+            self._note_stage("infer", submitted + queue_s, infer_s)
         self._metrics.faces_per_image.observe(len(result.faces))
         for face in result.faces:
             self._metrics.predictions.labels(face.emotion).inc()

@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -66,6 +67,20 @@ def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
         assert span.parent.span_id == request.context.span_id
         assert request.start_time - slack_ns <= span.start_time <= span.end_time <= request.end_time + slack_ns
     assert request.resource.attributes["service.name"] == "fer-serve"
+
+
+def test_a_request_that_fails_shows_the_stages_that_it_went_through(exporter):
+    classifier = FakeClassifier()
+    app = create_app(
+        Settings(deadline_ms=60_000), classifier, FakeDetector(), tracing=OpenTelemetryTracing(exporter, {})
+    )
+    with TestClient(app, raise_server_exceptions=False) as client:
+        classifier.poison = 7
+        poisoned = encoded(np.full((48, 48), 7, dtype=np.uint8))
+        assert client.post("/predict?detect=false", content=poisoned).status_code == 500
+    spans = spans_by_name(exporter)
+    assert set(spans) == {"POST /predict", "decode", "detect"}
+    assert spans["POST /predict"].status.status_code.name == "ERROR"
 
 
 def test_failures_are_marked_and_unknown_paths_share_a_name(exporter):
