@@ -83,6 +83,39 @@ def _parser() -> argparse.ArgumentParser:
     explore.set_defaults(run_verb=_explore)
 
     _add_export(verbs)
+    _add_evaluate(verbs)
+    seeds = verbs.add_parser("seeds", help="mean and spread of finished runs that differ in their seed alone")
+    seeds.add_argument("runs", nargs="+", type=Path, help="run folders")
+    seeds.add_argument("--to", type=Path, default=Path("training/results/seeds.json"), help="(default: %(default)s)")
+    _add_precision(seeds, "int8")
+    _add_data(seeds)
+    _add_votes(seeds)
+    seeds.set_defaults(run_verb=_seeds)
+
+    card = verbs.add_parser("card", help="write the model card from the manifest")
+    card.add_argument("model", type=Path, help="ONNX file")
+    card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
+    card.set_defaults(run_verb=_card)
+    return parser
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
+    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
+    export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
+    export.add_argument(
+        "--head",
+        choices=["original", "crowd"],
+        default="original",
+        help="which labels the model answers in, of those that the run learned (default: %(default)s)",
+    )
+    _add_precision(export, "float32")
+    _add_data(export)
+    _add_votes(export)
+    export.set_defaults(run_verb=_export)
+
+
+def _add_evaluate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
     evaluate.add_argument("model", type=Path, help="ONNX file")
     evaluate.add_argument(
@@ -104,32 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_votes(evaluate)
     evaluate.set_defaults(run_verb=_evaluate)
 
-    card = verbs.add_parser("card", help="write the model card from the manifest")
-    card.add_argument("model", type=Path, help="ONNX file")
-    card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
-    card.set_defaults(run_verb=_card)
-    return parser
 
-
-def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    export = verbs.add_parser("export", help="turn a finished run into the files that the service loads")
-    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
-    export.add_argument("--to", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
-    export.add_argument(
-        "--head",
-        choices=["original", "crowd"],
-        default="original",
-        help="which labels the model answers in, of those that the run learned (default: %(default)s)",
-    )
-    export.add_argument(
+def _add_precision(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
         "--precision",
         choices=["float32", "float16", "int8"],
-        default="float32",
+        default=default,
         help="of the file's arithmetic (default: %(default)s)",
     )
-    _add_data(export)
-    _add_votes(export)
-    export.set_defaults(run_verb=_export)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -246,6 +261,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.views is not None:
         accuracy = accuracy_of_views(arguments.model, dataset, splits, arguments.views)
         print(f"\n{'+'.join(splits)}, views averaged ({arguments.views}): {accuracy:.2%}")
+
+
+def _seeds(arguments: argparse.Namespace) -> None:
+    from training.run import RunFolder
+    from training.seeds import measure_seeds, table
+
+    runs = [RunFolder(path) for path in arguments.runs]
+    dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
+    print(table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
 
 
 def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
