@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -232,16 +233,20 @@ def _chain(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _history(config: Mapping[str, Any]) -> str:
     """What a run borrowed from others, as sentences."""
+    runs = _chain(config)[::-1]
     sentences = ""
-    *before, _ = _chain(config)
-    for first in reversed(before):
-        sentences += (
-            f" {'That one' if sentences else 'It'} started from the weights of the run `{first['name']}`"
-            f" ({first['epochs']} epochs, seed {first['seed']}), whose minutes are counted above."
-        )
-    if teachers := config.get("teachers"):
-        names = ", ".join(f"`{Path(run).name}`" for run in teachers["runs"])
-        sentences += f" A share of {teachers['share']} of its targets were the answers of {names}, the rest the labels."
+    for run, first in zip_longest(runs, runs[1:]):
+        subject, its = ("It", "its") if run is config else ("That one", f"`{run['name']}`'s")
+        if first is not None:
+            sentences += (
+                f" {subject} started from the weights of the run `{first['name']}`"
+                f" ({first['epochs']} epochs, seed {first['seed']}), whose minutes are counted above."
+            )
+        if teachers := run.get("teachers"):
+            names = ", ".join(f"`{Path(teacher).name}`" for teacher in teachers["runs"])
+            sentences += (
+                f" A share of {teachers['share']} of {its} targets were the answers of {names}, the rest the labels."
+            )
     return sentences
 
 

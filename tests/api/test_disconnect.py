@@ -51,7 +51,7 @@ def test_client_that_leaves_frees_its_permit_and_its_faces_are_not_run(make_serv
     url = make_server(max_queue=2)
     classifier.released.clear()
     stays = sent(url)
-    wait_until(lambda: counted(url, 'fer_stage_duration_seconds_count{stage="decode"} 0.0'))
+    wait_until(lambda: counted(url, 'fer_stage_duration_seconds_count{stage="decode"} 1.0'))
     wait_until(lambda: counted(url, "fer_inflight_requests 2.0"))  # the second is the one that asks
     leaves = sent(url, body=encoded(picture(7)))
     wait_until(lambda: counted(url, "fer_queue_depth 7.0"))

@@ -125,7 +125,8 @@ def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
 
 def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, dataset, tmp_path):
     second, third = RunFolder(tmp_path / "second"), RunFolder(tmp_path / "third")
-    train(tiny_config(name="second", epochs=1, start=first.path), dataset, second)
+    taught = {"runs": [first.path], "share": 0.4}
+    train(tiny_config(name="second", epochs=1, start=first.path, teachers=taught), dataset, second)
     train(tiny_config(name="third", epochs=1, start=second.path), dataset, third)
     provenance = export(third, dataset, tmp_path / "model.onnx").provenance
     assert provenance.config["start_config"]["start_config"]["name"] == "tiny"
@@ -134,6 +135,7 @@ def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, data
     card = model_card(record(tmp_path / "model.onnx", dataset, list(Split)[1:]))
     assert "It started from the weights of the run `second`" in card
     assert "That one started from the weights of the run `tiny`" in card
+    assert f"A share of 0.4 of `second`'s targets were the answers of `{first.path.name}`" in card
     configs = [line.split()[5] for line in card.splitlines() if line.startswith("python -m training train")]
     assert configs == [f"training/configs/{name}.toml" for name in ("tiny", "second", "third")]
 
