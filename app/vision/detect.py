@@ -5,7 +5,7 @@ down to faces of a third of the largest one. Every proposal is then searched aga
 of face and in fine steps, which costs little, takes false hits out, and frames the face more evenly than the search of
 a whole image does (`python -m tests.benchmarks.end_to_end` measures what that is worth to the network).
 
-Every constant was chosen with `python -m tests.benchmarks.detection`; docs/detection.md has the tables.
+`python -m tests.benchmarks.detection` judges the constants; docs/detection.md has its tables and how they were chosen.
 """
 
 from __future__ import annotations
