@@ -72,19 +72,22 @@ def test_shared_recipe_takes_every_architecture_in_its_own_shape():
 @pytest.mark.parametrize(
     "path", sorted((REPOSITORY / "training/configs/half").glob("*.toml")), ids=lambda path: path.stem
 )
-def test_half_recipe_is_the_whole_one_at_half_the_width_and_half_the_epochs(path):
+def test_half_recipe_is_the_whole_one_at_half_the_width_and_a_third_of_the_epochs(path):
     def half(number: int) -> int:
         return -(-number // 2)
+
+    def third(number: int) -> int:
+        return round(number / 3)
 
     def folders(runs: list[str]) -> list[str]:
         return [run.replace("-seed", "_half-seed") for run in runs]
 
     expected = load_config(CONFIGS[path.stem]).model_dump(mode="json")
     expected["name"] += "_half"
-    expected["epochs"] = half(expected["epochs"])
+    expected["epochs"] = third(expected["epochs"])
     expected["model"]["widths"] = [half(width) for width in expected["model"]["widths"]]
     for step in expected["progressive_sizes"]:
-        step["epoch"] = half(step["epoch"])
+        step["epoch"] = third(step["epoch"])
     if expected["start"] is not None:
         [expected["start"]] = folders([expected["start"]])
     if expected["teachers"] is not None:
