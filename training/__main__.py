@@ -58,11 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--fair", action="append", default=[], metavar="KEY", help="add KEY, or `all`, trained by the shared recipe"
     )
-    compare.add_argument("--runs", type=Path, default=Path("runs/compare"), help="run folders (default: %(default)s)")
+    compare.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders are (default: %(default)s)")
     compare.add_argument("--to", type=Path, default=Path("training/results"), help="(default: %(default)s)")
     compare.add_argument(
         "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
     )
+    compare.add_argument("--jobs", type=int, default=1, help="configs trained side by side (default: %(default)s)")
     compare.add_argument(
         "--smoke", action="store_true", help="only: every architecture through all stages on generated images"
     )
@@ -193,7 +194,8 @@ def _compare(arguments: argparse.Namespace) -> None:
     configs += [fair.with_architecture(key) for key in keys]
     ensembles = [load_ensemble(path) for path in arguments.ensemble]
     votes = VotesFile(arguments.votes) if any(config.crowd is not None for config in configs) else None
-    compare.compare(configs, load_fer2013(arguments.data), arguments.runs, arguments.to, votes, ensembles)
+    dataset = load_fer2013(arguments.data)
+    compare.compare(configs, dataset, arguments.runs, arguments.to, votes, ensembles, arguments.jobs)
 
 
 def _tune(arguments: argparse.Namespace) -> None:

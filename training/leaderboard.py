@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Row(BaseModel):
         accuracy_interval: Wilson's 95 % interval over both together.
         accuracy_with_flips: Over both together, when a face and its mirror image are averaged.
         macro_precision: Over both together, as the figures below.
-        latency_ms: Median for one face on one core through ONNX Runtime.
+        latency_ms: Median for one face on one core through ONNX Runtime; None until it was timed.
         latency_hardware: On which that was timed.
         confusion: Rows are true labels, columns predictions.
         config: The whole recipe.
@@ -58,8 +58,8 @@ class Row(BaseModel):
     macro_recall: float
     macro_f1: float
     per_class_f1: dict[str, float]
-    latency_ms: float
-    latency_hardware: str
+    latency_ms: float | None = None
+    latency_hardware: str | None = None
     confusion: tuple[tuple[int, ...], ...]
     config: dict[str, Any]
     commit: str
@@ -108,12 +108,13 @@ class Leaderboard:
         rows = self.rows()
         if not rows:
             return
-        names = [row.key for row in rows]
-        accuracies = [row.accuracy[self._both] for row in rows]
         report.plot_accuracy_against_latency(
-            names, accuracies, [row.latency_ms for row in rows], self._folder / "accuracy_against_latency.png"
+            [(row.key, row.accuracy[self._both], row.latency_ms) for row in rows if row.latency_ms is not None],
+            self._folder / "accuracy_against_latency.png",
         )
-        report.plot_class_heat_map(names, [row.per_class_f1 for row in rows], self._folder / "f1_by_class.png")
+        report.plot_class_heat_map(
+            [row.key for row in rows], [row.per_class_f1 for row in rows], self._folder / "f1_by_class.png"
+        )
         report.plot_confusion_sheet(
             [f"{row.key}, {row.accuracy[self._both]:.1%}" for row in rows],
             [row.confusion for row in rows],
@@ -139,17 +140,18 @@ def markdown(rows: Sequence[Row], both_tests: str) -> str:
         reported, difference = "", ""
         if row.reported_accuracy is not None:
             reported, difference = f"{row.reported_accuracy:.2%}", f"{(accuracy - row.reported_accuracy) * 100:+.2f}"
+        latency = "" if row.latency_ms is None else f"{row.latency_ms:.2f}"
         lines.append(
             f"| {row.key} | {row.architecture} | **{accuracy:.2%}** ({low:.1%} to {high:.1%})"
             f" | {row.accuracy_with_flips:.2%} | {row.accuracy['PublicTest']:.2%} | {row.accuracy['PrivateTest']:.2%}"
             f" | {row.macro_f1:.3f} | {reported} | {difference} | {row.parameters:,} | {row.mflops:,.0f}"
-            f" | {row.latency_ms:.2f} | {row.epochs} | {row.seconds_per_epoch:.0f} |"
+            f" | {latency} | {row.epochs} | {row.seconds_per_epoch:.0f} |"
         )
     lines += [
         "",
-        "Latency: one face, one core, ONNX Runtime, on " + _listed({row.latency_hardware for row in rows}) + ".",
+        "Latency: one face, one core, ONNX Runtime, on " + _listed(row.latency_hardware for row in rows) + ".",
     ]
-    lines += ["Trained on " + _listed({row.hardware for row in rows}) + ".", "", "## Sources and notes", ""]
+    lines += ["Trained on " + _listed(row.hardware for row in rows) + ".", "", "## Sources and notes", ""]
     lines += [
         f"- `{row.key}`: {'. '.join(part.rstrip('.') for part in (row.source, row.note) if part)}."
         for row in sorted(rows, key=lambda row: row.key)
@@ -160,5 +162,5 @@ def markdown(rows: Sequence[Row], both_tests: str) -> str:
     return "\n".join(lines)
 
 
-def _listed(names: set[str]) -> str:
-    return "; ".join(sorted(names))
+def _listed(names: Iterable[str | None]) -> str:
+    return "; ".join(sorted({name for name in names if name is not None}))

@@ -173,23 +173,18 @@ def classification_table(metrics: SplitMetrics) -> str:
     return "\n".join(lines)
 
 
-def plot_accuracy_against_latency(
-    names: Sequence[str], accuracies: Sequence[float], latencies_ms: Sequence[float], path: Path
-) -> None:
+def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], path: Path) -> None:
     """Draws one point for each system; those that nothing else beats in both are joined.
 
     Args:
-        names: Of the systems.
-        accuracies: 0 to 1.
-        latencies_ms: For one face.
+        systems: Name, accuracy (0 to 1) and milliseconds for one face of each.
         path: The PNG to write.
     """
     figure, axes = plt.subplots(figsize=(11, 6.5), layout="constrained")
-    axes.scatter(latencies_ms, accuracies, s=36, color="tab:blue", zorder=3)
-    for name, accuracy, latency in zip(names, accuracies, latencies_ms, strict=True):
-        axes.annotate(name, (latency, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
     best: list[tuple[float, float]] = []
-    for latency, accuracy in sorted(zip(latencies_ms, accuracies, strict=True), key=lambda pair: (pair[0], -pair[1])):
+    for name, accuracy, latency in sorted(systems, key=lambda system: (system[2], -system[1])):
+        axes.scatter(latency, accuracy, s=36, color="tab:blue", zorder=3)
+        axes.annotate(name, (latency, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
         if not best or accuracy > best[-1][1]:
             best.append((latency, accuracy))
     axes.step(*zip(*best, strict=True), where="post", color="tab:orange", alpha=0.7, label="nothing faster is better")

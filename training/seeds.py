@@ -58,7 +58,7 @@ def measure_seeds(
     for run, config in zip(runs, configs, strict=True):
         path = run.path / f"{config.name}.onnx"
         export(run, dataset, path, votes, Head.ORIGINAL, precision)
-        metrics = record(path, dataset, (Split.PUBLIC_TEST, Split.PRIVATE_TEST)).metrics
+        metrics = record(path, dataset, (Split.PUBLIC_TEST, Split.PRIVATE_TEST), disturbances=False).metrics
         rows.append({name: figure(metrics) for name, figure in _FIGURES.items()})
     summary = {
         "recipe": configs[0].name,

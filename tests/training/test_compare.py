@@ -13,6 +13,7 @@ import training.__main__ as command_line
 import training.compare as compare_module
 import training.train as train_module
 from app.inference.session import EmotionSession
+from training.apart import call_apart
 from training.architectures import Form, build
 from training.compare import compare, generated_dataset
 from training.config import ModelConfig, PublishedConfig
@@ -29,10 +30,20 @@ from .conftest import tiny_config
 PUBLISHED = PublishedConfig(source="A report", accuracy=0.5, note="Smaller here")
 
 
+def call_here(function, calls, side_by_side):
+    """`call_apart` without processes, which would each import PyTorch; the smoke test has them."""
+    for index, arguments in enumerate(calls):
+        try:
+            yield index, function(*arguments)
+        except TrainingError as error:
+            yield index, error
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
     monkeypatch.setattr(compare_module, "latency_ms", lambda path: 1.25)
+    monkeypatch.setattr(compare_module, "call_apart", call_here)
     keras.config.set_dtype_policy("float32")
 
 
@@ -51,6 +62,7 @@ def compared(dataset, tmp_path_factory):
     ]
     patch = pytest.MonkeyPatch()
     patch.setattr(compare_module, "latency_ms", lambda path: 1.25)
+    patch.setattr(compare_module, "call_apart", call_here)
     with patch.context():
         compare(configs, dataset, folder / "runs", folder / "results", ensembles=ensembles)
     patch.undo()
@@ -80,6 +92,7 @@ def test_compare_row_holds_what_was_measured(compared, dataset):
     )
     assert row["accuracy"][BOTH_TESTS] == pytest.approx(right.mean())
     assert np.sum(row["confusion"]) == 56
+    assert session.manifest.robustness == {}  # ten times PrivateTest, of which no row speaks
 
 
 def test_compare_tells_it_to_people_too(compared):
@@ -111,6 +124,34 @@ def test_compare_one_failure_does_not_stop_the_others(dataset, tmp_path):
     with pytest.raises(TrainingError, match="bad: resnet50 has no"):
         compare([bad, good], dataset, tmp_path / "runs", tmp_path / "results")
     assert set(rows(tmp_path)) == {"good"}
+
+
+def test_compare_jobs_run_side_by_side_and_share_the_cores(dataset, tmp_path, monkeypatch):
+    seen = {}
+
+    def fake(function, calls, side_by_side):
+        seen["jobs"], seen["threads"] = side_by_side, [arguments[-1] for arguments in calls]
+        return iter(())
+
+    monkeypatch.setattr(compare_module, "available_cpus", lambda: 7)
+    monkeypatch.setattr(compare_module, "call_apart", fake)
+    configs = [tiny_config(name="one"), tiny_config(name="two")]
+    for jobs, threads in ((1, None), (2, 3), (9, 1)):
+        compare(configs, dataset, tmp_path / "runs", tmp_path / "results", jobs=jobs)
+        assert seen == {"jobs": jobs, "threads": [threads, threads]}
+
+
+def test_compare_times_a_row_that_was_left_without(compared, dataset, monkeypatch):
+    folder, configs = compared
+    board = Leaderboard(folder / "results", BOTH_TESTS)
+    board.put(board.get("one").model_copy(update={"latency_ms": None, "latency_hardware": None}))
+    assert "|  | 2 |" in (folder / "results" / "leaderboard.md").read_text()
+    timed = []
+    monkeypatch.setattr(compare_module, "latency_ms", lambda path: timed.append(path) or 1.25)
+    compare(configs, dataset, folder / "runs", folder / "results")
+    assert timed == [folder / "runs" / "one-seed3" / "one.onnx"]
+    assert rows(folder)["one"]["latency_ms"] == 1.25
+    assert rows(folder)["one"]["latency_hardware"]
 
 
 def test_leaderboard_that_is_damaged_is_refused(tmp_path):
@@ -214,6 +255,7 @@ def test_accuracy_of_views_judges_the_mean_of_the_views(compared, dataset):
 
 def test_smoke_takes_an_architecture_through_all_stages(monkeypatch, capsys):
     monkeypatch.setattr(compare_module, "ARCHITECTURES", ("cnn_basic",))
+    monkeypatch.setattr(compare_module, "call_apart", call_apart)
     monkeypatch.setattr(sys, "argv", ["training", "compare", "--smoke"])
     assert command_line.main() == 0
     assert "smoke_cnn_basic: " in (printed := capsys.readouterr().out)
