@@ -22,6 +22,7 @@ _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _DEFAULT_VOTES = Path("../shared/data/ferplus_votes.csv")
 _CONFIGS = Path(__file__).parent / "configs"
 _FAIR = _CONFIGS / "fair.toml"
+_SEEDS = Path("training/results/seeds.json")
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(verbs)
     seeds = verbs.add_parser("seeds", help="mean and spread of finished runs that differ in their seed alone")
     seeds.add_argument("runs", nargs="+", type=Path, help="run folders")
-    seeds.add_argument("--to", type=Path, default=Path("training/results/seeds.json"), help="(default: %(default)s)")
+    seeds.add_argument("--to", type=Path, default=_SEEDS, help="(default: %(default)s)")
     _add_precision(seeds, "int8")
     _add_data(seeds)
     _add_votes(seeds)
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     card = verbs.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
+    card.add_argument("--seeds", type=Path, default=_SEEDS, help="what `seeds` wrote, if it did (default: %(default)s)")
     card.set_defaults(run_verb=_card)
     return parser
 
@@ -287,7 +289,7 @@ def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
 def _card(arguments: argparse.Namespace) -> None:
     from training.card import write_card
 
-    write_card(arguments.model, arguments.to)
+    write_card(arguments.model, arguments.to, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.labels import LABELS
-from app.contract.manifest import Manifest, SplitMetrics, load_manifest
+from app.contract.manifest import Manifest, Provenance, SplitMetrics, load_manifest
 from training import report
 from training.data import EXPECTED_COUNTS, Split
 from training.errors import TrainingError
 from training.run import write_text
+from training.seeds import table
 
 _TEMPLATE = """\
 # Model card: {name} {version}
@@ -62,7 +64,7 @@ ECE with 15 bins of equal width; after dividing by the temperature.
 
 ![Accuracy against confidence on PrivateTest]({name}.reliability.png)
 
-{robustness_section}{forms_section}## What it is for, and what not
+{seeds_section}{robustness_section}{forms_section}## What it is for, and what not
 
 It describes the *apparent expression* of a face in a photograph. It does not tell what a person feels, means or is
 like. Meant for research, for accessibility aids and creative tools that people choose to use, and for statistics
@@ -120,6 +122,14 @@ _ROBUSTNESS_TEXT = """### What disturbances cost, PrivateTest, {judge}
 """
 
 
+_SEEDS_TEXT = """### What the seed alone is worth
+
+Runs of `{recipe}` ({widths} channels, {epochs} epochs in the last run of its chain) that differ in nothing but their
+seed, each measured as the figures above:
+
+{table}
+
+"""
 _FORMS_TEXT = """### The same network in other files
 
 | file | arithmetic | size | PublicTest | PrivateTest | one face | of {batch} faces, each |
@@ -150,30 +160,36 @@ def forms_of(model_path: Path) -> list[Form]:
     return forms
 
 
-def write_card(model_path: Path, to: Path) -> None:
+def write_card(model_path: Path, to: Path, seeds_path: Path | None = None) -> None:
     """Writes the card and, beside it, the reliability diagram that it shows.
 
     Args:
         model_path: The ONNX file; the other files of its network in the same folder are compared with it.
         to: The Markdown file.
+        seeds_path: What `python -m training seeds` wrote, if it did.
 
     Raises:
         TrainingError: As `model_card`.
         ManifestError: The model's files do not fit each other.
     """
     manifest = load_manifest(model_path)
-    write_text(to, model_card(manifest, forms_of(model_path)))
+    seeds = None
+    if seeds_path is not None and seeds_path.exists():
+        seeds = json.loads(seeds_path.read_text(encoding="utf-8"))
+    write_text(to, model_card(manifest, forms_of(model_path), seeds))
     private = _figures(manifest)[Split.PRIVATE_TEST]
     title = f"{manifest.contract.name} {manifest.contract.version}, PrivateTest"
     report.plot_reliability(private, title, to.with_name(f"{manifest.contract.name}.reliability.png"))
 
 
-def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
+def model_card(manifest: Manifest, forms: Sequence[Form] = (), seeds: Mapping[str, Any] | None = None) -> str:
     """The card as Markdown.
 
     Args:
         manifest: With metrics of PrivateTest.
         forms: All files of this network; where at least two were timed, they are compared.
+        seeds: As `training.seeds.measure_seeds` gives it; shown where it is of this network's recipe, or of that recipe
+            at half the width.
 
     Raises:
         TrainingError: PrivateTest was not measured yet.
@@ -210,6 +226,7 @@ def model_card(manifest: Manifest, forms: Sequence[Form] = ()) -> str:
         robustness_section=_ROBUSTNESS_TEXT.format(judge=judge, rows=_robustness_rows(manifest, private))
         if manifest.robustness
         else "",
+        seeds_section=_seeds_section(seeds, manifest.provenance),
         forms_section=_forms_section(forms, judge),
         commands=_commands(manifest, forms),
         class_table=_class_table(private),
@@ -289,6 +306,15 @@ def _forms_section(forms: Sequence[Form], judge: str) -> str:
             f" | {latency.ms_by_batch[1]:.2f} ms | {latency.ms_by_batch[batch]:.2f} ms |"
         )
     return _FORMS_TEXT.format(batch=batch, rows="\n".join(rows), judge=judge, processor=first.processor)
+
+
+def _seeds_section(seeds: Mapping[str, Any] | None, provenance: Provenance) -> str:
+    recipe = provenance.config["name"]
+    if seeds is None or provenance.learned_labels != "original" or seeds["recipe"] not in (recipe, f"{recipe}_half"):
+        return ""
+    return _SEEDS_TEXT.format(
+        recipe=seeds["recipe"], widths="-".join(map(str, seeds["widths"])), epochs=seeds["epochs"], table=table(seeds)
+    )
 
 
 def _figures(manifest: Manifest) -> Mapping[str, SplitMetrics]:

@@ -293,9 +293,12 @@ def _calibration(logits: npt.NDArray[np.float32], public: SplitData, votes: Vote
 
 
 def _describe(run: RunFolder, config: TrainConfig) -> tuple[dict[str, Any], float]:
-    """A run's config with those of the runs that it started from in it, and the seconds of them all."""
+    """A run's config, and what it borrowed, with those of the runs that it started from in it; the seconds of all."""
     wall_s: float = json.loads(run.report.read_text(encoding="utf-8"))["wall_s"]
     described: dict[str, Any] = config.model_dump(mode="json")
+    borrowed = json.loads(run.provenance.read_text(encoding="utf-8")).get("borrowed_weights")
+    if borrowed:
+        described["borrowed_weights"] = borrowed
     if config.start is not None:
         first = RunFolder(config.start)
         described["start_config"], earlier_s = _describe(first, first.read_config())
@@ -307,8 +310,6 @@ def provenance_of(run: RunFolder, config: TrainConfig, head: Head = Head.ORIGINA
     """Where a finished run's weights came from."""
     trained: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
     described, wall_s = _describe(run, config)
-    if trained.get("borrowed_weights"):
-        described["borrowed_weights"] = trained["borrowed_weights"]
     return Provenance(
         commit=trained["commit"],
         config=described,

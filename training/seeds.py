@@ -62,6 +62,8 @@ def measure_seeds(
         rows.append({name: figure(metrics) for name, figure in _FIGURES.items()})
     summary = {
         "recipe": configs[0].name,
+        "widths": list(configs[0].model.widths or ()),
+        "epochs": configs[0].epochs,
         "precision": precision,
         "seeds": seeds,
         "figures": {name: _summary([row[name] for row in rows]) for name in _FIGURES},

@@ -13,6 +13,7 @@ import pytest
 import training.__main__ as command_line
 import training.train as train_module
 from app.inference.session import EmotionSession
+from training.card import write_card
 from training.data import Split
 from training.errors import TrainingError
 from training.run import RunFolder
@@ -56,6 +57,23 @@ def test_seeds_are_measured_as_exported_with_mean_and_deviation(runs, dataset, t
     assert figure["mean"] == pytest.approx(np.mean(expected))
     assert figure["deviation"] == pytest.approx(statistics.stdev(map(float, expected)))
     assert f"| PrivateTest accuracy | {np.mean(expected):.2%} | " in table(summary)
+
+
+def test_card_shows_the_seeds_of_its_recipe_or_of_half_its_width(runs, dataset, tmp_path):
+    summary = measure_seeds(runs, dataset, tmp_path / "seeds.json", precision="float32")
+    model_path = runs[0].path / "second.onnx"
+
+    def card(recipe: str) -> str:
+        (tmp_path / "seeds.json").write_text(json.dumps(summary | {"recipe": recipe}))
+        write_card(model_path, tmp_path / "card.md", tmp_path / "seeds.json")
+        return (tmp_path / "card.md").read_text()
+
+    for recipe in ("second", "second_half"):
+        assert f"Runs of `{recipe}` (4-8 channels, 1 epochs" in card(recipe)
+        assert table(summary | {"recipe": recipe}) in card(recipe)
+    assert "the seed alone" not in card("first")
+    write_card(model_path, tmp_path / "card.md", tmp_path / "none.json")
+    assert "the seed alone" not in (tmp_path / "card.md").read_text()
 
 
 def test_seeds_of_two_recipes_or_of_one_run_are_refused(runs, dataset, tmp_path):

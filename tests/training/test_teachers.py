@@ -111,16 +111,18 @@ def test_train_with_teachers_learns_their_answers(first, dataset, tmp_path):
 
 
 def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
-    run = RunFolder(tmp_path / "second")
-    train(tiny_config(epochs=1, start=first.path, teachers={"runs": [first.path]}), dataset, run)
-    manifest = export(run, dataset, tmp_path / "model.onnx")
-    borrowed = describe([first.path])
-    assert json.loads(run.provenance.read_text())["borrowed_weights"] == borrowed
+    second, third = RunFolder(tmp_path / "second"), RunFolder(tmp_path / "third")
+    train(tiny_config(epochs=1, start=first.path, teachers={"runs": [first.path]}), dataset, second)
+    train(tiny_config(epochs=1, start=second.path), dataset, third)
+    assert json.loads(second.provenance.read_text())["borrowed_weights"] == describe([first.path])
+    manifest = export(third, dataset, tmp_path / "model.onnx")
     config = manifest.provenance.config
-    assert config["borrowed_weights"] == borrowed
-    assert config["start_config"]["epochs"] == 2
-    both = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, run))
-    assert manifest.provenance.wall_s == pytest.approx(both, abs=0.06)
+    assert config["borrowed_weights"] == describe([second.path])
+    assert config["start_config"]["borrowed_weights"] == describe([first.path])
+    assert config["start_config"]["start_config"]["epochs"] == 2
+    assert "borrowed_weights" not in config["start_config"]["start_config"]
+    all_three = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, second, third))
+    assert manifest.provenance.wall_s == pytest.approx(all_three, abs=0.06)
 
 
 def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, dataset, tmp_path):
