@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -76,15 +76,16 @@ def compare(
         else:
             missing.append(config)
     threads = max(1, available_cpus() // jobs) if jobs > 1 else None
-    calls = [(config, dataset, RunFolder(folders[config.name]), votes, threads) for config in missing]
-    for index, row in call_apart(train_and_measure, calls, jobs):
-        name = missing[index].name
-        if isinstance(row, TrainingError):
-            failed[name] = str(row)
-            print(f"{name} failed: {row}", flush=True)
-        else:
-            board.put(row)
-            print(f"{name}: {row.accuracy[BOTH_TESTS]:.2%} of both tests", flush=True)
+    for ready in _rounds(missing, folders):
+        calls = [(config, dataset, RunFolder(folders[config.name]), votes, threads) for config in ready]
+        for index, row in call_apart(train_and_measure, calls, jobs):
+            name = ready[index].name
+            if isinstance(row, TrainingError):
+                failed[name] = str(row)
+                print(f"{name} failed: {row}", flush=True)
+            else:
+                board.put(row)
+                print(f"{name}: {row.accuracy[BOTH_TESTS]:.2%} of both tests", flush=True)
     for ensemble in ensembles:
         try:
             board.put(measure_ensemble(ensemble, dataset, folders[ensemble.name]))
@@ -98,6 +99,16 @@ def compare(
     board.draw()
     if failed:
         raise TrainingError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+
+
+def _rounds(configs: Sequence[TrainConfig], folders: Mapping[str, Path]) -> Iterator[list[TrainConfig]]:
+    """The configs in rounds: each after those of the others whose runs it starts from or learns from."""
+    waiting = list(configs)
+    while waiting:
+        to_come = {folders[config.name].resolve() for config in waiting}
+        ready = [config for config in waiting if not to_come & {path.resolve() for path in config.borrowed_runs}]
+        yield ready or waiting  # two that wait for each other are told so when they are trained
+        waiting = [config for config in waiting if config not in ready] if ready else []
 
 
 def train_and_measure(

@@ -178,6 +178,12 @@ class TrainConfig(_Section):
     progressive_sizes: tuple[SizeStep, ...] = ()
     published: PublishedConfig | None = Field(default=None, description="None: this project's own recipe")
 
+    @property
+    def borrowed_runs(self) -> tuple[Path, ...]:
+        """Folders of the finished runs whose weights or answers it needs."""
+        teachers = self.teachers.runs if self.teachers is not None else ()
+        return (*([self.start] if self.start is not None else []), *teachers)
+
     def size_px(self, epoch: int) -> int:
         """The side of training images in an epoch (0-based)."""
         reached = [step.size_px for step in self.progressive_sizes if step.epoch <= epoch]

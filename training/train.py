@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -78,7 +77,7 @@ def train(
     if config.crowd is not None and votes is None:
         raise TrainingError("the config has a crowd head: name the file of the crowd's votes with --votes.")
     majority = None if config.crowd is None or votes is None else votes.of(validation.names).majority()
-    borrowed = teachers.describe([*([config.start] if config.start else []), *_teachers(config)])
+    borrowed = teachers.describe(config.borrowed_runs)
     run.open_for(config)
     prepare_backend(config)
     resumed_epochs = run.epochs_done()
@@ -198,17 +197,13 @@ def _attacker(model: keras.Model, config: TrainConfig) -> FastGradientSign | Non
     return FastGradientSign(model, model.output[Head.ORIGINAL.value], build_loss(config.loss), config.adversarial)
 
 
-def _teachers(config: TrainConfig) -> tuple[Path, ...]:
-    return config.teachers.runs if config.teachers is not None else ()
-
-
 def _targets(config: TrainConfig, training: SplitData, votes: VotesFile | None, run: RunFolder) -> _Targets:
     shares = {Head.ORIGINAL.value: targets_for(config.loss, training.labels)}
     weights = {Head.ORIGINAL.value: image_weights(config.loss, training.labels)}
     if config.teachers is not None:
         original = Head.ORIGINAL.value
         shares[original] = teachers.teach(
-            shares[original], training.images, _teachers(config), config.teachers.share, run.teachers_answers
+            shares[original], training.images, config.teachers.runs, config.teachers.share, run.teachers_answers
         )
     if config.crowd is not None and votes is not None:
         shares[Head.CROWD.value], weights[Head.CROWD.value] = votes.of(training.names).targets()

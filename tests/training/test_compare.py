@@ -118,6 +118,30 @@ def test_compare_again_measures_nothing_that_is_there(compared, dataset, monkeyp
         compare([configs[1].model_copy(update={"epochs": 9})], dataset, folder / "runs", folder / "results")
 
 
+def test_compare_trains_a_run_after_those_that_it_builds_on(dataset, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    third = tiny_config(name="third", epochs=1, start=runs / "second-seed3")
+    second = tiny_config(name="second", epochs=1, teachers={"runs": [runs / "first-seed3"]})
+    first = tiny_config(name="first", epochs=1)
+    rounds = []
+
+    def recorded(function, calls, side_by_side):
+        rounds.append([arguments[0].name for arguments in calls])
+        yield from call_here(function, calls, side_by_side)
+
+    monkeypatch.setattr(compare_module, "call_apart", recorded)
+    compare([third, second, first], dataset, runs, tmp_path / "results")
+    assert rounds == [["first"], ["second"], ["third"]]
+    assert set(rows(tmp_path)) == {"first", "second", "third"}
+
+
+def test_compare_runs_that_wait_for_each_other_are_refused(dataset, tmp_path):
+    one = tiny_config(name="one", start=tmp_path / "runs" / "two-seed3")
+    two = tiny_config(name="two", start=tmp_path / "runs" / "one-seed3")
+    with pytest.raises(TrainingError, match=r"one: .* is not a finished run"):
+        compare([one, two], dataset, tmp_path / "runs", tmp_path / "results")
+
+
 def test_compare_one_failure_does_not_stop_the_others(dataset, tmp_path):
     bad = tiny_config(name="bad", epochs=1, model={"architecture": "resnet50", "widths": [4]})
     good = tiny_config(name="good", epochs=1)
