@@ -9,6 +9,7 @@ from tests.data_paths import REPOSITORY
 from training import architectures
 from training.architectures import ARCHITECTURES
 from training.config import load_config
+from training.ensemble import load_ensemble
 
 CONFIGS = {path.stem: path for path in (REPOSITORY / "training" / "configs").glob("*.toml")}
 
@@ -93,3 +94,13 @@ def test_half_recipe_is_the_whole_one_at_half_the_width_and_a_third_of_the_epoch
     if expected["teachers"] is not None:
         expected["teachers"]["runs"] = folders(expected["teachers"]["runs"])
     assert load_config(path).model_dump(mode="json") == expected
+
+
+def test_ensembles_are_of_runs_that_the_configs_make():
+    runs = {f"runs/{config.name}-seed{config.seed}" for config in map(load_config, CONFIGS.values())}
+    paths = list((REPOSITORY / "training/configs/ensembles").glob("*.toml"))
+    assert paths
+    for path in paths:
+        ensemble = load_ensemble(path)
+        assert ensemble.name == path.stem
+        assert set(map(str, ensemble.members)) <= runs
