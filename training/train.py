@@ -85,21 +85,23 @@ def train(
     model = compile_model(config, steps, max(0, resumed_epochs - 1))
     if resumed_epochs == 0:
         _lend_weights(model, config)
-    targets = _targets(config, training, votes, run)  # after the model: teachers must not take random numbers from it
     average = WeightAverage(model, config.ema_momentum) if config.ema_momentum is not None else None
     state = run.load_checkpoint(model, average)
-    run.write_provenance(
-        {
-            **provenance.describe_environment(),
-            "dataset": provenance.describe_dataset(dataset, votes),
-            "borrowed_weights": borrowed,
-            "config": config.model_dump(mode="json"),
-            "parameters": model.count_params(),
-        }
-    )
     plateau = _resume_plateau(config, model, state)
     attacker = _attacker(model, config)
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
+    if state.epochs_done < last and not _stops_early(config, state):  # a run that is done stays as it was made
+        run.write_provenance(
+            {
+                **provenance.describe_environment(),
+                "dataset": provenance.describe_dataset(dataset, votes),
+                "borrowed_weights": borrowed,
+                "config": config.model_dump(mode="json"),
+                "parameters": model.count_params(),
+            }
+        )
+        # After the model: teachers, which take minutes, must not take random numbers from it.
+        targets = _targets(config, training, votes, run)
     while state.epochs_done < last and not _stops_early(config, state):
         epoch = state.epochs_done
         started = time.perf_counter()

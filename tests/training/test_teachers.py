@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.scores import probabilities
 from tests.training.conftest import tiny_config
-from training import teachers
+from training import provenance, teachers
 from training.card import model_card
 from training.data import Split
 from training.errors import TrainingError
@@ -108,6 +108,17 @@ def test_train_with_teachers_learns_their_answers(first, dataset, tmp_path):
         model.load_weights(run.best_weights)
         weights.append(model.get_layer("block1_conv1").get_weights()[0])
     np.testing.assert_array_equal(*weights)
+
+
+def test_train_of_a_finished_run_asks_no_teacher_and_leaves_its_provenance(first, dataset, tmp_path, monkeypatch):
+    run, config = RunFolder(tmp_path / "second"), tiny_config(epochs=1, teachers={"runs": [first.path]})
+    train(config, dataset, run)
+    written = run.provenance.read_text()
+    run.teachers_answers.unlink()
+    monkeypatch.setattr(provenance, "describe_environment", lambda: {"commit": "a later one"})
+    train(config, dataset, run)
+    assert not run.teachers_answers.exists()
+    assert run.provenance.read_text() == written
 
 
 def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
