@@ -189,6 +189,9 @@ def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], p
             best.append((latency, accuracy))
     axes.step(*zip(*best, strict=True), where="post", color="tab:orange", alpha=0.7, label="nothing faster is better")
     axes.set_xscale("log")
+    axes.margins(x=0.1)  # room for the last name
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set(xlabel="milliseconds per face, one core", ylabel="accuracy on PublicTest and PrivateTest")
     axes.grid(alpha=0.3, which="both")
@@ -227,10 +230,10 @@ def plot_confusion_sheet(titles: Sequence[str], confusions: Sequence[Sequence[Se
         confusions: (7, 7) each; rows are true labels, columns predictions.
         path: The PNG to write.
     """
-    columns = min(5, len(titles))
+    columns = min(4, len(titles))
     rows = math.ceil(len(titles) / columns)
     figure, panels = plt.subplots(
-        rows, columns, figsize=(3.4 * columns + 1, 3.3 * rows), layout="constrained", squeeze=False
+        rows, columns, figsize=(3.4 * columns + 1, 3.7 * rows), layout="constrained", squeeze=False
     )
     for axes in panels.flat[len(titles) :]:
         axes.set_axis_off()
@@ -246,7 +249,7 @@ def plot_confusion_sheet(titles: Sequence[str], confusions: Sequence[Sequence[Se
         axes.set_xticks(range(len(LABELS)), LABELS, rotation=60, fontsize=6)
         axes.set_yticks(range(len(LABELS)), LABELS, fontsize=6)
         axes.set_title(title, fontsize=9)
-    figure.colorbar(drawn, ax=panels, shrink=0.5, label="share of the true label (rows), %")
+    figure.colorbar(drawn, ax=panels, shrink=0.5, format=PercentFormatter(1.0), label="share of the true label (rows)")
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 
