@@ -108,10 +108,9 @@ class Leaderboard:
         rows = self.rows()
         if not rows:
             return
-        report.plot_accuracy_against_latency(
-            [(row.key, row.accuracy[self._both], row.latency_ms) for row in rows if row.latency_ms is not None],
-            self._folder / "accuracy_against_latency.png",
-        )
+        timed = [(row.key, row.accuracy[self._both], row.latency_ms) for row in rows if row.latency_ms is not None]
+        if timed:
+            report.plot_accuracy_against_latency(timed, self._folder / "accuracy_against_latency.png")
         report.plot_class_heat_map(
             [row.key for row in rows], [row.per_class_f1 for row in rows], self._folder / "f1_by_class.png"
         )

@@ -170,6 +170,10 @@ def test_compare_times_a_row_that_was_left_without(compared, dataset, monkeypatc
     board = Leaderboard(folder / "results", BOTH_TESTS)
     board.put(board.get("one").model_copy(update={"latency_ms": None, "latency_hardware": None}))
     assert "|  | 2 |" in (folder / "results" / "leaderboard.md").read_text()
+    alone = Leaderboard(folder / "alone", BOTH_TESTS)
+    alone.put(board.get("one"))
+    alone.draw()
+    assert not (folder / "alone" / "accuracy_against_latency.png").exists()
     timed = []
     monkeypatch.setattr(compare_module, "latency_ms", lambda path: timed.append(path) or 1.25)
     compare(configs, dataset, folder / "runs", folder / "results")
