@@ -22,6 +22,7 @@ from training.adversarial import FastGradientSign
 from training.augment import Mix, augment_batch
 from training.average import WeightAverage
 from training.balance import epoch_length, epoch_order, with_copies
+from training.channels_last import keep_channels_last
 from training.config import TrainConfig
 from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
@@ -141,9 +142,10 @@ def _stops_early(config: TrainConfig, state: RunState) -> bool:
 
 
 def prepare_backend(config: TrainConfig) -> None:
-    """Sets precision and seeds, and turns denormal floats off: they slow a CPU's backward pass several times over."""
+    """Sets precision and seeds, and turns off what slows a CPU: copies of feature maps and denormal floats."""
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
+    keep_channels_last()
     if keras.config.backend() == "torch":
         import torch
 

@@ -11,7 +11,7 @@ from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import LOGITS, Form
 from training.config import ModelConfig
-from training.layers import FastBatchNormalization
+from training.layers import FastBatchNormalization, FastDropout
 
 # Mean and standard deviation of all pixels of FER2013's Training split, as shares of 255.
 FER2013_MEAN, FER2013_DEVIATION = 0.5077, 0.2551
@@ -97,7 +97,7 @@ def convolve(
 
 def drop(features: Any, rate: float | None, name: str) -> Any:
     """Dropout, or no layer where the rate is 0."""
-    return layers.Dropout(rate, name=name)(features) if rate else features
+    return FastDropout(rate, name=name)(features) if rate else features
 
 
 def concatenate(branches: list[Any], name: str) -> Any:
