@@ -21,8 +21,8 @@ from training import architectures, provenance, report, teachers
 from training.adversarial import FastGradientSign
 from training.augment import Mix, augment_batch
 from training.average import WeightAverage
+from training.backend import prepare_backend
 from training.balance import epoch_length, epoch_order, with_copies
-from training.channels_last import keep_channels_last
 from training.config import TrainConfig
 from training.data import Fer2013, Split, SplitData
 from training.errors import TrainingError
@@ -139,17 +139,6 @@ def train(
 def _stops_early(config: TrainConfig, state: RunState) -> bool:
     patience = config.early_stopping_patience
     return patience is not None and state.epochs_done - 1 - state.best_epoch >= patience
-
-
-def prepare_backend(config: TrainConfig) -> None:
-    """Sets precision and seeds, and turns off what slows a CPU: copies of feature maps and denormal floats."""
-    keras.config.set_dtype_policy(config.precision)
-    keras.utils.set_random_seed(config.seed)
-    keep_channels_last()
-    if keras.config.backend() == "torch":
-        import torch
-
-        torch.set_flush_denormal(True)
 
 
 def compile_model(config: TrainConfig, steps_per_epoch: int, epoch: int = 0) -> keras.Model:

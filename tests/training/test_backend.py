@@ -1,4 +1,4 @@
-"""Feature maps keep their order of memory in training, and the sums stay Keras'."""
+"""What a run sets up, and layers made faster: the sums stay Keras'."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from training.channels_last import keep_channels_last
+from training.backend import keep_channels_last, prepare_backend
 from training.config import ModelConfig, OptimizerConfig, TrainConfig
 from training.layers import FastDropout
-from training.train import prepare_backend
 
 LAYERS = {
     "convolution": lambda: keras.layers.Conv2D(4, 3, padding="same"),
@@ -21,18 +20,23 @@ LAYERS = {
     "mean": lambda: keras.layers.AveragePooling2D(2),
     "mean, padded": lambda: keras.layers.AveragePooling2D(3, strides=1, padding="same"),
 }
+of_torch = pytest.mark.skipif(keras.config.backend() != "torch", reason="set up for the torch backend only")
 IMAGES = np.random.default_rng(0).normal(size=(3, 9, 9, 5)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
 def keras_own(monkeypatch):
-    """Keras as it comes, before and after."""
+    """Keras and PyTorch as they come, before and after."""
     nn = pytest.importorskip("keras.src.backend.torch.nn")
     monkeypatch.setattr(nn, "_transpose_spatial_inputs", nn._transpose_spatial_inputs)
     keras.config.set_dtype_policy("float32")
+    torch = pytest.importorskip("torch")
+    before = torch.backends.cuda.flash_sdp_enabled()
+    yield
+    torch.backends.cuda.enable_flash_sdp(before)
 
 
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="orders of memory are the torch backend's")
+@of_torch
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_answer_as_keras_own_and_stay_in_order(name):
     keras.utils.set_random_seed(0)
@@ -44,7 +48,7 @@ def test_layers_answer_as_keras_own_and_stay_in_order(name):
     assert after.is_contiguous()
 
 
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="orders of memory are the torch backend's")
+@of_torch
 def test_convolutions_do_not_copy_their_input():
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -64,11 +68,26 @@ def test_convolutions_do_not_copy_their_input():
     assert copies.made == 0
 
 
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="orders of memory are the torch backend's")
-def test_training_keeps_the_order():
-    model, optimizer = ModelConfig(architecture="cnn_basic"), OptimizerConfig(learning_rate=1e-3)
-    prepare_backend(TrainConfig(name="order", seed=0, epochs=1, batch_size=8, model=model, optimizer=optimizer))
+@of_torch
+def test_a_run_keeps_the_order():
+    prepare_backend(config())
     assert LAYERS["greatest"]()(IMAGES).is_contiguous()
+
+
+@of_torch
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_run_without_a_gpu_attends_by_plain_products(gpu, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    torch.backends.cuda.enable_flash_sdp(True)
+    prepare_backend(config())
+    assert torch.backends.cuda.flash_sdp_enabled() is gpu
+
+
+def config() -> TrainConfig:
+    model, optimizer = ModelConfig(architecture="cnn_basic"), OptimizerConfig(learning_rate=1e-3)
+    return TrainConfig(name="run", seed=0, epochs=1, batch_size=8, model=model, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
