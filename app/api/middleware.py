@@ -1,4 +1,4 @@
-"""ASGI middleware around every route: request id, clock, body limit, lost clients, metrics, access log, the last catch.
+"""ASGI middleware around every route: request id, clock, body limit, lost clients, metrics, log, the last catch, HEAD.
 
 Plain ASGI, because Starlette's BaseHTTPMiddleware puts a task and a queue between the route and the socket.
 """
@@ -128,6 +128,30 @@ class RequestMiddleware:
                 "duration_ms": round(seconds * 1000, 3),
             },
         )
+
+
+class HeadMiddleware:
+    """Answers HEAD as GET is answered, without the body (RFC 9110, 9.3.2); FastAPI's routes know GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one ASGI connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        # The server and the middleware around this one go on seeing HEAD.
+        got = {**scope, "method": "GET"}
+        try:
+            await self._app(got, receive, send_head)
+        finally:
+            if "route" in got:
+                scope["route"] = got["route"]
 
 
 @dataclass(frozen=True, slots=True)

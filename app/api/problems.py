@@ -131,7 +131,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         ErrorCode.NOT_FOUND: f"there is nothing at {request.url.path[:200]}; /docs lists the endpoints",
         ErrorCode.METHOD_NOT_ALLOWED: f"{request.method} is not possible here",
     }
-    return problem_response(FerError(code, details.get(code, str(error.detail))), request, error.headers)
+    headers = error.headers
+    if headers is not None and headers.get("Allow") == "GET":
+        headers = {**headers, "Allow": "GET, HEAD"}
+    return problem_response(FerError(code, details.get(code, str(error.detail))), request, headers)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

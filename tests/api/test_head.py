@@ -82,3 +82,14 @@ def test_idle_connection_between_requests_is_kept(port, monkeypatch):
 def test_head_within_the_bound_is_answered(port):
     answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"X": "a" * (http_protocol.MAX_HEAD_BYTES - 5000)})
     assert answer.status_code == 200
+
+
+def test_head_leaves_the_connection_in_order(port):
+    asked = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(asked)
+        first, second, body = received(connection).split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert b"text/html" in first
+    assert second.startswith(b"HTTP/1.1 200")
+    assert body == b'{"status":"ok"}'

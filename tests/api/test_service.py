@@ -33,6 +33,30 @@ def test_request_id_is_new_for_every_request(client):
     assert len({client.get("/healthz").headers["x-request-id"] for _ in range(5)}) == 5
 
 
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/info", "/metrics", "/", "/web/main.js", "/docs", "/openapi.json"]
+)
+def test_head_is_answered_as_get_without_the_body(client, path):
+    got, asked = client.get(path), client.head(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert path == "/metrics" or asked.headers["content-length"] == str(len(got.content))
+    assert asked.headers["x-request-id"]
+
+
+def test_head_is_logged_as_head_and_counted_under_its_route(client, caplog):
+    caplog.set_level(logging.INFO, "app.access")
+    client.head("/info")
+    assert "HEAD /info 200" in caplog.text
+    assert 'fer_requests_total{route="/info",status="200"} 1.0' in client.get("/metrics").text
+
+
+def test_head_where_there_is_no_get_is_a_wrong_method(client):
+    answer = client.head("/predict")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+    assert client.post("/info").headers["allow"] == "GET, HEAD"
+
+
 def test_healthz_and_readyz_answer_200(client):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
