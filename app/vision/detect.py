@@ -1,9 +1,10 @@
 """Finds frontal faces: cheap looks propose where, a Haar cascade looks closely there and decides. Boxes out, no crops.
 
-A first look at a small copy finds every large face. Only where it leaves a doubt does a second, finer look follow,
-down to faces of a third of the largest one. Every proposal is then searched again from the full image, at one scale
-of face and in fine steps, which costs little, takes false hits out, and frames the face more evenly than the search of
-a whole image does (`python -m tests.benchmarks.end_to_end` measures what that is worth to the network).
+A first look, in glances from coarse to fine, goes no finer than the largest face that it finds makes worthwhile. Only
+where it leaves a doubt does a second, closer look follow, down to faces of a third of the largest one. Every proposal
+is then searched again from the full image, at one scale of face and in fine steps, which costs little, takes false
+hits out, and frames the face more evenly than the search of a whole image does (`python -m tests.benchmarks.end_to_end`
+measures what that is worth to the network).
 
 `python -m tests.benchmarks.detection` judges the constants; docs/detection.md has its tables and how they were chosen.
 """
@@ -31,9 +32,12 @@ LBP_CASCADE = Path(__file__).parent / "cascades" / "lbpcascade_frontalface.xml"
 MIN_FACE_SHARE = 0.0375  # smallest face searched, as a share of the image's long side
 BACKGROUND_SHARE = 1 / 3  # faces smaller than this share of the largest one are background, and not searched for
 
-_FIRST_LOOK_PX = 300
+# The first look's glances: for faces that fill much of the picture, then for smaller ones, as far down as matters.
+_LARGE_FACE_SHARE = 0.3
 _FIRST_LOOK_MIN_FACE_SHARE = 0.08
-_FIRST_LOOK_STEP = 1.3
+_FIRST_LOOK_STEP = 1.2
+# Where the only face is at least so large, a further glance for smaller ones will do: most webcams see such a face.
+_ALONE_FACE_SHARE = 0.16
 _SAME_PROPOSAL = 0.4  # how far hits of one group may lie apart, as a share of their side
 # OpenCV looks at every second position only where a face is less than twice the cascade's 20 px window. The second
 # look scales the image so that its smallest face is above that.
@@ -41,8 +45,8 @@ _SECOND_LOOK_MIN_FACE_PX = 48
 _SECOND_LOOK_STEP = 1.2
 
 _CLOSE_LOOK_FACE_PX = 48
-_CLOSE_LOOK_STEP = 1.05
-_CLOSE_LOOK_NEIGHBORS = 6
+_CLOSE_LOOK_STEP = 1.07
+_CLOSE_LOOK_NEIGHBORS = 4
 _CLOSE_LOOK_MARGIN = 0.3  # around a proposal, as a share of its side
 _FOLLOW_MARGIN = 0.5  # the same for a face that may have moved since the picture before
 _CLOSE_LOOK_RANGE = (0.75, 1.35)  # of the proposal's side
@@ -101,13 +105,15 @@ class FaceDetector:
         """
         cascades = self._cascades()
         octaves = _Octaves(grey)
-        found = _first_look(cascades, octaves)
-        largest_px = max((face.box.width for face in found), default=0)
-        smallest = max(MIN_FACE_SHARE, largest_px / max(grey.shape) * BACKGROUND_SHARE)
-        if len(found) != 1 or smallest < _FIRST_LOOK_MIN_FACE_SHARE:
+        found, seen_from = _first_look(cascades, octaves)
+        smallest = _smallest_share(found, octaves, MIN_FACE_SHARE)
+        if len(found) == 1 and smallest < seen_from and smallest >= _ALONE_FACE_SHARE * BACKGROUND_SHARE:
+            found, seen_from = _glance(cascades, octaves, found, smallest, seen_from), smallest
+            smallest = _smallest_share(found, octaves, MIN_FACE_SHARE)
+        if len(found) != 1 or smallest < seen_from:
             working_px = round(_SECOND_LOOK_MIN_FACE_PX / smallest)
             proposals = _propose(cascades.haar, octaves, working_px, smallest, _HAAR_WINDOW_PX, _SECOND_LOOK_STEP)
-            found = _distinct(found + _confirm(cascades, octaves, _new_among(proposals, found)))
+            found = _with_confirmed(cascades, octaves, found, proposals)
         if not found:
             found = _search_filled(cascades.haar, octaves)
         return _largest_first(found)
@@ -129,7 +135,7 @@ class FaceDetector:
         cascades = self._cascades()
         octaves = _Octaves(grey)
         if not known:
-            return _largest_first(_first_look(cascades, octaves))
+            return _largest_first(_first_look(cascades, octaves)[0])
         found = _confirm(cascades, octaves, [(box.x, box.y, box.width) for box in known], _FOLLOW_MARGIN)
         if len(found) < len(known):
             found = _distinct(found + self.detect(grey))
@@ -143,11 +149,36 @@ class FaceDetector:
         return cascades
 
 
-def _first_look(cascades: _Cascades, octaves: _Octaves) -> list[Detection]:
-    proposals = _propose(
-        cascades.lbp, octaves, _FIRST_LOOK_PX, _FIRST_LOOK_MIN_FACE_SHARE, _LBP_WINDOW_PX, _FIRST_LOOK_STEP
-    )
-    return _confirm(cascades, octaves, proposals)
+def _first_look(cascades: _Cascades, octaves: _Octaves) -> tuple[list[Detection], float]:
+    """The larger faces, and from which share of the long side on they were looked for."""
+    found = _glance(cascades, octaves, [], _LARGE_FACE_SHARE)
+    smallest = _smallest_share(found, octaves, _FIRST_LOOK_MIN_FACE_SHARE)
+    return _glance(cascades, octaves, found, smallest), smallest
+
+
+def _smallest_share(found: Sequence[Detection], octaves: _Octaves, at_least: float) -> float:
+    """Below it faces are background beside the largest one; a share of the long side."""
+    largest_px = max((face.box.width for face in found), default=0)
+    return max(at_least, largest_px / float(max(octaves.grey.shape)) * BACKGROUND_SHARE)
+
+
+def _glance(
+    cascades: _Cascades,
+    octaves: _Octaves,
+    found: list[Detection],
+    smallest: float,
+    largest: float | None = None,
+) -> list[Detection]:
+    """What is found already, and what LBP proposes from one share of the long side to another, confirmed."""
+    working_px = round(_LBP_WINDOW_PX / smallest)
+    proposals = _propose(cascades.lbp, octaves, working_px, smallest, _LBP_WINDOW_PX, _FIRST_LOOK_STEP, largest)
+    return _with_confirmed(cascades, octaves, found, proposals)
+
+
+def _with_confirmed(
+    cascades: _Cascades, octaves: _Octaves, found: list[Detection], proposals: Sequence[_Proposal]
+) -> list[Detection]:
+    return _distinct(found + _confirm(cascades, octaves, _new_among(proposals, found)))
 
 
 def _new_among(proposals: Sequence[_Proposal], found: Sequence[Detection]) -> list[_Proposal]:
@@ -192,11 +223,15 @@ def _propose(
     min_face_share: float,
     window_px: int,
     step: float,
+    max_face_share: float | None = None,
 ) -> list[_Proposal]:
     """Where faces may be: one proposal for each group of hits, or single hit, on a copy of at most `working_px`."""
     searched, scale = octaves.shrunk(working_px)
     min_face_px = max(window_px, round(max(searched.shape) * min_face_share))
-    hits = cascade.detectMultiScale(searched, step, 0, minSize=(min_face_px, min_face_px))
+    max_face_px = 0 if max_face_share is None else max(min_face_px, round(max(searched.shape) * max_face_share))
+    hits = cascade.detectMultiScale(
+        searched, step, 0, minSize=(min_face_px, min_face_px), maxSize=(max_face_px, max_face_px)
+    )
     boxes = [[int(value) for value in hit] for hit in hits]
     # OpenCV keeps groups of more hits than a threshold of at least 1; counting each hit twice keeps single ones too.
     grouped, _ = cv2.groupRectangles(boxes * 2, 1, _SAME_PROPOSAL)

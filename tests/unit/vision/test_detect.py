@@ -64,16 +64,66 @@ def test_detect_face_that_is_known_gets_no_second_close_look(portrait, monkeypat
         return confirm(haar, octaves, proposals, *margin)
 
     monkeypatch.setattr(detect_module, "_confirm", recording)
+    large, _ = cut_around_face(portrait, 2.5)
+    (found,) = FaceDetector().detect(large)
+    first, *later = [
+        sum(FaceBox(round(x), round(y), round(side), round(side)).overlap(found.box) > 0.4 for x, y, side in proposals)
+        for proposals in asked
+    ]
+    assert first == 1
+    assert later  # looked for smaller faces
+    assert sum(later) == 0
+
+
+@pytest.fixture
+def looks(monkeypatch) -> list[tuple[str, float, float | None]]:
+    """Where proposals come from: LBP or Haar, and the smallest and largest face, as shares of the long side."""
+    propose, made = detect_module._propose, []
+
+    def recording(cascade, octaves, working_px, smallest, window_px, step, largest=None):
+        made.append(("haar" if window_px == detect_module._HAAR_WINDOW_PX else "lbp", smallest, largest))
+        return propose(cascade, octaves, working_px, smallest, window_px, step, largest)
+
+    monkeypatch.setattr(detect_module, "_propose", recording)
+    return made
+
+
+def cut_around_face(portrait: np.ndarray, faces: float) -> tuple[np.ndarray, float]:
+    """The portrait's face with what is around it, that many faces wide, and the share of its width that is face."""
+    margin = round(FACE.width * (faces - 1) / 2)
+    left, top = max(0, FACE.x - margin), max(0, FACE.y - margin)
+    part = portrait[top : FACE.y + FACE.height + margin, left : FACE.x + FACE.width + margin]
+    return np.ascontiguousarray(part), FACE.width / max(part.shape)
+
+
+def test_detect_large_face_is_found_first_and_bounds_what_is_looked_for(portrait, looks):
+    picture, share = cut_around_face(portrait, 2.5)
+    (found,) = FaceDetector().detect(picture)
+    assert [kind for kind, _, _ in looks] == ["lbp", "lbp"]
+    (_, coarse, _), (_, fine, _) = looks
+    assert coarse < share < 2 * coarse
+    assert fine == pytest.approx(found.box.width / max(picture.shape) / 3)
+
+
+def test_detect_face_of_a_webcam_gets_one_more_glance_but_no_slow_look(portrait, looks):
     (found,) = FaceDetector().detect(portrait)
-    first, second = asked  # the face is below a quarter of the picture, so that there is a second look
+    share = found.box.width / max(portrait.shape)
+    assert 0.16 < share < 0.24
+    assert [kind for kind, _, _ in looks] == ["lbp"] * 3
+    assert looks[2] == ("lbp", pytest.approx(share / 3), looks[1][1])
 
-    def at_the_face(proposals):
-        return sum(
-            FaceBox(round(x), round(y), round(side), round(side)).overlap(found.box) > 0.4 for x, y, side in proposals
-        )
 
-    assert at_the_face(first) == 1
-    assert at_the_face(second) == 0
+def test_detect_small_face_gets_the_slow_look(portrait, looks):
+    scene = np.full((900, 900), 128, dtype=np.uint8)
+    scene[:512, :512] = portrait
+    (found,) = FaceDetector().detect(scene)
+    assert found.box.overlap(FACE) > 0.7
+    assert [kind for kind, _, _ in looks] == ["lbp", "lbp", "haar"]
+
+
+def test_detect_several_faces_get_the_slow_look(portrait, looks):
+    assert len(FaceDetector().detect(np.hstack([portrait, portrait]))) == 2
+    assert looks[-1][0] == "haar"
 
 
 def test_detect_face_in_doubt_needs_the_other_cascade_to_see_it_too(portrait, monkeypatch):
