@@ -51,7 +51,7 @@ _CLOSE_LOOK_MARGIN = 0.3  # around a proposal, as a share of its side
 _FOLLOW_MARGIN = 0.5  # the same for a face that may have moved since the picture before
 _CLOSE_LOOK_RANGE = (0.75, 1.35)  # of the proposal's side
 
-_DOUBTFUL_WEIGHT = 55.1  # below it are 1 % of faces and a quarter of false hits
+_DOUBTFUL_WEIGHT = 55.1  # below it are 2 % of faces and a quarter of false hits
 _SECOND_OPINION_MARGIN = 0.2  # around the face, as a share of its side
 _SECOND_OPINION_RANGE = (0.7, 1.3)  # of the face's side
 _SECOND_OPINION_HITS = 4  # a face has dozens
