@@ -17,7 +17,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api.compat import azure, deepface, inference_protocol, rekognition
-from app.api.middleware import REQUEST_ID_HEADER, HeadMiddleware, RequestMiddleware
+from app.api.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
@@ -109,7 +109,6 @@ def create_app(
         routers += [deepface.router, rekognition.router, azure.router, *inference_protocol.ROUTERS]
     for router in routers:
         app.include_router(router)
-    app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         app.add_middleware(

@@ -47,6 +47,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
+        self._answering_head = _AnsweringHead(app)
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +84,8 @@ class RequestMiddleware:
                 if refusal := self._refusal(scope, headers):
                     await problem_response(refusal, Request(scope))(scope, receive, send_with_id)
                 else:
-                    await self._app(scope, body.receive, send_with_id)
+                    answering = self._answering_head if scope["method"] == "HEAD" else self._app
+                    await answering(scope, body.receive, send_with_id)
             except asyncio.CancelledError:
                 if not body.client_left:
                     raise
@@ -130,22 +132,17 @@ class RequestMiddleware:
         )
 
 
-class HeadMiddleware:
+class _AnsweringHead:
     """Answers HEAD as GET is answered, without the body (RFC 9110, 9.3.2); FastAPI's routes know GET alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one ASGI connection."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-
         async def send_head(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        # The server and the middleware around this one go on seeing HEAD.
+        # The server and what is around this go on seeing HEAD.
         got = {**scope, "method": "GET"}
         try:
             await self._app(got, receive, send_head)
