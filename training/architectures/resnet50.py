@@ -18,7 +18,7 @@ from training.config import ModelConfig
 DEFAULTS = {
     "head_dropout": 0.5,
     "dense_units": 1024,
-    "input_size_px": 96,
+    "input_size_px": 48,
     "pretrained": None,
     "freeze_base": False,
 }
