@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, and which of its threads go first."""
+"""How many processor cores this process may use, which of its threads go first, and which core each thread is on."""
 
 from __future__ import annotations
 
@@ -24,6 +24,39 @@ def go_behind_the_event_loop() -> None:
         thread = threading.get_native_id()
         with suppress(OSError):  # a sandbox may forbid it; the threads must work all the same
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
+
+
+class HomeCores:
+    """Keeps threads on cores of their own for as long as there is work for all of them.
+
+    Left alone, Linux often runs two of them on one core while another core idles: they sleep and wake too often, for
+    Python's lock, for its balancing to keep up with them. While there is less work than threads, nothing is held: then
+    a neighbour may need the core more, and the kernel knows which one idles.
+
+    Args:
+        threads: How many will call `settle`. Where it is not one for each core, as under a CPU quota, nothing is ever
+            held: which cores are free is not known then.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._cores = os.sched_getaffinity(0)
+        self._homes = iter(sorted(self._cores) if 1 < threads == len(self._cores) else ())
+        self._of_thread = threading.local()
+
+    def settle(self, crowded: bool) -> None:
+        """Called by each of the threads before a piece of work.
+
+        Args:
+            crowded: Whether all threads have work.
+        """
+        mine = self._of_thread
+        if not hasattr(mine, "home"):
+            mine.home, mine.held = next(self._homes, None), False
+        if mine.home is None or mine.held == crowded:
+            return
+        mine.held = crowded
+        with suppress(OSError):  # a sandbox may forbid it, and an operator may take cores away
+            os.sched_setaffinity(0, {mine.home} if crowded else self._cores)
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

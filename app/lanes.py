@@ -33,6 +33,7 @@ class Job:
     def __init__(self, run: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
         self.run = run
         self.answer = answer
+        self.crowded = False
         self.seconds = 0.0
         self.charged_s = 0.0
 
@@ -65,12 +66,20 @@ class Lanes:
     Args:
         executor: The threads.
         threads: How many.
+        settle: Called in the thread before each job, with whether all threads have work.
         clock: Seconds that only ever grow.
     """
 
-    def __init__(self, executor: Executor, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        threads: int,
+        settle: Callable[[bool], None] = lambda crowded: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._executor = executor
         self._threads = threads
+        self._settle = settle
         self._clock = clock
         # One job more than threads, so that none of them waits for the event loop to hand it the next.
         self._free = threads + 1
@@ -138,6 +147,7 @@ class Lanes:
             lane = min(ready, key=lambda candidate: candidate.spent_s)
             job = lane.waiting.popleft()
             self._virtual_s = lane.spent_s
+            job.crowded = self._free == 1
             job.charged_s = lane.cost_s
             lane.spent_s += job.charged_s
             try:
@@ -155,6 +165,7 @@ class Lanes:
             future.add_done_callback(tell)
 
     def _timed(self, job: Job) -> Any:
+        self._settle(job.crowded)
         started = self._clock()
         try:
             return job.run()

@@ -22,7 +22,7 @@ from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
 from app.config import Settings
-from app.cpus import available_cpus, go_behind_the_event_loop
+from app.cpus import HomeCores, available_cpus, go_behind_the_event_loop
 from app.inference.classifier import Classifier
 from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
@@ -70,10 +70,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cpus = available_cpus()
         cv2.setNumThreads(1)  # parallel over images, not inside one: the vision threads below
-        vision = ThreadPoolExecutor(cpus, thread_name_prefix="vision", initializer=go_behind_the_event_loop)
-        rollout = Rollout(
-            service, detector or FaceDetector(), Lanes(vision, cpus), lambda: open_session(settings, cpus), on_fatal
-        )
+        vision, lanes = open_vision(cpus)
+        rollout = Rollout(service, detector or FaceDetector(), lanes, lambda: open_session(settings, cpus), on_fatal)
         service.reload = rollout.replace
         watching = asyncio.create_task(_watch(service, on_fatal))
         loading: asyncio.Task[None] | None = None
@@ -119,6 +117,12 @@ def create_app(
             expose_headers=[REQUEST_ID_HEADER],
         )
     return app
+
+
+def open_vision(cpus: int) -> tuple[ThreadPoolExecutor, Lanes]:
+    """The vision threads, one for each core, and the lanes in which images wait for them."""
+    threads = ThreadPoolExecutor(cpus, thread_name_prefix="vision", initializer=go_behind_the_event_loop)
+    return threads, Lanes(threads, cpus, HomeCores(cpus).settle)
 
 
 def open_session(settings: Settings, cpus: int) -> EmotionSession:

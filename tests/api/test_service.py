@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import pytest
 from app.api.problems import STATUS
 from app.contract.labels import LABELS
 from app.errors import ErrorCode
+from app.main import open_vision
 from tests.api.test_predict import stable
 from tests.conftest import encoded, picture
 
@@ -85,6 +87,21 @@ def test_threads_that_work_go_behind_the_event_loop(client):
     }
     assert (nice["vision"], nice["inference"]) == (own + 5, own + 5)
     assert {steps for name, steps in nice.items() if name not in {"vision", "inference"}} == {own}
+
+
+def test_vision_threads_stay_on_cores_of_their_own_while_all_have_work(monkeypatch):
+    homes = set()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: homes.add(tuple(cores)))
+
+    async def scenario():
+        together = threading.Barrier(2)
+        threads, lanes = open_vision(2)
+        with threads:
+            await asyncio.gather(*(lanes.run(1, together.wait, 10) for _ in range(6)))
+
+    asyncio.run(scenario())
+    assert homes == {(3,), (5,)}
 
 
 def test_info_names_the_model_and_the_limits(make_client):

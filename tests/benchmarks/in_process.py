@@ -24,8 +24,7 @@ from app.config import Settings
 from app.cpus import available_cpus
 from app.domain import PredictOptions
 from app.inference.batcher import Batcher
-from app.lanes import Lanes
-from app.main import open_session
+from app.main import open_session, open_vision
 from app.metrics import Metrics
 from app.pipeline import Pipeline
 from app.vision.detect import FaceDetector
@@ -83,14 +82,12 @@ async def _measure(job: Job, files: Sequence[bytes]) -> Seen:
     settings, cpus = Settings(), available_cpus()
     cv2.setNumThreads(1)
     session = open_session(settings, cpus)
-    with (
-        ThreadPoolExecutor(cpus, thread_name_prefix="vision") as vision,
-        ThreadPoolExecutor(1, thread_name_prefix="inference") as inference,
-    ):
+    vision, lanes = open_vision(cpus)
+    with vision, ThreadPoolExecutor(1, thread_name_prefix="inference") as inference:
         batcher = Batcher(session.classify, max_batch=settings.max_batch, executor=inference)
         batcher.start()
         temperature = session.manifest.contract.temperature
-        pipeline = Pipeline(FaceDetector(), batcher, Lanes(vision, cpus), Metrics(), settings.max_pixels, temperature)
+        pipeline = Pipeline(FaceDetector(), batcher, lanes, Metrics(), settings.max_pixels, temperature)
         try:
             return await _drive(pipeline, job, files)
         finally:

@@ -40,7 +40,8 @@ class Scene:
     def __init__(self, threads: int = 1) -> None:
         self.now = 0.0
         self.executor = StepExecutor()
-        self.lanes = Lanes(self.executor, threads, clock=lambda: self.now)
+        self.crowded: list[bool] = []
+        self.lanes = Lanes(self.executor, threads, self.crowded.append, clock=lambda: self.now)
         self.order: list[str] = []
         self.tasks: list[asyncio.Task] = []
 
@@ -186,6 +187,20 @@ def test_wait_halves_with_twice_the_threads():
             waits.append(scene.lanes.wait_s(MIDDLE))
             scene.end()
         assert waits == pytest.approx([1.0, 0.5])
+
+    asyncio.run(scenario())
+
+
+def test_run_tells_each_job_whether_all_threads_have_work():
+    async def scenario():
+        scene = Scene(threads=2)
+        await scene.submit(MIDDLE, "portrait", 0.1, 5)
+        await scene.run(5)
+        assert scene.crowded == [False, False, True, True, True]
+        await scene.submit(MIDDLE, "portrait", 0.1, 2)
+        await scene.run(2)
+        assert scene.crowded[5:] == [False, False]
+        scene.end()
 
     asyncio.run(scenario())
 
