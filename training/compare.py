@@ -143,7 +143,7 @@ def train_and_measure(
         note=published.note if published else "",
         parameters=recorded["parameters"],
         mflops=mflops(architectures.build(config.model, Form.SERVED)),
-        seconds_per_epoch=float(np.mean([entry["seconds"] for entry in history])),
+        seconds_per_epoch=float(np.median([entry["seconds"] for entry in history])),
         epochs=len(history),
     )
 
@@ -165,7 +165,7 @@ def measure_ensemble(config: EnsembleConfig, dataset: Fer2013, folder: Path) -> 
         note=f"{config.method.capitalize()} ensemble of {', '.join(member.path.name for member in members)}",
         parameters=sum(entry["parameters"] for entry in recorded),
         mflops=mflops(served_ensemble(config)),
-        seconds_per_epoch=float(np.mean(seconds)),
+        seconds_per_epoch=float(np.median(seconds)),
         epochs=len(seconds),
     )
 

@@ -25,7 +25,7 @@ class Row(BaseModel):
         note: In what the recipe here differs from the report's, and what else a reader must know.
         parameters: Of the trained network, statistics of normalisations included, as reports count.
         mflops: For one face, as served; a multiplication and its addition are two operations.
-        seconds_per_epoch: Mean over the run.
+        seconds_per_epoch: Median of the run's epochs, by the clock.
         epochs: Trained.
         hardware: On which it was trained.
         accuracy: By split: PublicTest, PrivateTest and both together (the 7,178 images that most reports quote).
