@@ -28,7 +28,8 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 9, 9, 5)).astype(np.float32)
 def keras_own(monkeypatch):
     """Keras and PyTorch as they come, before and after."""
     nn = pytest.importorskip("keras.src.backend.torch.nn")
-    monkeypatch.setattr(nn, "_transpose_spatial_inputs", nn._transpose_spatial_inputs)
+    for name in ("_transpose_spatial_inputs", "depthwise_conv"):
+        monkeypatch.setattr(nn, name, getattr(nn, name))
     keras.config.set_dtype_policy("float32")
     torch = pytest.importorskip("torch")
     before = torch.backends.cuda.flash_sdp_enabled()
@@ -83,6 +84,37 @@ def test_a_run_without_a_gpu_attends_by_plain_products(gpu, monkeypatch):
     torch.backends.cuda.enable_flash_sdp(True)
     prepare_backend(config())
     assert torch.backends.cuda.flash_sdp_enabled() is gpu
+
+
+@of_torch
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_run_without_a_gpu_computes_depthwise_convolutions_in_float32(gpu, monkeypatch):
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Convolutions(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.dtypes = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if "convolution" in str(function):
+                self.dtypes.append(args[0].dtype)
+            return function(*args, **(kwargs or {}))
+
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.DepthwiseConv2D(3, strides=2, dtype="mixed_bfloat16")
+    images = keras.ops.convert_to_tensor(IMAGES)
+    before = layer(images)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    prepare_backend(config())
+    with Convolutions() as convolutions:
+        after = layer(images)
+    assert convolutions.dtypes == [torch.bfloat16 if gpu else torch.float32]
+    assert after.dtype == torch.bfloat16
+    np.testing.assert_allclose(
+        *(keras.ops.convert_to_numpy(keras.ops.cast(answer, "float32")) for answer in (after, before)), atol=0.02
+    )
 
 
 def config() -> TrainConfig:

@@ -175,10 +175,21 @@ def encode_decode(features: Any, widths: tuple[int, ...]) -> Any:
     return features
 
 
-def dense_layer(features: Any, config: ModelConfig, name: str = "dense") -> Any:
-    """The hidden dense layer of a head, `dense_units` wide, with ReLU and the head's dropout."""
-    features = layers.Dense(config.dense_units, activation="relu", kernel_initializer="he_normal", name=name)(features)
-    return drop(features, config.head_dropout, f"{name}_dropout")
+def dense_layer(features: Any, config: ModelConfig, *, normalised: bool = False) -> Any:
+    """The hidden dense layer of a head, `dense_units` wide, with ReLU and the head's dropout.
+
+    Args:
+        features: One vector for each image.
+        config: For the width and the dropout.
+        normalised: With batch normalisation before the ReLU, and then without a bias.
+    """
+    features = layers.Dense(config.dense_units, use_bias=not normalised, kernel_initializer="he_normal", name="dense")(
+        features
+    )
+    if normalised:
+        features = normalise(features, "dense_bn")
+    features = layers.ReLU(name="dense_relu")(features)
+    return drop(features, config.head_dropout, "dense_dropout")
 
 
 def classify(image: Any, features: Any, name: str) -> keras.Model:

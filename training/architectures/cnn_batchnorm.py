@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from training.architectures import Form
-from training.architectures.blocks import classify, convolve, drop, image_input, normalise
+from training.architectures.blocks import classify, convolve, dense_layer, drop, image_input
 from training.config import ModelConfig
 
 DEFAULTS = {
@@ -29,8 +29,5 @@ def build(config: ModelConfig, form: Form) -> keras.Model:
         features = convolve(features, width, 3, f"block{stage}_conv1")
         features = layers.MaxPooling2D(2, name=f"block{stage}_pool")(features)
         features = drop(features, config.stage_dropout, f"block{stage}_dropout")
-    features = layers.Flatten(name="flatten")(features)
-    features = layers.Dense(config.dense_units, use_bias=False, kernel_initializer="he_normal", name="dense")(features)
-    features = layers.ReLU(name="dense_relu")(normalise(features, "dense_bn"))
-    features = drop(features, config.head_dropout, "head_dropout")
+    features = dense_layer(layers.Flatten(name="flatten")(features), config, normalised=True)
     return classify(image, features, "cnn_batchnorm")

