@@ -31,6 +31,7 @@ _MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RG
 _OTHER_MODE_BYTES = 6.0  # palettes, one bit, 16 bits
 _WEBP_BYTES, _ANIMATED_WEBP_BYTES = 4.2, 15.8
 _COEFFICIENT_BYTES = 2
+_STRIP_BYTES = 1024 * 1024
 
 # What a file of each format begins with, and Pillow's name of the format.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -192,7 +193,19 @@ def _upright_grey(image: Image.Image, data: bytes) -> GreyImage:
     image.load()
     grey = _to_grey(image)
     turn = _turn(image)
-    return np.asarray(grey if turn is None else grey.transpose(turn), dtype=np.uint8)
+    return _pixels(grey if turn is None else grey.transpose(turn))
+
+
+def _pixels(grey: Image.Image) -> GreyImage:
+    """Copied strip by strip: numpy alone has Pillow make two more copies of the whole on the way."""
+    rows = max(1, _STRIP_BYTES // grey.width)
+    if rows >= grey.height:
+        return np.asarray(grey, dtype=np.uint8)
+    pixels = np.empty((grey.height, grey.width), dtype=np.uint8)
+    for top in range(0, grey.height, rows):
+        strip = pixels[top : top + rows]
+        strip[:] = np.asarray(grey.crop((0, top, grey.width, top + len(strip))))
+    return pixels
 
 
 def _plain_webp(image: Image.Image, data: bytes) -> GreyImage:

@@ -20,7 +20,7 @@ from app.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory({{}})
 def photograph():
-    blocks = [np.ones(megabytes << 20, np.uint8) for megabytes in (3, 12, 12, 6, 3)]
+    blocks = [np.ones(megabytes << 20, np.uint8) for megabytes in (3, 12, 12, 3)]
 def rounds(number):
     for _ in range(number):
         photograph()

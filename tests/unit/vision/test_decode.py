@@ -306,3 +306,17 @@ def test_decode_grey_webp_is_what_pillow_makes_of_it(options):
     data = file_of(Image.fromarray(colours).resize((280, 200)), "WEBP", **options)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
     assert np.abs(decode_grey(data, LIMIT).astype(int) - expected).max() <= 1
+
+
+def test_decode_grey_large_picture_is_copied_once_and_right_to_its_last_row():
+    picture = np.random.default_rng(0).integers(0, 256, (2_501, 3_003), np.uint8)  # neither side fits the strips
+    data = file_of(Image.fromarray(picture), "PNG", compress_level=0)
+    decode_grey(data, LIMIT)
+    tracemalloc.start()
+    try:
+        decoded = decode_grey(data, LIMIT)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(decoded, picture)
+    assert peak < 1.5 * picture.nbytes  # numpy alone has two copies made
