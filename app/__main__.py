@@ -23,7 +23,7 @@ from app.http_protocol import BoundedHeadProtocol
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
-from app.memory import keep_freed_memory
+from app.memory import keep_freed_memory, spare_from_collection
 from app.tracing import load_tracing
 
 _BAD_SETTINGS = 2
@@ -60,6 +60,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen, for SIGHUP too."""
         await super().startup(sockets)
+        spare_from_collection()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     def _begin_reload(self) -> None:

@@ -252,6 +252,26 @@ def with_another_hash(path: Path) -> str:
     return sha256
 
 
+# As `python -m app`, and says how many objects Python's collector leaves alone and how many it looks at.
+COUNTING_SERVICE = """
+import gc, sys
+import app.__main__
+status = app.__main__.main()
+print(gc.get_freeze_count(), len(gc.get_objects()), file=sys.stderr)
+app.__main__._leave(status)
+"""
+
+
+def test_collector_leaves_alone_what_start_up_made():
+    with serving(COUNTING_SERVICE, FER_DRAIN_S="0") as (client, process):
+        assert client.post("/predict", content=ASTRONAUT.read_bytes()).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        frozen, looked_at = map(int, process.stderr.read().splitlines()[-1].split())
+    assert frozen > 50_000
+    assert looked_at < frozen / 5
+
+
 # As `python -m app`, but pictures of one size hang their thread for ever.
 HANGING_SERVICE = """
 import threading
