@@ -148,6 +148,9 @@ class Lanes:
         finally:
             if answer.cancelled():
                 self._drop(lane, job)
+            # An error refers to this frame by its traceback: were the error to be had from here, it would keep itself
+            # and the image until Python's collector comes by.
+            del answer, job
 
     def _lane_of(self, size_bytes: float) -> _Lane:
         return self._lanes[sum(size_bytes > bound for bound in LANE_BOUNDS_BYTES)]
@@ -182,6 +185,7 @@ class Lanes:
             return job.run()
         finally:
             job.seconds = self._clock() - started
+            del job  # as in `run`
 
     def _end(self, lane: _Lane, job: Job, future: Future[Any]) -> None:
         self._free += 1

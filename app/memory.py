@@ -1,9 +1,11 @@
 """How memory is kept: what a large picture took stays for the next one, and what start-up made is not looked at again.
 
 glibc gives large blocks back to the kernel at once, and a process that serves photographs of a camera then has the
-kernel map and clear the same megabytes for each of them, which costs a third of the request's processor time. Python's collector looks through all objects whenever enough new ones
-have gathered, nine tenths of which are modules, routes and schemas that never go; meanwhile nothing else runs, not even
-the event loop, for 50 to 100 ms every second or two under many clients.
+kernel map and clear the same megabytes for each of them, which costs a third of the request's processor time.
+
+Python's collector looks through all objects whenever enough new ones have gathered, nine tenths of which are modules,
+routes and schemas that never go. Meanwhile nothing else runs, not even the event loop: for 50 to 100 ms every second or
+two under many clients.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def refusal_at_the_door(service: Service, headers: Headers) -> FerError | None:
     try:
         _check_room(service, _size(headers))
     except FerError as error:
-        return error
+        return error.with_traceback(None)  # whose frames are the caller's too, and would keep all of the request
     return None
 
 

@@ -208,6 +208,7 @@ class _Body:
             self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # it will refer to this: the request and its body would wait for Python's collector
 
     def _complete(self) -> None:
         if self._messages > 1 and self._state.get("admitted"):

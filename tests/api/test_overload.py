@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from starlette.datastructures import Headers
 
-from app.api.guards import BURST_SHARE, STANDING_SHARE
+from app.api.guards import BURST_SHARE, STANDING_SHARE, refusal_at_the_door
 from app.config import Settings
 from app.cpus import available_cpus
 from app.errors import ErrorCode
@@ -163,3 +164,12 @@ def test_overloaded_in_another_services_form_is_refused_in_that_form(make_client
     assert own.headers["content-type"] == "application/problem+json"
     assert other.headers["content-type"] == "application/json"
     assert own.headers["retry-after"] == other.headers["retry-after"]
+
+
+def test_refusal_keeps_nothing_of_its_request(make_client):
+    service = make_client(max_queue=1).app.state.service
+    service.admitted = 1
+    refusal = refusal_at_the_door(service, Headers())
+    service.admitted = 0
+    assert refusal.code == ErrorCode.OVERLOADED
+    assert refusal.__traceback__ is None  # it would keep the frames of who asked, and with them this refusal
