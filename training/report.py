@@ -16,6 +16,7 @@ from app.contract.manifest import SplitMetrics
 
 mpl.use("Agg")  # files only: no window system is needed
 
+from adjustText import adjust_text
 from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
@@ -182,9 +183,10 @@ def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], p
     """
     figure, axes = plt.subplots(figsize=(11, 6.5), layout="constrained")
     best: list[tuple[float, float]] = []
+    names = []
     for name, accuracy, latency in sorted(systems, key=lambda system: (system[2], -system[1])):
         axes.scatter(latency, accuracy, s=36, color="tab:blue", zorder=3)
-        axes.annotate(name, (latency, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
+        names.append(axes.text(latency, accuracy, name, fontsize=8))
         if not best or accuracy > best[-1][1]:
             best.append((latency, accuracy))
     axes.step(*zip(*best, strict=True), where="post", color="tab:orange", alpha=0.7, label="nothing faster is better")
@@ -196,6 +198,8 @@ def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], p
     axes.set(xlabel="milliseconds per face, one core", ylabel="accuracy on PublicTest and PrivateTest")
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
+    figure.draw_without_rendering()  # the layout, within which the names then find their places
+    adjust_text(names, ax=axes, expand=(1.1, 1.5), arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5})
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 
