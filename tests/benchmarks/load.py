@@ -30,6 +30,7 @@ _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: fer-serve\r\n\r\n"
 _HEALTH_INTERVAL_S = 0.05
 _OK = 200
 _SEED = 7
+_WARM_UP_REQUESTS = 4  # of each client
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Job:
         requests: Files that hold whole HTTP requests, sent in this order, over and over.
         clients: Connections: at most so many requests are on their way.
         rate: Arrivals a second (open loop); None for a closed loop.
-        warm_up_s: Sent before, and not measured; at least one request of each client.
+        warm_up_s: Sent before, and not measured; in a closed loop at least four requests of each client. All of them
+            come at once at first, and until what waits is what always waits, large pictures are served more often.
         seconds: The measurement ends with the first whole cycle of requests after so long.
         least: It has at least so many requests.
         health: Also ask /healthz twenty times a second.
@@ -139,7 +141,7 @@ class _Window:
         self._statuses: Counter[str] = Counter()
         self._created = time.perf_counter()
         self._began: float | None = None
-        self._warm_up_requests = job.clients if job.rate is None else 1
+        self._warm_up_requests = _WARM_UP_REQUESTS * job.clients if job.rate is None else 1
         self._warmed = 0
         self.over = False
 

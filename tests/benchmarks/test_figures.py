@@ -229,7 +229,9 @@ def measured(stand: Stand, **job) -> load.Seen:
 
 
 def test_closed_loop_measures_whole_cycles_and_tells_statuses_apart():
-    seen = measured(Stand(statuses=(200, 200, 503)), requests=["a", "b"], clients=3, least=21)
+    stand = Stand(statuses=(200, 200, 503))
+    seen = measured(stand, requests=["a", "b"], clients=3, least=21)
+    assert stand.asked >= 4 * 3 + 22  # the warm-up before
     assert len(seen.latencies_s) == 22  # the first whole cycle of two from 21 on
     assert sum(seen.statuses.values()) == 22
     assert 6 <= seen.errors <= 8
