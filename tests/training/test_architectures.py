@@ -10,9 +10,11 @@ import pytest
 
 from training import architectures
 from training.architectures import ARCHITECTURES, PLAIN_WHEN_SERVED, Form, build, fold
+from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.config import ModelConfig
 from training.errors import TrainingError
 from training.export import PARITY, PARITY_BATCHES, _check_graph, _session, _to_onnx
+from training.layers import FastBatchNormalization
 
 # Narrow, so that all are built and exported in seconds; the shapes are the published ones.
 NARROW: dict[str, dict] = {
@@ -173,8 +175,15 @@ def test_build_leaves_keras_layout_as_it_was():
 
 def test_imagenet_network_frozen_base_does_not_learn():
     trainable = {weight.path for weight in build(narrow("mobilenet_v2", freeze_base=True)).trainable_weights}
-    assert trainable == {"dense/kernel", "dense/bias", "logits/kernel", "logits/bias"}
+    assert trainable == {"dense/kernel", "dense_bn/gamma", "dense_bn/beta", "logits/kernel", "logits/bias"}
     assert len(build(narrow("mobilenet_v2")).trainable_weights) > 100
+
+
+@pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50"])
+def test_imagenet_network_gathers_its_statistics_within_a_short_run(key):
+    normalisations = [layer for layer in build(narrow(key)).layers if isinstance(layer, FastBatchNormalization)]
+    assert len(normalisations) > 50
+    assert {layer.momentum for layer in normalisations} == {NORMALISATION_MOMENTUM}
 
 
 def test_imagenet_network_sees_grey_as_the_colours_it_was_trained_on():

@@ -24,6 +24,9 @@ _RESCALINGS: dict[str, tuple[float, float]] = {
     "image": (1 / 255, 0.0),
 }
 
+# Share of its statistics that batch normalisation keeps at each step: runs here have some thousand steps.
+NORMALISATION_MOMENTUM = 0.9
+
 # Keeps an image of one grey level from dividing by nothing; below one grey level's square.
 _FLAT_IMAGE_VARIANCE = 1e-5
 
@@ -61,7 +64,9 @@ def image_input(config: ModelConfig, form: Form, *, open_side: bool = True) -> t
 
 def normalise(features: Any, name: str) -> Any:
     """Batch normalisation with the constants of this project's networks."""
-    return FastBatchNormalization(axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=name)(features)
+    return FastBatchNormalization(axis=channel_axis(), momentum=NORMALISATION_MOMENTUM, epsilon=1e-5, name=name)(
+        features
+    )
 
 
 def convolve(

@@ -11,6 +11,7 @@ from keras import layers
 
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import Form
+from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.config import ModelConfig
 from training.errors import TrainingError
 from training.layers import FastBatchNormalization
@@ -90,10 +91,16 @@ def load_base(model: keras.Model, architecture: str, source: str) -> None:
 
 
 def with_fast_normalisation(model: keras.Model) -> keras.Model:
-    """The same fresh network with this project's batch normalisation, which trains faster and folds when served."""
+    """The same fresh network with this project's batch normalisation, which trains faster and folds when served.
+
+    It also follows faster: Keras' MobileNetV2 keeps 999 parts in 1,000 of its statistics at each step, for ImageNet's
+    half a million steps. After the two thousand of a short run they were still so far off that every face got the
+    same answer.
+    """
 
     def clone(layer: keras.Layer) -> keras.Layer:
-        kind = FastBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
-        return kind.from_config(layer.get_config())
+        if type(layer) is layers.BatchNormalization:
+            return FastBatchNormalization.from_config(layer.get_config() | {"momentum": NORMALISATION_MOMENTUM})
+        return type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=clone)

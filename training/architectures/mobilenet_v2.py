@@ -25,8 +25,11 @@ DEFAULTS = {
 
 
 def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7).
+
+    The dense layer is normalised as well: without, most of its units never come on (see `cnn_four_layer`).
+    """
     image, features = base_features(config, form)
     features = layers.GlobalAveragePooling2D(name="pool")(features)
-    features = dense_layer(drop(features, config.head_dropout, "pool_dropout"), config)
+    features = dense_layer(drop(features, config.head_dropout, "pool_dropout"), config, normalised=True)
     return with_fast_normalisation(classify(image, features, "mobilenet_v2"))

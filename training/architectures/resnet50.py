@@ -25,7 +25,10 @@ DEFAULTS = {
 
 
 def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7).
+
+    The dense layer is normalised as well: without, 19 in 20 of its units never come on (see `cnn_four_layer`).
+    """
     image, features = base_features(config, form)
-    features = dense_layer(layers.GlobalAveragePooling2D(name="pool")(features), config)
+    features = dense_layer(layers.GlobalAveragePooling2D(name="pool")(features), config, normalised=True)
     return with_fast_normalisation(classify(image, features, "resnet50"))
