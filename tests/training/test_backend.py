@@ -108,6 +108,9 @@ def test_a_run_without_a_gpu_computes_depthwise_convolutions_in_float32(gpu, mon
     before = layer(images)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     prepare_backend(config())
+    computed = depthwise_conv()
+    prepare_backend(config())  # of the next config in the same process
+    assert depthwise_conv() is computed
     with Convolutions() as convolutions:
         after = layer(images)
     assert convolutions.dtypes == [torch.bfloat16 if gpu else torch.float32]
@@ -115,6 +118,12 @@ def test_a_run_without_a_gpu_computes_depthwise_convolutions_in_float32(gpu, mon
     np.testing.assert_allclose(
         *(keras.ops.convert_to_numpy(keras.ops.cast(answer, "float32")) for answer in (after, before)), atol=0.02
     )
+
+
+def depthwise_conv():
+    from keras.src.backend.torch import nn
+
+    return nn.depthwise_conv
 
 
 def config() -> TrainConfig:
