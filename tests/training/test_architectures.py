@@ -180,6 +180,13 @@ def test_imagenet_network_frozen_base_does_not_learn():
 
 
 @pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50"])
+def test_imagenet_network_starts_with_nearly_no_opinion(key):
+    model = build(narrow(key))
+    weights = model.get_layer("logits").get_weights()[0]
+    assert 0 < np.abs(weights).max() < 0.05
+
+
+@pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50"])
 def test_imagenet_network_gathers_its_statistics_within_a_short_run(key):
     normalisations = [layer for layer in build(narrow(key)).layers if isinstance(layer, FastBatchNormalization)]
     assert len(normalisations) > 50

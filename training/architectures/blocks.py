@@ -197,7 +197,14 @@ def dense_layer(features: Any, config: ModelConfig, *, normalised: bool = False)
     return drop(features, config.head_dropout, "dense_dropout")
 
 
-def classify(image: Any, features: Any, name: str) -> keras.Model:
-    """Ends a network: seven logits in full precision, whatever the precision before."""
-    logits = layers.Dense(len(LABELS), dtype="float32", name=LOGITS)(features)
+def classify(image: Any, features: Any, name: str, *, initial_weights: Any = "glorot_uniform") -> keras.Model:
+    """Ends a network: seven logits in full precision, whatever the precision before.
+
+    Args:
+        image: The network's input.
+        features: One vector for each image.
+        name: Of the network.
+        initial_weights: Keras' initializer of the logits' weights.
+    """
+    logits = layers.Dense(len(LABELS), dtype="float32", kernel_initializer=initial_weights, name=LOGITS)(features)
     return keras.Model(image, logits, name=name)
