@@ -111,6 +111,8 @@ class ExportableLayerNormalization(keras.layers.LayerNormalization):
 class PositionEmbedding(keras.layers.Layer):
     """Adds a learned vector to every token: (N, tokens, width) to the same shape.
 
+    The vectors start as large as what they are added to, or else the mean of the tokens tells nothing of their places.
+
     Reference:
         Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020.
     """
@@ -118,7 +120,7 @@ class PositionEmbedding(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the vectors, (tokens, width)."""
         self.positions = self.add_weight(
-            shape=input_shape[1:], initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="positions"
+            shape=input_shape[1:], initializer=keras.initializers.RandomNormal(stddev=0.5), name="positions"
         )
 
     def call(self, inputs: Any) -> Any:

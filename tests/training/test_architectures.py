@@ -179,11 +179,23 @@ def test_imagenet_network_frozen_base_does_not_learn():
     assert len(build(narrow("mobilenet_v2")).trainable_weights) > 100
 
 
-@pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50"])
-def test_imagenet_network_starts_with_nearly_no_opinion(key):
+@pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50", "vit_small"])
+def test_deep_network_starts_with_nearly_no_opinion(key):
     model = build(narrow(key))
     weights = model.get_layer("logits").get_weights()[0]
     assert 0 < np.abs(weights).max() < 0.05
+
+
+def test_transformer_starts_with_tokens_that_hear_each_other_and_know_their_places():
+    model = build(narrow("vit_small", widths=(64, 64)))
+    images = faces(2)
+    tokens = keras.Model(model.input, model.get_layer("tokens").output).predict(images, verbose=0)
+    placed = keras.Model(model.input, model.get_layer("positions").output).predict(images, verbose=0)
+    assert np.std(placed - tokens) > 0.2 * np.std(tokens)
+    normalised = model.get_layer("layer1_attention_norm")(placed)
+    _, heard = model.get_layer("layer1_attention")(normalised, normalised, return_attention_scores=True)
+    # The largest share that a token pays another, against even shares: with Keras' own first weights 1.2.
+    assert keras.ops.convert_to_numpy(heard).max() * heard.shape[-1] > 3
 
 
 @pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50"])

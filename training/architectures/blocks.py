@@ -27,6 +27,9 @@ _RESCALINGS: dict[str, tuple[float, float]] = {
 # Share of its statistics that batch normalisation keeps at each step: runs here have some thousand steps.
 NORMALISATION_MOMENTUM = 0.9
 
+# Of the first weights of a calm head, as in MobileNetV2's own code.
+_CALM_DEVIATION = 0.01
+
 # Keeps an image of one grey level from dividing by nothing; below one grey level's square.
 _FLAT_IMAGE_VARIANCE = 1e-5
 
@@ -197,14 +200,15 @@ def dense_layer(features: Any, config: ModelConfig, *, normalised: bool = False)
     return drop(features, config.head_dropout, "dense_dropout")
 
 
-def classify(image: Any, features: Any, name: str, *, initial_weights: Any = "glorot_uniform") -> keras.Model:
+def classify(image: Any, features: Any, name: str, *, calm: bool = False) -> keras.Model:
     """Ends a network: seven logits in full precision, whatever the precision before.
 
     Args:
         image: The network's input.
         features: One vector for each image.
         name: Of the network.
-        initial_weights: Keras' initializer of the logits' weights.
+        calm: Start with logits near zero. What a head says at random, a deep network would first have to unlearn.
     """
-    logits = layers.Dense(len(LABELS), dtype="float32", kernel_initializer=initial_weights, name=LOGITS)(features)
+    initial = keras.initializers.RandomNormal(stddev=_CALM_DEVIATION) if calm else "glorot_uniform"
+    logits = layers.Dense(len(LABELS), dtype="float32", kernel_initializer=initial, name=LOGITS)(features)
     return keras.Model(image, logits, name=name)

@@ -11,7 +11,7 @@ from keras import layers
 
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import Form
-from training.architectures.blocks import NORMALISATION_MOMENTUM, classify
+from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.config import ModelConfig
 from training.errors import TrainingError
 from training.layers import FastBatchNormalization
@@ -37,10 +37,6 @@ _NETWORKS: Mapping[str, _Network] = {
     "resnet50": _Network(keras.applications.ResNet50, 1.0, (-103.939, -116.779, -123.68)),
     "mobilenet_v2": _Network(keras.applications.MobileNetV2, 1 / 127.5, (-1.0, -1.0, -1.0)),
 }
-
-# A head starts with nearly no opinion, as in MobileNetV2's own code: what it says at random, a base of fifty layers
-# would first have to unlearn.
-_LOGITS_DEVIATION = 0.01
 
 
 def base_features(config: ModelConfig, form: Form) -> tuple[Any, Any]:
@@ -94,13 +90,7 @@ def load_base(model: keras.Model, architecture: str, source: str) -> None:
         raise TrainingError(f"ImageNet weights of {architecture} from {source!r} cannot be had: {error}") from error
 
 
-def classify_calmly(image: Any, features: Any, name: str) -> keras.Model:
-    """Ends an ImageNet network: logits that are near zero at first, and this project's batch normalisation."""
-    initial = keras.initializers.RandomNormal(stddev=_LOGITS_DEVIATION)
-    return _with_fast_normalisation(classify(image, features, name, initial_weights=initial))
-
-
-def _with_fast_normalisation(model: keras.Model) -> keras.Model:
+def with_fast_normalisation(model: keras.Model) -> keras.Model:
     """The same fresh network with this project's batch normalisation, which trains faster and folds when served.
 
     It also follows faster: Keras' MobileNetV2 keeps 999 parts in 1,000 of its statistics at each step, for ImageNet's

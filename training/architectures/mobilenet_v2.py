@@ -11,8 +11,8 @@ import keras
 from keras import layers
 
 from training.architectures import Form
-from training.architectures.blocks import dense_layer, drop
-from training.architectures.imagenet import base_features, classify_calmly
+from training.architectures.blocks import classify, dense_layer, drop
+from training.architectures.imagenet import base_features, with_fast_normalisation
 from training.config import ModelConfig
 
 DEFAULTS = {
@@ -32,4 +32,4 @@ def build(config: ModelConfig, form: Form) -> keras.Model:
     image, features = base_features(config, form)
     features = layers.GlobalAveragePooling2D(name="pool")(features)
     features = dense_layer(drop(features, config.head_dropout, "pool_dropout"), config, normalised=True)
-    return classify_calmly(image, features, "mobilenet_v2")
+    return with_fast_normalisation(classify(image, features, "mobilenet_v2", calm=True))

@@ -11,8 +11,8 @@ import keras
 from keras import layers
 
 from training.architectures import Form
-from training.architectures.blocks import dense_layer
-from training.architectures.imagenet import base_features, classify_calmly
+from training.architectures.blocks import classify, dense_layer
+from training.architectures.imagenet import base_features, with_fast_normalisation
 from training.config import ModelConfig
 
 DEFAULTS = {
@@ -31,4 +31,4 @@ def build(config: ModelConfig, form: Form) -> keras.Model:
     """
     image, features = base_features(config, form)
     features = dense_layer(layers.GlobalAveragePooling2D(name="pool")(features), config, normalised=True)
-    return classify_calmly(image, features, "resnet50")
+    return with_fast_normalisation(classify(image, features, "resnet50", calm=True))
