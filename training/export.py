@@ -137,7 +137,7 @@ def ship(
     """
     public = dataset[Split.PUBLIC_TEST]
     with tempfile.TemporaryDirectory(dir=_existing(model_path.parent), prefix=".export-") as folder:
-        graph = _to_onnx(served, Path(folder))
+        graph = to_onnx(served, Path(folder))
         if plain:
             _check_graph(graph)
         _check_parity(graph, trained, public.images)
@@ -180,8 +180,13 @@ def fold(trained: keras.Model, config: TrainConfig, head: Head = Head.ORIGINAL) 
     return architectures.fold(trained, config.model, head.value)
 
 
-def _to_onnx(served: keras.Model, folder: Path) -> onnx.ModelProto:
-    """Keras' exporter, then ONNX Runtime's portable optimisations (constant folding, needless casts), then names."""
+def to_onnx(served: keras.Model, folder: Path) -> onnx.ModelProto:
+    """Keras' exporter, then ONNX Runtime's portable optimisations (constant folding, needless casts), then names.
+
+    Args:
+        served: A network in its SERVED form.
+        folder: For files in between.
+    """
     raw, optimised = folder / "raw.onnx", folder / "optimised.onnx"
     served(np.zeros((1, *served.input_shape[1:]), np.uint8))  # Keras exports only a model that was called
     with warnings.catch_warnings():

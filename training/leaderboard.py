@@ -148,7 +148,9 @@ def markdown(rows: Sequence[Row], both_tests: str) -> str:
         )
     lines += [
         "",
-        "Latency: one face, one core, ONNX Runtime, on " + _listed(row.latency_hardware for row in rows) + ".",
+        "Latency: one face, one core, ONNX Runtime, all rows in one sitting, on "
+        + _listed(row.latency_hardware for row in rows)
+        + ".",
     ]
     lines += ["Trained on " + _listed(row.hardware for row in rows) + ".", "", "## Sources and notes", ""]
     lines += [

@@ -58,7 +58,7 @@ class EmotionSession:
     def __init__(self, model_path: Path, device: Device, threads: int) -> None:
         self.manifest: Manifest = load_manifest(model_path)
         self._model_path = model_path
-        self._session = _create_session(model_path, device, threads)
+        self._session = open_session(model_path, device, threads)
         self.provider: str = self._session.get_providers()[0]
         verify_embedded(self.manifest, self._session.get_modelmeta().custom_metadata_map, model_path)
         self._verify_tensors()
@@ -128,7 +128,8 @@ def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np
         raise ManifestError(f"golden vectors {path} are missing or damaged") from error
 
 
-def _create_session(model_path: Path, device: Device, threads: int) -> ort.InferenceSession:
+def open_session(model_path: Path, device: Device, threads: int) -> ort.InferenceSession:
+    """ONNX Runtime's session of any ONNX file, as the service opens it; arguments and errors as `EmotionSession`."""
     if device == "cpu":
         return _open(model_path, [CPU_PROVIDER], threads)
     if device == "auto" and not _gpu_visible():

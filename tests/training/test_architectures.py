@@ -13,7 +13,7 @@ from training.architectures import ARCHITECTURES, PLAIN_WHEN_SERVED, Form, build
 from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.config import ModelConfig
 from training.errors import TrainingError
-from training.export import PARITY, PARITY_BATCHES, _check_graph, _session, _to_onnx
+from training.export import PARITY, PARITY_BATCHES, _check_graph, _session, to_onnx
 from training.layers import FastBatchNormalization
 
 # Narrow, so that all are built and exported in seconds; the shapes are the published ones.
@@ -80,7 +80,7 @@ def test_every_architecture_is_tested_here():
 def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
     config = narrow(key)
     trained = with_lived_in_weights(config)
-    graph = _to_onnx(fold(trained, config), tmp_path)
+    graph = to_onnx(fold(trained, config), tmp_path)
     session = _session(graph)
     images = faces(max(PARITY_BATCHES))
     expected = trained.predict(images, verbose=0)
@@ -99,14 +99,14 @@ def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
 @pytest.mark.parametrize("key", sorted(PLAIN_WHEN_SERVED))
 def test_plain_architecture_is_served_without_branches(key, tmp_path):
     config = narrow(key)
-    _check_graph(_to_onnx(fold(with_lived_in_weights(config), config), tmp_path))
+    _check_graph(to_onnx(fold(with_lived_in_weights(config), config), tmp_path))
 
 
 @pytest.mark.parametrize("normalisation", ["centre", "unit", "dataset", "image"])
 def test_normalisation_in_onnx_is_that_of_training(normalisation, tmp_path):
     config = narrow("cnn_basic", normalisation=normalisation)
     trained = with_lived_in_weights(config)
-    session = _session(_to_onnx(fold(trained, config), tmp_path))
+    session = _session(to_onnx(fold(trained, config), tmp_path))
     images = faces(3)
     (received,) = session.run(["logits"], {"image": images})
     np.testing.assert_allclose(received, trained.predict(images, verbose=0), atol=PARITY)

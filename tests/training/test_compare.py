@@ -7,6 +7,7 @@ import sys
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 import training.__main__ as command_line
@@ -173,7 +174,7 @@ def test_compare_jobs_run_side_by_side_and_share_the_cores(dataset, tmp_path, mo
         assert seen == {"jobs": jobs, "threads": [threads, threads]}
 
 
-def test_compare_times_a_row_that_was_left_without(compared, dataset, monkeypatch):
+def test_compare_times_all_rows_in_one_sitting_when_one_has_no_time(compared, dataset, monkeypatch):
     folder, configs = compared
     board = Leaderboard(folder / "results", BOTH_TESTS)
     board.put(board.get("one").model_copy(update={"latency_ms": None, "latency_hardware": None}))
@@ -182,12 +183,26 @@ def test_compare_times_a_row_that_was_left_without(compared, dataset, monkeypatc
     alone.put(board.get("one"))
     alone.draw()
     assert not (folder / "alone" / "accuracy_against_latency.png").exists()
-    timed = []
-    monkeypatch.setattr(compare_module, "latency_ms", lambda path: timed.append(path) or 1.25)
-    compare(configs, dataset, folder / "runs", folder / "results")
-    assert timed == [folder / "runs" / "one-seed3" / "one.onnx"]
-    assert rows(folder)["one"]["latency_ms"] == 1.25
+    shapes, files = [], []
+
+    def fake(path):
+        files.append(path)
+        network = onnx.load(path)
+        shapes.append(sorted(weights.dims[0] for weights in network.graph.initializer if len(weights.dims) == 4))
+        return 2.5
+
+    monkeypatch.setattr(compare_module, "latency_ms", fake)
+    compare(configs[:1], dataset, folder / "runs", folder / "results")
+    known = [row.key for row in board.rows()]
+    assert sorted(known) == ["both", "one", "two", "vote"]
+    assert files[known.index("one")] == folder / "runs" / "one-seed3" / "one.onnx"
+    # Not asked for, so not at hand: networks of their shapes.
+    assert shapes[known.index("two")] == shapes[known.index("one")]
+    assert shapes[known.index("both")] == shapes[known.index("vote")] == sorted(2 * shapes[known.index("one")])
+    assert {row["latency_ms"] for row in rows(folder).values()} == {2.5}
     assert rows(folder)["one"]["latency_hardware"]
+    compare(configs, dataset, folder / "runs", folder / "results")
+    assert len(files) == 4, "all have their time"
 
 
 def test_leaderboard_that_is_damaged_is_refused(tmp_path):
