@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,12 +98,12 @@ def _added_ms(results: Results) -> list[float]:
 
 
 def _many_over_sixteen(results: Results) -> list[float]:
-    """The least over all workloads."""
+    """Of the workload whose median is least. The least of each round would be the noise of six figures, not a ratio."""
     served = results["closed"][SERVICE].values()
     ratios = [
         paired(windows["128"], windows["16"], lambda one, other: one["per_s"] / other["per_s"]) for windows in served
     ]
-    return [min(of_round) for of_round in zip(*ratios, strict=True)]
+    return min(ratios, key=statistics.median)
 
 
 def _all_windows(results: Results, clients: str, figure: str) -> list[list[float]]:
@@ -187,7 +188,7 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise("errors with 128 clients, all workloads: none", 0, True, _errors),
     Promise(
-        "throughput of 128 clients over that of 16, the least of all workloads: at least 1",
+        "throughput of 128 clients over that of 16, the workload where it is least: at least 1",
         1.0,
         False,
         _many_over_sixteen,

@@ -92,6 +92,18 @@ def test_promise_fails_by_one_error_one_slow_probe_or_one_false_box():
     assert only(met, "faces missed") is False
 
 
+def test_promise_of_many_clients_is_of_one_workload_with_its_own_rounds():
+    def served(*ratios):
+        many = [WINDOW | {"per_s": ratio * WINDOW["per_s"]} for ratio in ratios]
+        return {"1": [WINDOW] * 3, "16": [WINDOW] * 3, "128": many}
+
+    closed = results()["closed"] | {
+        "service": {"portraits": served(0.9, 1.0, 1.3), "photographs": served(1.3, 0.9, 1.1), "faces": served(1, 2, 3)}
+    }
+    (promise,) = [one for one in PROMISES if "128 clients over" in one.asked]
+    assert promise.values(results(closed=closed)) == pytest.approx([0.9, 1.0, 1.3])
+
+
 def test_promise_that_was_not_measured_says_so():
     met = verdicts(scaling=None, memory=None)
     assert only(met, "throughput of two cores") is None
