@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+from pydantic import ValidationError
 
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX
@@ -110,7 +111,10 @@ def _time_all(board: Leaderboard, files: Mapping[str, Path]) -> None:
             file = files.get(row.key, Path(folder) / "fresh.onnx")
             if not file.exists():
                 file = Path(folder) / "fresh.onnx"
-                onnx.save(to_onnx(_fresh_network(row.config), Path(folder)), file)
+                try:
+                    onnx.save(to_onnx(_fresh_network(row.config), Path(folder)), file)
+                except (ValidationError, TrainingError) as error:
+                    raise TrainingError(f"{row.key} is of an earlier version and cannot be timed: {error}") from error
             times[row.key] = latency_ms(file)
     for row in board.rows():
         board.put(row.model_copy(update={"latency_ms": times[row.key], "latency_hardware": hardware}))
