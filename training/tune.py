@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 import optuna
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -29,6 +32,8 @@ from training.train import train
 from training.votes import VotesFile
 
 _LEAST_TRIALS_FOR_IMPORTANCE = 2
+_RAISED = "accuracy on PublicTest"
+_SLICE_WIDTH_IN, _SLICE_HEIGHT_IN = 3.6, 4.0
 
 
 class _Section(BaseModel):
@@ -231,8 +236,26 @@ def _draw(study: optuna.Study, folder: Path) -> None:
     # optuna sets a style for the whole process, and matplotlib warns of an axis with one value.
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Attempting to set identical low and high", UserWarning)
-        report.save_axes(drawing.plot_optimization_history(study), folder / "history.png")
-        report.save_axes(drawing.plot_slice(study), folder / "slices.png")
+        history = drawing.plot_optimization_history(study, target_name=_RAISED)
+        history.set_title("Trials")
+        history.xaxis.set_major_locator(MaxNLocator(integer=True))
+        report.save_axes(history, folder / "history.png")
+        slices = drawing.plot_slice(study, target_name=_RAISED)
+        _make_readable(np.ravel(np.asarray(slices, dtype=object)))
+        report.save_axes(slices, folder / "slices.png")
         complete = study.get_trials(states=(TrialState.COMPLETE,))
         if len({trial.value for trial in complete}) >= _LEAST_TRIALS_FOR_IMPORTANCE:
-            report.save_axes(drawing.plot_param_importances(study), folder / "importances.png")
+            importances = drawing.plot_param_importances(study, target_name=_RAISED)
+            importances.set_title("What the accuracy depended on")
+            report.save_axes(importances, folder / "importances.png")
+
+
+def _make_readable(slices: npt.NDArray[np.object_]) -> None:
+    figure = slices[0].figure
+    figure.suptitle("")
+    figure.set_size_inches(_SLICE_WIDTH_IN * len(slices), _SLICE_HEIGHT_IN)
+    for axes in slices:
+        if axes.get_xscale() == "log":
+            axes.xaxis.set_minor_formatter(NullFormatter())  # the numbers of a narrow range lie on one another
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes.xaxis.set_major_formatter("{x:g}")
