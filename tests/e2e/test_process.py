@@ -117,7 +117,8 @@ def test_camera_photographs_do_not_map_their_memory_anew():
             return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7])
 
         warm = page_faults(8)
-        assert page_faults(4) - warm < 4 * 1000  # one picture of 12 megapixels is 3,000 pages
+        # One picture of 12 megapixels is 3,000 pages. A vision thread whose first one comes now maps its own, once.
+        assert page_faults(8) - warm < 8 * 1000
 
 
 def test_body_above_the_limit_is_answered_before_it_is_sent(client):
