@@ -96,7 +96,10 @@ def compare(
         except TrainingError as error:
             failed[ensemble.name] = str(error)
     if any(row.latency_ms is None for row in board.rows()):
-        _time_all(board, {key: folder / f"{key}.onnx" for key, folder in folders.items()})
+        try:
+            _time_all(board, {key: folder / f"{key}.onnx" for key, folder in folders.items()})
+        except TrainingError as error:
+            failed["times"] = str(error)
     board.draw()
     if failed:
         raise TrainingError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
@@ -108,8 +111,8 @@ def _time_all(board: Leaderboard, files: Mapping[str, Path]) -> None:
     times = {}
     for row in board.rows():
         with tempfile.TemporaryDirectory(prefix="fer-time-") as folder:
-            file = files.get(row.key, Path(folder) / "fresh.onnx")
-            if not file.exists():
+            file = files.get(row.key)
+            if file is None or not file.exists():
                 file = Path(folder) / "fresh.onnx"
                 try:
                     onnx.save(to_onnx(_fresh_network(row.config), Path(folder)), file)
