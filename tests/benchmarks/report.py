@@ -25,6 +25,11 @@ Results = Mapping[str, Any]
 STAGES = ("decode_ms", "detect_ms", "crop_ms", "classify_ms", "whole_ms")
 PLOTS = ("performance-photographs.png", "performance-clients.png", "performance-arrivals.png", "performance-memory.png")
 _DPI = 110
+_CEILINGS = {
+    "decode": ("decode_ms",),
+    "decode and classify": ("decode_ms", "classify_ms"),
+    "do all four stages": ("decode_ms", "detect_ms", "crop_ms", "classify_ms"),
+}
 _CAPACITY_CORES = (1, 2, 4, 8, 16)
 # How full the cores of a machine may be in the long run: the plot of arrivals shows what waits beyond.
 _USED_SHARE = 0.7
@@ -39,6 +44,7 @@ def sections(results: Results) -> dict[str, str]:
         "classify": _classify,
         "service": _service,
         "baseline": _baseline,
+        "ceiling": _ceiling,
         "arrivals": _arrivals,
         "forms": _forms,
         "scaling": _scaling,
@@ -183,6 +189,23 @@ def _baseline(results: Results) -> str:
             _table(("server", "faces found in the photographs", "false boxes"), detection),
         )
     )
+
+
+def _ceiling(results: Results) -> str:
+    """How far any server is above the baseline that spends on a request what some of the service's stages take."""
+    workloads = results["closed"][BASELINE]
+    rows = []
+    for name, stages in _CEILINGS.items():
+        cells = [significant(ceiling(results, workload, stages)) for workload in workloads]
+        rows.append([name, *cells])
+    return _table(("a server that would only", *workloads), rows)
+
+
+def ceiling(results: Results, workload: str, stages: Sequence[str]) -> float:
+    """The baseline's processor time for a request, 16 clients, over what stages take of the mean file."""
+    spent_ms = spread_of(results["closed"][BASELINE][workload]["16"], "cpu_ms").median
+    files = results["stages"]["files"][workload]
+    return spent_ms / float(np.mean([file_medians(files, stage) for stage in stages], axis=1).sum())
 
 
 def _arrivals(results: Results) -> str:

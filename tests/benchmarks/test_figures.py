@@ -15,7 +15,7 @@ from tests.benchmarks import load
 from tests.benchmarks.asked import PROMISES, judge
 from tests.benchmarks.figures import Spread, flatness_of, scaling_of, significant, window_of
 from tests.benchmarks.profile import OTHER, shares_of
-from tests.benchmarks.report import PLOTS, capacity_per_s, place_in_document, sections, write_report
+from tests.benchmarks.report import PLOTS, capacity_per_s, ceiling, place_in_document, sections, write_report
 from tests.benchmarks.workloads import FORMS, _portraits
 
 WINDOW = {
@@ -152,6 +152,14 @@ def test_window_counts_processor_time_by_request_and_errors_apart():
 
 def test_capacity_leaves_a_share_of_the_cores_free():
     assert capacity_per_s(cpu_ms=20.0, cores=2) == pytest.approx(70.0)
+
+
+def test_ceiling_is_the_baselines_time_over_that_of_the_mean_file():
+    quick, slow = ({"decode_ms": [1.0, 1.0], "classify_ms": [2.0, 2.0]} for _ in range(2))
+    slow["decode_ms"] = [3.0, 5.0]  # its median round: 4
+    measured = results(stages={"files": {"photographs": [quick, slow]}, "classify": {}})
+    assert ceiling(measured, "photographs", ["decode_ms"]) == pytest.approx(22.0 / 2.5)
+    assert ceiling(measured, "photographs", ["decode_ms", "classify_ms"]) == pytest.approx(22.0 / 4.5)
 
 
 def test_profile_gives_a_sample_to_the_innermost_place_that_has_a_name():
