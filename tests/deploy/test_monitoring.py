@@ -16,7 +16,7 @@ from app.contract.labels import LABELS
 from app.errors import ErrorCode
 from app.metrics import STAGES, Metrics
 from tests.data_paths import REPOSITORY
-from tests.e2e.dashboard_queries import queries
+from tests.e2e.dashboard_queries import queries, row_head
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules" / "fer-serve.yml"
@@ -93,6 +93,12 @@ def test_every_label_value_asked_for_exists():
     for reasons in re.findall(r'reason=~"([^"]*)"', asked):
         assert set(reasons.split("|")) <= {code.value for code in ErrorCode}
     assert not re.findall(r'emotion="', asked) or set(re.findall(r'emotion="([^"]*)"', asked)) <= set(LABELS)
+
+
+def test_document_shows_every_query_of_the_dashboard():
+    document = (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
+    for title, expression in queries():
+        assert row_head(title, expression) in document, title
 
 
 def test_every_alert_has_a_test_and_a_chapter_that_says_what_to_do():

@@ -38,6 +38,12 @@ def ask(prometheus: str, expression: str) -> list[tuple[dict[str, str], float]]:
     return [(labels, value) for labels, value in values if not math.isnan(value)]
 
 
+def row_head(title: str, expression: str) -> str:
+    """The row of a query up to its value."""
+    escaped = expression.replace("|", "\\|")
+    return f"| {title} | `{escaped}` |"
+
+
 def cell(series: list[tuple[dict[str, str], float]]) -> str:
     """The first few series, for people."""
     shown = []
@@ -56,8 +62,7 @@ def main() -> int:
         series = ask(prometheus, expression)
         if not series:
             empty.append(f"{title}: {expression}")
-        escaped = expression.replace("|", "\\|")
-        print(f"| {title} | `{escaped}` | {cell(series) or '(none)'} |")
+        print(f"{row_head(title, expression)} {cell(series) or '(none)'} |")
     for line in empty:
         print(f"no value: {line}", file=sys.stderr)
     return 1 if empty else 0
