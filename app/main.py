@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import cv2
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -41,6 +42,9 @@ _DESCRIPTION = (
     "Finds the faces of a photograph and gives the apparent expression of each, with calibrated scores for seven"
     " emotions. It describes what a face shows, not what a person feels."
 )
+
+# `app.tracing` alone says what is told about requests: FastAPI's own would tell it again, with the exceptions' texts.
+_FASTAPIS_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +94,12 @@ def create_app(
             await asyncio.to_thread(service.tracing.shutdown)
 
     app = FastAPIOffline(
-        title="fer-serve", version=API_VERSION, description=_DESCRIPTION, redoc_url=None, lifespan=lifespan
+        title="fer-serve",
+        version=API_VERSION,
+        description=_DESCRIPTION,
+        redoc_url=None,
+        lifespan=lifespan,
+        telemetry=_FASTAPIS_TELEMETRY,
     )
     app.state.service = service
     install_problem_handlers(app)

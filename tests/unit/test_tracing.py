@@ -190,3 +190,10 @@ def test_a_real_receiver_gets_the_spans_over_http(monkeypatch):
     assert names == {"POST /predict", "decode", "detect", "queue", "infer"}
     assert {span.trace_id.hex() for scope in scopes for span in scope.spans} == {TRACE_ID}
     assert "happy" not in json.dumps([str(message) for _, message in received])
+
+
+def test_frameworks_own_telemetry_stays_off(monkeypatch, make_client, caplog):
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "no address")  # of which it warns, and sends nothing
+    assert make_client().get("/healthz").status_code == 200
+    assert "telemetry" not in caplog.text
