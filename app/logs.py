@@ -58,4 +58,6 @@ def configure_logging(log_format: LogFormat | None) -> None:
         )
     )
     stream.addFilter(FieldsFilter())
+    # What no format here shows is not looked up for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

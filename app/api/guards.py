@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -113,23 +113,19 @@ async def admit(request: Request) -> AsyncIterator[None]:
         yield
 
 
-@contextmanager
-def admitted(request: Request) -> Iterator[Engine]:
+def admitted(request: Request) -> AbstractContextManager[Engine]:
     """`authorise`, then `admit`, as a context; gives the engine.
 
     Raises:
         FerError: As those.
     """
     _check_key(request)
-    with _admitted(request) as engine:
-        yield engine
+    return _admitted(request)
 
 
-@contextmanager
-def _admitted(request: Request) -> Iterator[Engine]:
-    with permit(service_of(request), _size(request.headers)) as engine:
-        request.state.admitted = True
-        yield engine
+def _admitted(request: Request) -> AbstractContextManager[Engine]:
+    request.state.admitted = True
+    return permit(service_of(request), _size(request.headers))
 
 
 def declared_bytes(headers: Headers) -> int | None:

@@ -12,6 +12,7 @@ from app.contract.manifest import Manifest, SplitMetrics
 from app.domain import FaceEmotion, ImageResult
 from app.errors import ErrorCode
 
+_EMOTIONS = {emotion.value: emotion for emotion in Emotion}  # a tenth of the time of calling the class
 _SCORE_DIGITS = 6
 _TIME_DIGITS = 3
 
@@ -267,7 +268,7 @@ def _face(face: FaceEmotion) -> Face:
     return Face(
         box=Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height),
         detection_confidence=None if weight is None else round(weight, _TIME_DIGITS),
-        emotion=Emotion(face.emotion),
+        emotion=_EMOTIONS[face.emotion],
         confidence=round(face.confidence, _SCORE_DIGITS),
-        scores={Emotion(label): round(score, _SCORE_DIGITS) for label, score in face.scores.items()},
+        scores={_EMOTIONS[label]: round(score, _SCORE_DIGITS) for label, score in face.scores.items()},
     )
