@@ -38,26 +38,26 @@ async def authorise(request: Request) -> None:
 
 
 def _check_key(request: Request) -> None:
-    if not _has_key(service_of(request).settings, request.headers):
+    if not has_key(service_of(request).settings, request.headers):
         raise FerError(
             ErrorCode.UNAUTHORIZED, "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none"
         )
 
 
-def _has_key(settings: Settings, headers: Headers) -> bool:
-    return not settings.api_keys or key_opens(settings, key_in(headers))
+def has_key(settings: Settings, headers: Headers) -> bool:
+    """Whether headers carry one of the configured keys; true where none is configured."""
+    return not settings.api_keys or key_opens(settings, _key_in(headers))
 
 
-def key_in(headers: Headers) -> str:
-    """The API key that headers carry; empty where they carry none."""
+def _key_in(headers: Headers) -> str:
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     header = next((headers[name] for name in _KEY_HEADERS if headers.get(name)), "")
     return header or (credentials.strip() if scheme.lower() == "bearer" else "")
 
 
 def key_opens(settings: Settings, offered: str) -> bool:
-    """Whether a key is one of the configured ones; any is where none is configured."""
-    return not settings.api_keys or _is_among(settings.api_keys, offered)
+    """Whether a key is one of the configured ones."""
+    return _is_among(settings.api_keys, offered)
 
 
 async def authorise_admin(request: Request) -> None:
@@ -66,7 +66,7 @@ async def authorise_admin(request: Request) -> None:
     Raises:
         FerError: `unauthorized`.
     """
-    if not _is_among(service_of(request).settings.admin_keys, key_in(request.headers)):
+    if not _is_among(service_of(request).settings.admin_keys, _key_in(request.headers)):
         raise FerError(
             ErrorCode.UNAUTHORIZED, "expected an admin key in X-API-Key or Authorization: Bearer. Received: none"
         )
@@ -159,7 +159,7 @@ def refusal_at_the_door(service: Service, headers: Headers) -> FerError | None:
     Returns:
         None for a request that may pass, and for one whose key is wrong: its route says so.
     """
-    if not _has_key(service.settings, headers):
+    if not has_key(service.settings, headers):
         return None
     try:
         _check_room(service, _size(headers))

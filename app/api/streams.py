@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from app.api.guards import key_in, key_opens, permit
+from app.api.guards import has_key, key_opens, permit
 from app.api.problems import internal_error, problem
 from app.api.schemas import FramePrediction, ModelName, StreamError, StreamKey
 from app.api.service import service_of
@@ -143,7 +143,7 @@ class Stream:
     async def _admit(self) -> None:
         """What the stream itself must pass; each of its frames needs a permit besides."""
         service = self._service
-        if not key_opens(service.settings, key_in(self._websocket.headers)):
+        if not has_key(service.settings, self._websocket.headers):
             await self._receive_key()
         if service.readiness.state is State.DRAINING:
             raise _draining()
