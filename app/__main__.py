@@ -17,9 +17,10 @@ from typing import NoReturn
 
 import uvicorn
 
+from app.api.door import Door
 from app.config import SettingsError, load_settings
 from app.errors import FerError
-from app.http_protocol import BoundedHeadProtocol
+from app.http_protocol import protocol_with
 from app.inference.readiness import Readiness
 from app.logs import configure_logging
 from app.main import create_app
@@ -133,7 +134,7 @@ def main() -> int:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            http=BoundedHeadProtocol,
+            http=protocol_with(Door(app.state.service)),
             ws="websockets-sansio",
             # A frame above the body limit is answered with an error; above this, its connection is closed (1009).
             ws_max_size=2 * settings.max_body_bytes,

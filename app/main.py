@@ -17,8 +17,9 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
+from app.api.access import REQUEST_ID_HEADER
 from app.api.compat import azure, deepface, inference_protocol, rekognition
-from app.api.middleware import REQUEST_ID_HEADER, RequestMiddleware
+from app.api.middleware import RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service

@@ -5,6 +5,10 @@ One process serves one instance, so these numbers are the truth for the whole of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.gc_collector import GCCollector
 
@@ -20,31 +24,42 @@ STAGES = ("decode", "detect", "queue", "infer")
 RELOAD_OUTCOMES = ("replaced", "unchanged", "refused")
 FRAME_OUTCOMES = ("answered", "failed", "dropped")
 
+Labelled = TypeVar("Labelled", Counter, Histogram)
+
 
 class Metrics:
-    """The collectors, one attribute each. All methods of prometheus_client are thread-safe."""
+    """The collectors, one attribute each. All methods of prometheus_client are thread-safe.
+
+    Those with labels are functions of their labels' values.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.requests = Counter(
-            "fer_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
+        self.requests = _by_label(
+            Counter(
+                "fer_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
+            )
         )
-        self.request_seconds = Histogram(
-            "fer_request_duration_seconds",
-            "Time from the first byte of a request to its answer.",
-            ("route",),
-            buckets=_REQUEST_SECONDS,
-            registry=self.registry,
+        self.request_seconds = _by_label(
+            Histogram(
+                "fer_request_duration_seconds",
+                "Time from the first byte of a request to its answer.",
+                ("route",),
+                buckets=_REQUEST_SECONDS,
+                registry=self.registry,
+            )
         )
-        self.stage_seconds = Histogram(
-            "fer_stage_duration_seconds",
-            "Time in one stage of one image.",
-            ("stage",),
-            buckets=_STAGE_SECONDS,
-            registry=self.registry,
+        self.stage_seconds = _by_label(
+            Histogram(
+                "fer_stage_duration_seconds",
+                "Time in one stage of one image.",
+                ("stage",),
+                buckets=_STAGE_SECONDS,
+                registry=self.registry,
+            )
         )
         self.inflight = Gauge("fer_inflight_requests", "Requests being answered now.", registry=self.registry)
         self.queue_depth = Gauge("fer_queue_depth", "Faces waiting for the model now.", registry=self.registry)
@@ -54,21 +69,25 @@ class Metrics:
         self.faces_per_image = Histogram(
             "fer_faces_per_image", "Faces answered for one image.", buckets=_IMAGE_FACES, registry=self.registry
         )
-        self.predictions = Counter(
-            "fer_predictions", "Faces classified, by top emotion.", ("emotion",), registry=self.registry
+        self.predictions = _by_label(
+            Counter("fer_predictions", "Faces classified, by top emotion.", ("emotion",), registry=self.registry)
         )
         self.confidence = Histogram(
             "fer_confidence", "Probability of the top emotion of a face.", buckets=_CONFIDENCE, registry=self.registry
         )
-        self.rejections = Counter(
-            "fer_rejections", "Images and requests refused, by error code.", ("reason",), registry=self.registry
+        self.rejections = _by_label(
+            Counter(
+                "fer_rejections", "Images and requests refused, by error code.", ("reason",), registry=self.registry
+            )
         )
         self.open_streams = Gauge("fer_open_streams", "WebSocket streams that are open now.", registry=self.registry)
-        self.frames = Counter(
-            "fer_stream_frames",
-            "Frames of streams: answered with faces, answered with an error, or dropped for a newer one.",
-            ("outcome",),
-            registry=self.registry,
+        self.frames = _by_label(
+            Counter(
+                "fer_stream_frames",
+                "Frames of streams: answered with faces, answered with an error, or dropped for a newer one.",
+                ("outcome",),
+                registry=self.registry,
+            )
         )
         self.frame_seconds = Histogram(
             "fer_stream_frame_duration_seconds",
@@ -82,21 +101,28 @@ class Metrics:
             ("name", "version", "sha256", "provider"),
             registry=self.registry,
         )
-        self.reloads = Counter(
-            "fer_model_reloads",
-            "Model files loaded anew: replaced the model, unchanged, or refused.",
-            ("outcome",),
-            registry=self.registry,
+        self.reloads = _by_label(
+            Counter(
+                "fer_model_reloads",
+                "Model files loaded anew: replaced the model, unchanged, or refused.",
+                ("outcome",),
+                registry=self.registry,
+            )
         )
         self.ready = Gauge("fer_ready", "1 while /readyz answers 200.", registry=self.registry)
         self.deadline_seconds = Gauge(
             "fer_deadline_seconds", "FER_DEADLINE_MS, for alerts that compare with it.", registry=self.registry
         )
         for stage in STAGES:  # every series exists from the start, so that rates never miss a first increment
-            self.stage_seconds.labels(stage)
+            self.stage_seconds(stage)
         for outcome in FRAME_OUTCOMES:
-            self.frames.labels(outcome)
+            self.frames(outcome)
         for outcome in RELOAD_OUTCOMES:
-            self.reloads.labels(outcome)
+            self.reloads(outcome)
         for label in LABELS:
-            self.predictions.labels(label)
+            self.predictions(label)
+
+
+def _by_label(collector: Labelled) -> Callable[..., Labelled]:
+    """A collector's series, remembered: every request asks for several, and `labels` takes longer than counting."""
+    return cache(collector.labels)

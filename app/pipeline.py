@@ -190,7 +190,7 @@ class Pipeline:
                 future.cancel()
 
     def _note_stage(self, name: str, started: float, seconds: float) -> None:
-        self._metrics.stage_seconds.labels(name).observe(seconds)
+        self._metrics.stage_seconds(name).observe(seconds)
         self._on_stage(name, started, seconds)
 
     def _count(self, submitted: float, result: ImageResult) -> None:
@@ -200,7 +200,7 @@ class Pipeline:
             self._note_stage("infer", submitted + queue_s, infer_s)
         self._metrics.faces_per_image.observe(len(result.faces))
         for face in result.faces:
-            self._metrics.predictions.labels(face.emotion).inc()
+            self._metrics.predictions(face.emotion).inc()
             self._metrics.confidence.observe(face.confidence)
 
 

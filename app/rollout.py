@@ -119,17 +119,17 @@ class Rollout:
                 classifier = await asyncio.get_running_loop().run_in_executor(executor, self._open_classifier)
             except Exception as error:
                 executor.shutdown(wait=False)
-                self._service.metrics.reloads.labels("refused").inc()
+                self._service.metrics.reloads("refused").inc()
                 _logger.error("the new model was refused, the old one serves on: %s", error)
                 raise FerError(
                     ErrorCode.MODEL_REFUSED, "the new model was refused and the old one serves on; the log says why"
                 ) from error
             if classifier.manifest.sha256 == serving.manifest.sha256:
                 executor.shutdown(wait=False)
-                self._service.metrics.reloads.labels("unchanged").inc()
+                self._service.metrics.reloads("unchanged").inc()
                 return serving
             self.begin(classifier, executor)
-            self._service.metrics.reloads.labels("replaced").inc()
+            self._service.metrics.reloads("replaced").inc()
         return self._service.require_engine()
 
     async def end(self) -> None:

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp
 
+from app.api.door import Door
 from app.config import Settings
 from app.contract.labels import LABELS
 from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, Provenance, TensorSpec
 from app.contract.preprocess import PREPROCESS_ID
 from app.domain import Detection, FaceBox
+from app.http_protocol import RequestDoor, protocol_with
 from app.main import create_app
 from tests.data_paths import REPOSITORY
 
@@ -126,9 +128,10 @@ def make_server(classifier: FakeClassifier) -> Iterator[Callable[..., str]]:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """A server in a thread of this process."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
+def serving(app: FastAPI, door: RequestDoor | None = None, **options: Any) -> Iterator[str]:
+    """A server in a thread of this process, with the real one's protocol, and more of uvicorn's options."""
+    http = protocol_with(door or Door(app.state.service))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -125,7 +125,7 @@ def admitted(request: Request) -> AbstractContextManager[Engine]:
 
 def _admitted(request: Request) -> AbstractContextManager[Engine]:
     request.state.admitted = True
-    return permit(service_of(request), _size(request.headers))
+    return permit(service_of(request), size_of(request.headers))
 
 
 def declared_bytes(headers: Headers) -> int | None:
@@ -145,7 +145,7 @@ def permit(service: Service, size_bytes: float) -> Iterator[Engine]:
     Raises:
         FerError: `not_ready`; or `overloaded`: all permits are held, or the wait would be too long.
     """
-    engine = _check_room(service, size_bytes)
+    engine = check_room(service, size_bytes)
     service.admitted += 1
     try:
         yield engine
@@ -153,22 +153,16 @@ def permit(service: Service, size_bytes: float) -> Iterator[Engine]:
         service.admitted -= 1
 
 
-def refusal_at_the_door(service: Service, headers: Headers) -> FerError | None:
-    """Why a request that brings an image will not get a permit; asked before it is routed, which costs much more.
+def check_room(service: Service, size_bytes: float) -> Engine:
+    """The engine, where a permit is to be had; takes none.
 
-    Returns:
-        None for a request that may pass, and for one whose key is wrong: its route says so.
+    Args:
+        service: Whose permits.
+        size_bytes: Of what is to be read; infinite where that is not known.
+
+    Raises:
+        FerError: As `permit`.
     """
-    if not has_key(service.settings, headers):
-        return None
-    try:
-        _check_room(service, _size(headers))
-    except FerError as error:
-        return error.with_traceback(None)  # whose frames are the caller's too, and would keep all of the request
-    return None
-
-
-def _check_room(service: Service, size_bytes: float) -> Engine:
     engine = service.require_engine()
     if service.admitted >= service.settings.max_queue:
         raise FerError(
@@ -178,7 +172,8 @@ def _check_room(service: Service, size_bytes: float) -> Engine:
     return engine
 
 
-def _size(headers: Headers) -> float:
+def size_of(headers: Headers) -> float:
+    """The length of the body by its header; infinite where it has none."""
     declared = declared_bytes(headers)
     return math.inf if declared is None else declared
 

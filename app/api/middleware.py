@@ -6,36 +6,24 @@ Plain ASGI, because Starlette's BaseHTTPMiddleware puts a task and a queue betwe
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 import time
-import uuid
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.guards import check_wait, declared_bytes, refusal_at_the_door
+from app.api import access
+from app.api.guards import check_wait, declared_bytes
 from app.api.problems import CLIENT_CLOSED_REQUEST, internal_error, problem_response
 from app.api.service import Service
 from app.errors import ErrorCode, FerError
 from app.logs import log_fields
-from app.tracing import NoTracing, RequestTrace
+from app.tracing import NoTracing
 
-REQUEST_ID_HEADER = "X-Request-ID"
-
-_PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-# Refused before they are routed where there is no room for them: in a flood of requests, what a refusal costs is taken
-# from those that are answered. Other services' dialects refuse in their own form, in their routes.
-_REFUSED_EARLY = frozenset({"/predict", "/predict/batch"})
 _UNTRACED = NoTracing()
 _UNMATCHED = "unmatched"  # one label for all unknown paths: labels must not be chosen by callers
 # A request that is answered sooner is not worth the task that waits for its client to leave.
 _WATCH_AFTER_S = 0.02
-
-_logger = logging.getLogger("app.access")
 
 
 class RequestMiddleware:
@@ -56,7 +44,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = _request_id(headers.get(REQUEST_ID_HEADER))
+        request_id = access.request_id(headers.get(access.REQUEST_ID_HEADER))
         settings = self._service.settings
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
@@ -74,18 +62,15 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 body.unwatch()
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                MutableHeaders(scope=message)[access.REQUEST_ID_HEADER] = request_id
             await send(message)
 
-        tracing = _UNTRACED if scope["path"] in _PROBES else self._service.tracing
+        tracing = _UNTRACED if scope["path"] in access.PROBES else self._service.tracing
         self._service.metrics.inflight.inc()
-        with tracing.request(headers) as trace, log_fields(_log_fields(request_id, trace)):
+        with tracing.request(headers) as trace, log_fields(access.fields_of(request_id, trace)):
             try:
-                if refusal := self._refusal(scope, headers):
-                    await problem_response(refusal, Request(scope))(scope, receive, send_with_id)
-                else:
-                    answering = self._answering_head if scope["method"] == "HEAD" else self._app
-                    await answering(scope, body.receive, send_with_id)
+                answering = self._answering_head if scope["method"] == "HEAD" else self._app
+                await answering(scope, body.receive, send_with_id)
             except asyncio.CancelledError:
                 if not body.client_left:
                     raise
@@ -99,37 +84,15 @@ class RequestMiddleware:
             finally:
                 body.unwatch()
                 self._service.metrics.inflight.dec()
-                self._record(scope, status, time.perf_counter() - started, request_id)
-                trace.answered(scope["method"], _route(scope), status, request_id)
-
-    def _refusal(self, scope: Scope, headers: Headers) -> FerError | None:
-        is_early = (
-            scope["path"] in _REFUSED_EARLY and scope["method"] == "POST" and b"format=" not in scope["query_string"]
-        )
-        refusal = refusal_at_the_door(self._service, headers) if is_early else None
-        if refusal is not None:
-            scope["route"] = _Refused(scope["path"])
-        return refusal
-
-    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = _route(scope)
-        self._service.metrics.requests.labels(route, status).inc()
-        self._service.metrics.request_seconds.labels(route).observe(seconds)
-        _logger.log(
-            logging.DEBUG if route in _PROBES else logging.INFO,
-            "%s %s %d in %.1f ms",
-            scope["method"],
-            route,
-            status,
-            seconds * 1000,
-            extra={
-                "request_id": request_id,
-                "method": scope["method"],
-                "route": route,
-                "status": status,
-                "duration_ms": round(seconds * 1000, 3),
-            },
-        )
+                access.record(
+                    self._service.metrics,
+                    trace,
+                    scope["method"],
+                    _route(scope),
+                    status,
+                    time.perf_counter() - started,
+                    request_id,
+                )
 
 
 class _AnsweringHead:
@@ -149,13 +112,6 @@ class _AnsweringHead:
         finally:
             if "route" in got:
                 scope["route"] = got["route"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Stands for the route that a request would have had."""
-
-    path: str
 
 
 class _Body:
@@ -229,17 +185,6 @@ class _Body:
 def _route(scope: Scope) -> str:
     path: str = getattr(scope.get("route"), "path", _UNMATCHED)
     return path
-
-
-def _log_fields(request_id: str, trace: RequestTrace) -> dict[str, str]:
-    fields = {"request_id": request_id}
-    return fields | {"trace_id": trace.trace_id} if trace.trace_id else fields
-
-
-def _request_id(proposed: str | None) -> str:
-    if proposed is not None and _PLAIN_TOKEN.fullmatch(proposed):
-        return proposed
-    return uuid.uuid4().hex
 
 
 def _too_large(limit: int, received: int) -> FerError:

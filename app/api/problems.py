@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.schemas import Problem
 from app.api.service import service_of
@@ -66,14 +66,17 @@ def problem(error: FerError, request_id: str) -> Problem:
     )
 
 
-def problem_response(
-    error: FerError, connection: HTTPConnection, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
+def problem_response(error: FerError, connection: HTTPConnection, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request, or to a WebSocket's handshake, that failed; counts the rejection."""
-    service_of(connection).metrics.rejections.labels(error.code).inc()
-    body = problem(error, connection.state.request_id).model_dump(mode="json")
+    service_of(connection).metrics.rejections(error.code).inc()
+    return error_response(error, connection.state.request_id, headers)
+
+
+def error_response(error: FerError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The same, not counted."""
+    body = problem(error, request_id).model_dump_json()
     extra = {**(headers or {}), **error_headers(error.code)}
-    return JSONResponse(body, status_code=STATUS[error.code], headers=extra, media_type=PROBLEM_JSON)
+    return Response(body, status_code=STATUS[error.code], headers=extra, media_type=PROBLEM_JSON)
 
 
 def error_headers(code: ErrorCode) -> dict[str, str]:

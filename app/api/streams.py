@@ -110,7 +110,7 @@ class Stream:
         self._options = options
         self._tracker = FaceTracker(smoothing)
         self._request_id: str = websocket.state.request_id
-        self._waiting = _NewestFrame(self._service.metrics.frames.labels("dropped").inc)
+        self._waiting = _NewestFrame(self._service.metrics.frames("dropped").inc)
         self._known: tuple[FaceBox, ...] | None = None  # None: the first frame, which is searched whole
         self._new: tuple[FaceBox, ...] = ()
         self._search: asyncio.Task[None] | None = None
@@ -213,7 +213,7 @@ class Stream:
                 await self._send_error(internal_error(error, self._request_id), frame.number)
             else:
                 await self._websocket.send_text(answer.model_dump_json())
-                metrics.frames.labels("answered").inc()
+                metrics.frames("answered").inc()
             metrics.frame_seconds.observe(asyncio.get_running_loop().time() - frame.arrived_s)
         raise _draining()
 
@@ -260,9 +260,9 @@ class Stream:
 
     async def _send_error(self, error: FerError, frame: int | None) -> None:
         metrics = self._service.metrics
-        metrics.rejections.labels(error.code).inc()
+        metrics.rejections(error.code).inc()
         if frame is not None:
-            metrics.frames.labels("failed").inc()
+            metrics.frames("failed").inc()
         answer = StreamError(frame=frame, dropped=self._waiting.dropped, error=problem(error, self._request_id))
         await self._websocket.send_text(answer.model_dump_json())
 

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-import uvicorn
 
 from app import http_protocol
-from app.config import Settings
-from app.main import create_app
 from tests.api.test_disconnect import PNG
-from tests.conftest import FakeClassifier, FakeDetector
 
 
 @pytest.fixture
-def port(monkeypatch):
-    app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), FakeDetector())
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http_protocol.BoundedHeadProtocol)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
+def port(make_server):
+    return urlsplit(make_server()).port
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def received(connection: socket.socket) -> bytes:
@@ -82,6 +71,13 @@ def test_idle_connection_between_requests_is_kept(port, monkeypatch):
 def test_head_within_the_bound_is_answered(port):
     answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"X": "a" * (http_protocol.MAX_HEAD_BYTES - 5000)})
     assert answer.status_code == 200
+
+
+def test_many_small_requests_at_once_are_no_large_head(port):
+    count = 3 * http_protocol.MAX_HEAD_BYTES // len(HEALTH)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(HEALTH * count + HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert received(connection).count(b"HTTP/1.1 200") == count + 1
 
 
 def test_head_leaves_the_connection_in_order(port):

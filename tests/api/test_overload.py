@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
-from starlette.datastructures import Headers
 
-from app.api.guards import BURST_SHARE, STANDING_SHARE, refusal_at_the_door
+from app.api.guards import BURST_SHARE, STANDING_SHARE
 from app.config import Settings
 from app.cpus import available_cpus
 from app.errors import ErrorCode
@@ -73,7 +72,7 @@ def test_wait_is_asked_for_the_declared_size(client):
     waits = with_waits(client, 0.0)
     client.post("/predict", content=PNG)
     client.post("/predict", content=iter([PNG]))  # in chunks: nobody knows how much will come
-    assert waits.sizes[:4:2] == [len(PNG), math.inf]  # before each is routed, and when it gets its permit
+    assert waits.sizes == [len(PNG), math.inf]
 
 
 def test_overloaded_is_answered_before_the_body_is_read():
@@ -91,12 +90,12 @@ def test_overloaded_is_answered_before_the_body_is_read():
 def test_queue_that_grew_while_the_body_came_refuses_it():
     async def scenario():
         async with started() as app:
-            waits = Waits(0.0, 0.0, math.inf)
+            waits = Waits(0.0, math.inf)
             app.state.service.engine.pipeline.wait_s = waits
             client = ScriptedClient(messages=3)
             await client.call(app)
             assert client.sent[0]["status"] == 503
-            assert waits.sizes == [math.inf, math.inf, len(PNG)]
+            assert waits.sizes == [math.inf, len(PNG)]
             assert app.state.service.admitted == 0
 
     asyncio.run(scenario())
@@ -164,12 +163,3 @@ def test_overloaded_in_another_services_form_is_refused_in_that_form(make_client
     assert own.headers["content-type"] == "application/problem+json"
     assert other.headers["content-type"] == "application/json"
     assert own.headers["retry-after"] == other.headers["retry-after"]
-
-
-def test_refusal_keeps_nothing_of_its_request(make_client):
-    service = make_client(max_queue=1).app.state.service
-    service.admitted = 1
-    refusal = refusal_at_the_door(service, Headers())
-    service.admitted = 0
-    assert refusal.code == ErrorCode.OVERLOADED
-    assert refusal.__traceback__ is None  # it would keep the frames of who asked, and with them this refusal

@@ -86,7 +86,7 @@ def errors_in(dialect_of: Callable[[Request], Dialect | None]) -> type[APIRoute]
                     failure = invalid_parameter(error)
                 except Exception as error:
                     failure = internal_error(error, request.state.request_id)
-                service_of(request).metrics.rejections.labels(failure.code).inc()
+                service_of(request).metrics.rejections(failure.code).inc()
                 return dialect.response(failure)
 
             return answer_in_dialect

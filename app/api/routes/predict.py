@@ -93,5 +93,5 @@ async def _predict_entry(
         failure = error
     except Exception as error:  # a fault of ours in one image must not take its neighbours with it
         failure = internal_error(error, request_id)
-    service_of(request).metrics.rejections.labels(failure.code).inc()
+    service_of(request).metrics.rejections(failure.code).inc()
     return BatchEntryError(error=problem(failure, request_id))
