@@ -60,4 +60,5 @@ def configure_logging(log_format: LogFormat | None) -> None:
     stream.addFilter(FieldsFilter())
     # What no format here shows is not looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # documented ("Optimization", Logging HOWTO): the place of a call is not looked up
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

@@ -8,16 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic_core import from_json
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.api.forms import read_form, too_slow
 from app.errors import ErrorCode, FerError
 
 FILE_FIELDS = ("file", "image")
@@ -26,17 +22,6 @@ JSON_LIST_FIELD = "images"
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 _URL_SAFE_TO_STANDARD = str.maketrans("-_", "+/")
-
-
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, which otherwise writes parts above 1 MB to a temporary file. The body limit bounds it."""
-
-    spool_max_size = sys.maxsize
-
-    def close_files(self) -> None:
-        """Frees what was received, also of a part that never ended, which is no item of the form."""
-        for file in self._files_to_close_on_error:
-            file.close()
 
 
 async def read_image(request: Request) -> bytes:
@@ -112,41 +97,14 @@ async def read_body(request: Request) -> bytes:
         async with asyncio.timeout_at(request.state.deadline):
             return await request.body()
     except TimeoutError:
-        raise _too_slow() from None
-
-
-@asynccontextmanager
-async def parsed_form(request: Request, max_files: int) -> AsyncIterator[FormData]:
-    """The parts of a multipart body, kept in memory while the context lasts.
-
-    Raises:
-        FerError: `too_many_images`, `malformed_request`, `payload_too_large` or `deadline_exceeded`.
-    """
-    # A text part may hold an image as base64: the body limit bounds it, as it bounds the files.
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files, max_part_size=sys.maxsize)
-    try:
-        async with asyncio.timeout_at(request.state.deadline):
-            form = await parser.parse()
-    except TimeoutError:
-        raise _too_slow() from None
-    except MultiPartException as error:
-        if error.message.startswith("Too many files"):
-            raise FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_files} file parts are accepted") from None
-        raise FerError(ErrorCode.MALFORMED_REQUEST, "the multipart body cannot be parsed") from None
-    except (KeyError, ValueError):  # no boundary in the header; a boundary that is no Latin-1
-        raise FerError(ErrorCode.MALFORMED_REQUEST, "multipart/form-data needs a boundary") from None
-    try:
-        yield form
-    finally:
-        parser.close_files()
+        raise too_slow() from None
 
 
 async def _file_parts(request: Request, max_files: int) -> list[bytes]:
-    async with parsed_form(request, max_files) as form:
-        values = [value for name, value in form.multi_items() if name in FILE_FIELDS]
-        if any(not isinstance(value, UploadFile) for value in values):
-            raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
-        return [await value.read() for value in values if isinstance(value, UploadFile)]
+    parts = [part for part in await read_form(request, max_files) if part.name in FILE_FIELDS]
+    if not all(part.is_file for part in parts):
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
+    return [part.data for part in parts]
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -204,7 +162,3 @@ def from_base64(value: Any, name: str) -> bytes:
 def _check_count(count: int, max_images: int) -> None:
     if count > max_images:
         raise FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_images} images are accepted. Received: {count}")
-
-
-def _too_slow() -> FerError:
-    return FerError(ErrorCode.DEADLINE_EXCEEDED, "the body did not arrive within the deadline")

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from app.api.compat.dialect import Dialect, certainty, errors_in
 from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS
+from app.api.forms import Part, read_form
 from app.api.guards import admit, authorise
-from app.api.images import URL_ENCODED, from_base64, json_object, media_type, parsed_form, read_body
+from app.api.images import URL_ENCODED, from_base64, json_object, media_type, read_body
 from app.api.problems import STATUS
 from app.api.service import service_of
 from app.domain import FaceEmotion, ImageResult, PredictOptions
@@ -209,11 +209,11 @@ def _analysis(face: FaceEmotion) -> Analysis:
 
 async def _read(request: Request) -> tuple[bytes, Arguments]:
     kind = media_type(request)
+    fields: Mapping[str, Any]
     if kind == "multipart/form-data":
-        async with parsed_form(request, max_files=1) as form:
-            fields: Mapping[str, Any] = form
-            image = _image(fields)
-            data = await image.read() if isinstance(image, UploadFile) else _from_data_url(image)
+        fields = {part.name: part if part.is_file else part.text for part in await read_form(request, max_files=1)}
+        image = _image(fields)
+        data = image.data if isinstance(image, Part) else _from_data_url(image)
     else:
         body = await read_body(request)
         # DeepFace's clients send a form or JSON; whatever else they call JSON is read as such.

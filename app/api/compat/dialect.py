@@ -58,19 +58,22 @@ class Dialect:
         return responses
 
 
-def errors_in(dialect_of: Callable[[Request], Dialect | None]) -> type[APIRoute]:
+def errors_in(
+    dialect_of: Callable[[Request], Dialect | None], route_class: type[APIRoute] = APIRoute
+) -> type[APIRoute]:
     """A route class whose errors are answered in a dialect; guards, limits and parameters included.
 
     Args:
         dialect_of: The dialect of a request; None leaves its errors to the service's own answers.
+        route_class: What else the routes are.
     """
 
-    class DialectRoute(APIRoute):
+    class DialectRoute(route_class):  # type: ignore[misc, valid-type]
         """A route that answers in a dialect."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            """FastAPI's handler within the dialect's."""
-            answer = super().get_route_handler()
+            """The route's handler within the dialect's."""
+            answer: Callable[[Request], Coroutine[Any, Any, Response]] = super().get_route_handler()
 
             async def answer_in_dialect(request: Request) -> Response:
                 dialect = dialect_of(request)

@@ -23,6 +23,7 @@ from app.api.documentation import (
 from app.api.guards import admitted
 from app.api.images import read_image, read_images
 from app.api.options import OptionsQuery, query_parameters, read_query
+from app.api.plain import PlainRoute
 from app.api.problems import internal_error, problem
 from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
 from app.api.service import Engine, service_of
@@ -31,7 +32,7 @@ from app.errors import ErrorCode, FerError
 
 router = APIRouter(tags=["predict"])
 # Answers in another service's form fail in its form too.
-portrait_router = APIRouter(tags=["predict"], route_class=errors_in(formats.dialect_of))
+portrait_router = APIRouter(tags=["predict"], route_class=errors_in(formats.dialect_of, PlainRoute))
 
 
 class PredictQuery(OptionsQuery):
