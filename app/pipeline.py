@@ -247,11 +247,12 @@ def _assemble(seen: _Seen, scored: Sequence[Batched[Logits]], temperature: float
 
 
 def _name(found: _Found, scores: Scores) -> FaceEmotion:
-    top = int(scores.argmax())
+    values: list[float] = scores.tolist()
+    confidence = max(values)
     return FaceEmotion(
         box=found.box,
         detection_confidence=found.weight,
-        scores=dict(zip(LABELS, scores.tolist(), strict=True)),
-        emotion=LABELS[top],
-        confidence=float(scores[top]),
+        scores=dict(zip(LABELS, values, strict=True)),
+        emotion=LABELS[values.index(confidence)],
+        confidence=confidence,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from inspect import signature
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -19,7 +20,6 @@ class PlainRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The endpoint itself."""
-        needs = self.dependant
-        if needs.dependencies or needs.path_params or needs.query_params or needs.header_params or self.body_field:
+        if self.dependencies or len(signature(self.endpoint).parameters) != 1:
             raise TypeError(f"{self.path}: the endpoint of a PlainRoute takes the request alone; this one needs more")
         return self.endpoint
