@@ -14,8 +14,8 @@ import httptools
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-# Method, target and headers of a request; gives the answer to one that is turned away.
-RequestDoor = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]]], Response | None]
+# Method, target, headers and the body's length of a request; gives the answer to one that is turned away.
+RequestDoor = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], int], Response | None]
 
 MAX_HEAD_BYTES = 64 * 1024
 # From the opening of a connection, or the first byte of a later request, to the end of the head.
@@ -88,7 +88,10 @@ class FrontProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_clock()
         length = self._plain_length()
-        if length is None or (answer := self._door(self.parser.get_method(), self.url, self.headers)) is None:
+        if length is None:
+            return super().on_headers_complete()
+        answer = self._door(self.parser.get_method(), self.url, self.headers, length)
+        if answer is None:
             return super().on_headers_complete()
         self._turned_away, self._unwanted_bytes = True, length
         head = [STATUS_LINE[answer.status_code]]

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from app.api import access
-from app.api.guards import check_room, has_key, size_of
+from app.api.guards import check_room, has_key
 from app.api.problems import error_response
 from app.api.service import Service
 from app.errors import FerError
@@ -33,29 +33,35 @@ class Door:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def __call__(self, method: bytes, target: bytes, raw_headers: Sequence[tuple[bytes, bytes]]) -> Response | None:
+    def __call__(
+        self, method: bytes, target: bytes, raw_headers: Sequence[tuple[bytes, bytes]], size_bytes: int
+    ) -> Response | None:
         """The answer to a request that is turned away, counted and logged; None for one that may pass.
 
         Args:
             method: As it was sent.
             target: Path and query, as they were sent.
             raw_headers: Names in lower case, and values.
+            size_bytes: Of the body.
         """
         started = time.perf_counter()
         path, _, query = target.partition(b"?")
         if method != b"POST" or path not in _PATHS or b"format=" in query:
             return None
+        refusal = self._refusal(size_bytes)
+        if refusal is None:
+            return None
         headers = Headers(raw=list(raw_headers))
-        if self._service.settings.cors_origins and "origin" in headers:  # the answer needs headers for the browser
+        settings = self._service.settings
+        if not has_key(settings, headers):
             return None
-        refusal = self._refusal(headers)
-        return None if refusal is None else self._turn_away(refusal, _PATHS[path], headers, started)
+        if settings.cors_origins and "origin" in headers:  # the answer needs headers for the browser
+            return None
+        return self._turn_away(refusal, _PATHS[path], headers, started)
 
-    def _refusal(self, headers: Headers) -> FerError | None:
-        if not has_key(self._service.settings, headers):
-            return None
+    def _refusal(self, size_bytes: int) -> FerError | None:
         try:
-            check_room(self._service, size_of(headers))
+            check_room(self._service, size_bytes)
         except FerError as error:
             return error.with_traceback(None)  # its frames hold this refusal, which would keep itself
         return None

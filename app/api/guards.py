@@ -125,7 +125,7 @@ def admitted(request: Request) -> AbstractContextManager[Engine]:
 
 def _admitted(request: Request) -> AbstractContextManager[Engine]:
     request.state.admitted = True
-    return permit(service_of(request), size_of(request.headers))
+    return permit(service_of(request), _size(request.headers))
 
 
 def declared_bytes(headers: Headers) -> int | None:
@@ -172,8 +172,7 @@ def check_room(service: Service, size_bytes: float) -> Engine:
     return engine
 
 
-def size_of(headers: Headers) -> float:
-    """The length of the body by its header; infinite where it has none."""
+def _size(headers: Headers) -> float:
     declared = declared_bytes(headers)
     return math.inf if declared is None else declared
 
@@ -186,9 +185,11 @@ def check_wait(service: Service, size_bytes: float) -> None:
     """
     deadline_s = service.settings.deadline_ms / 1000
     pipeline = service.require_engine().pipeline
+    wait_s = pipeline.wait_s(size_bytes)
+    if wait_s <= STANDING_SHARE * deadline_s:
+        return
     standing = pipeline.standing_s(size_bytes) > BURST_SHARE * deadline_s
     longest_s = deadline_s * (STANDING_SHARE if standing else BURST_SHARE)
-    wait_s = pipeline.wait_s(size_bytes)
     if wait_s > longest_s:
         raise FerError(
             ErrorCode.OVERLOADED,

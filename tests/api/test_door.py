@@ -30,8 +30,8 @@ class WatchedDoor:
         self._door = Door(service)
         self.answers: list = []
 
-    def __call__(self, method, target, headers):
-        self.answers.append(self._door(method, target, headers))
+    def __call__(self, *request):
+        self.answers.append(self._door(*request))
         return self.answers[-1]
 
 
@@ -140,7 +140,7 @@ def test_refusal_is_traced(make_client):
     service = make_client(max_queue=1).app.state.service
     service.tracing, service.admitted = OpenTelemetryTracing(exporter, {}), 1
     parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert Door(service)(b"POST", b"/predict", [(b"content-length", b"1"), (b"traceparent", parent)]) is not None
+    assert Door(service)(b"POST", b"/predict", [(b"traceparent", parent)], 1) is not None
     service.admitted = 0
     service.tracing.shutdown()
     (span,) = exporter.get_finished_spans()
@@ -256,7 +256,7 @@ def test_refusal_keeps_nothing_of_its_request(make_client):
     door = Door(service)
     turn_away = door._turn_away
     door._turn_away = lambda refusal, *rest: refusals.append(refusal) or turn_away(refusal, *rest)
-    assert door(b"POST", b"/predict", [(b"content-length", b"1")]) is not None
+    assert door(b"POST", b"/predict", [], 1) is not None
     service.admitted = 0
     assert refusals[0].code == ErrorCode.OVERLOADED
     assert refusals[0].__traceback__ is None  # it would keep the frames of who asked, and with them this refusal
