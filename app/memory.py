@@ -23,6 +23,10 @@ _KEPT_BLOCK_BYTES = 32 * 1024 * 1024
 _KEPT_BYTES = 32 * 1024 * 1024
 _OPERATORS_OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
+# So many more objects than before make Python's collector look at the new ones; by default 700, a few requests' worth.
+# Requests leave nothing that only the collector can free.
+_NEW_OBJECTS = 20_000
+
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     """Sets the C library's thresholds, for the whole process; called before there are threads.
@@ -45,7 +49,9 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def spare_from_collection() -> None:
-    """Keeps Python's collector from looking at what lives now, for good; called once, when the server has started.
+    """Keeps Python's collector from looking at what lives now, for good, and at new objects before there are many.
+
+    Called once, when the server has started.
 
     Objects are still freed when nothing refers to them any more. Only what goes later and refers to itself stays.
 
@@ -54,3 +60,4 @@ def spare_from_collection() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)

@@ -50,3 +50,24 @@ def test_memory_of_one_photograph_serves_the_next():
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_memory_is_left_to_an_operator_who_chose(name):
     assert not keep_freed_memory({name: "1"})
+
+
+# Prints how often the collector looked while a hundred requests' worth of objects came, and while many more did.
+_COLLECTIONS = """
+import gc
+from app.memory import spare_from_collection
+def looks(count):
+    before = sum(generation["collections"] for generation in gc.get_stats())
+    kept = [[] for _ in range(count)]
+    return sum(generation["collections"] for generation in gc.get_stats()) - before
+{before}
+print(looks(10_000), looks(100_000) > 0)
+"""
+
+
+@pytest.mark.parametrize(("before", "spared"), [("", False), ("spare_from_collection()", True)])
+def test_collector_does_not_look_at_what_requests_bring_and_still_at_what_piles_up(before, spared):
+    program = [sys.executable, "-c", _COLLECTIONS.format(before=before)]
+    looks, at_many = subprocess.check_output(program, cwd=REPOSITORY, text=True).split()
+    assert (int(looks) == 0) == spared
+    assert at_many == "True"
