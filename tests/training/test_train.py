@@ -23,6 +23,7 @@ from training.run import RunFolder
 from training.train import build_optimizer, compile_model, train
 
 from .conftest import edition_files, tiny_config, write_archive
+from .test_votes_heads import write_votes
 
 
 def arrays_of(run: RunFolder) -> dict[str, np.ndarray]:
@@ -386,7 +387,10 @@ def test_command_line_trains_the_seed_that_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(command_line, "load_fer2013", lambda source: None)
     monkeypatch.setattr(train_module, "train", lambda config, dataset, run, votes: trained.append((config, run.path)))
     config = REPOSITORY / "training/configs/vgg_second.toml"
-    monkeypatch.setattr(sys, "argv", ["training", "train", "--config", str(config), "--seed", "2"])
+    votes = write_votes(tmp_path / "votes.csv", {"one": "0,9,1,0,0,0,0,0,0,0"})
+    monkeypatch.setattr(
+        sys, "argv", ["training", "train", "--config", str(config), "--seed", "2", "--votes", str(votes)]
+    )
     assert command_line.main() == 0
     ((config, folder),) = trained
     assert (config.seed, folder, config.start) == (2, Path("runs/vgg_second-seed2"), Path("runs/vgg-seed2"))
