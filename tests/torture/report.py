@@ -1,7 +1,8 @@
-"""Writes what the last runs saw into docs/reliability.md: `python -m tests.torture.report`."""
+"""Writes what the last runs saw into docs/reliability.md: `python -m tests.torture.report [all] [soak]`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -15,26 +16,37 @@ HEADING = "## What was seen\n"
 _TITLES = {"all": "`make torture`", "soak": "`python -m tests.torture.soak`"}
 
 
-def section() -> str:
-    """The tables of the runs that were kept."""
-    parts = [HEADING]
-    for name, title in _TITLES.items():
-        path = RUNS / f"{name}.json"
-        if path.exists():
-            kept = json.loads(path.read_text())
-            machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-            run = f"{title}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}"
-            parts.append(f"{run}:\n\n{table(read(name))}\n")
-    return "\n".join(parts)
+def part(name: str) -> str:
+    """The table of the run that was kept under a name, with its title."""
+    kept = json.loads((RUNS / f"{name}.json").read_text())
+    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
+    run = f"{_TITLES[name]}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}"
+    return f"{run}:\n\n{table(read(name))}\n"
+
+
+def replaced(document: str, name: str) -> str:
+    """The document with the table of a run in the place of the one that it had, or at its end.
+
+    Others stay: `make torture` soaks for two minutes, which must not replace an hour.
+    """
+    before, _, section = document.partition(HEADING)
+    starts = sorted((section.index(title), other) for other, title in _TITLES.items() if title in section)
+    ends = [start for start, _ in starts[1:]] + [len(section)]
+    parts = {other: section[start:end].strip("\n") + "\n" for (start, other), end in zip(starts, ends, strict=True)}
+    parts[name] = part(name)
+    return "\n".join([f"{before.rstrip(chr(10))}\n", HEADING, *(parts[other] for other in _TITLES if other in parts)])
 
 
 def main() -> int:
-    """Replaces the document's last section, or adds it."""
-    if not any((RUNS / f"{name}.json").exists() for name in _TITLES):
-        print(f"no run was kept in {RUNS}", file=sys.stderr)
-        return 2
-    before = DOCUMENT.read_text().partition(HEADING)[0].rstrip("\n")
-    DOCUMENT.write_text(f"{before}\n\n{section()}")
+    """Replaces the tables of the runs that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="*", choices=list(_TITLES), default="all", help="default: %(default)s")
+    names = parser.parse_args().runs
+    for name in [names] if isinstance(names, str) else names:
+        if not (RUNS / f"{name}.json").exists():
+            print(f"no run was kept in {RUNS / name}.json", file=sys.stderr)
+            return 2
+        DOCUMENT.write_text(replaced(DOCUMENT.read_text(), name))
     return 0
 
 
