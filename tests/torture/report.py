@@ -31,8 +31,9 @@ def replaced(document: str, name: str) -> str:
     """
     before, _, section = document.partition(HEADING)
     starts = sorted((section.index(title), other) for other, title in _TITLES.items() if title in section)
-    ends = [start for start, _ in starts[1:]] + [len(section)]
-    parts = {other: section[start:end].strip("\n") + "\n" for (start, other), end in zip(starts, ends, strict=True)}
+    parts, end = {}, len(section)
+    for start, other in reversed(starts):
+        parts[other], end = section[start:end].strip("\n") + "\n", start
     parts[name] = part(name)
     return "\n".join([f"{before.rstrip(chr(10))}\n", HEADING, *(parts[other] for other in _TITLES if other in parts)])
 
