@@ -20,6 +20,7 @@ RequestDoor = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], int], Respo
 MAX_HEAD_BYTES = 64 * 1024
 # From the opening of a connection, or the first byte of a later request, to the end of the head.
 HEAD_WITHIN_S = 20.0
+_LENGTH_DIGITS = 20  # the parser knows no greater length, only more zeros before it; Python converts no endless rows
 
 
 def protocol_with(door: RequestDoor) -> type[FrontProtocol]:
@@ -120,7 +121,8 @@ class FrontProtocol(HttpToolsProtocol):
         if is_busy or self.expect_100_continue or self.parser.should_upgrade() or not self.parser.should_keep_alive():
             return None
         lengths = [value for name, value in self.headers if name == b"content-length"]
-        return int(lengths[0]) if len(lengths) == 1 and lengths[0].isdigit() else None
+        is_plain = len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= _LENGTH_DIGITS
+        return int(lengths[0]) if is_plain else None
 
     def _drop(self, data: bytes) -> bytes:
         """What of the data is after the body that nobody wants."""
@@ -131,7 +133,7 @@ class FrontProtocol(HttpToolsProtocol):
         return data[dropped:]
 
     def _await_next(self) -> None:
-        """The connection is closed when nothing comes for as long as idle ones are kept, the rest of a body neither."""
+        """For as long as idle connections are kept: for the rest of a body, then for the next request."""
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 

@@ -197,6 +197,13 @@ def test_connection_that_needs_more_than_an_answer_is_left_to_uvicorn(request_by
             assert reader.answer()[0] == 200
 
 
+def test_length_of_endless_digits_is_an_answer_too():
+    with full() as (_, _, connection):
+        reader = Reader(connection)
+        connection.sendall(head(3).replace(b": 3", b": " + b"0" * 5000 + b"3") + b"abc" + NEXT)
+        assert [reader.answer()[0] for _ in range(2)] == [503, 200]
+
+
 def test_answers_keep_the_order_of_their_requests():
     detector = HeldDetector()
     with full(detector) as (service, _, connection):
