@@ -28,7 +28,7 @@ _PLACES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("crop", ("app/contract/preprocess.py",)),
     ("classify", ("app/inference/session.py",)),
     ("batcher", ("app/inference/batcher.py",)),
-    ("multipart, base64, body", ("app/api/images.py", "formparsers.py", "python_multipart")),
+    ("multipart, base64, body", ("app/api/forms.py", "app/api/images.py", "python_multipart")),
     ("answer as JSON", ("app/api/schemas.py", "serialize_response", "responses.py", "pydantic")),
     ("log line", ("logging/__init__.py", "app/logs.py", "pythonjsonlogger")),
     ("metrics", ("prometheus_client",)),
