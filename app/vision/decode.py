@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ _WEBP_BYTES, _ANIMATED_WEBP_BYTES = 4.2, 15.8
 _COEFFICIENT_BYTES = 2
 _STRIP_BYTES = 1024 * 1024
 
+_JPEGS = frozenset({"JPEG", "MPO"})  # Pillow's names; the second is of a phone's, with more pictures behind the first
 # What a file of each format begins with, and Pillow's name of the format.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -48,6 +50,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 # A marker that has a length or ends the picture: not a stuffed byte, nor a restart. Source: ITU-T T.81, table B.1.
 _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
+_JPEG_SCAN_PAIR = int.from_bytes(_JPEG_SCAN, sys.byteorder)
 _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 0x0142, 0x0143
 _ORIENTATION_TAG = 0x0112
 # How to turn a picture upright by its EXIF orientation (1 is upright). Source: EXIF 2.32, 4.6.4.
@@ -90,8 +93,9 @@ def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
     try:
         with Image.open(io.BytesIO(data), formats=(image_format,)) as image:
             _check_size(image.width, image.height, max_pixels)
-            _check_cost(image, data, max_pixels)
-            _check_memory(image, data)
+            scans = _count_scans(data) if image.format in _JPEGS else 0
+            _check_cost(image, scans, max_pixels)
+            _check_memory(image, scans)
             return _upright_grey(image, data)
     except FerError:
         raise
@@ -126,9 +130,9 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
+def _check_cost(image: Image.Image, scans: int, max_pixels: int) -> None:
     """Refuses small pictures that are dear to decode."""
-    if image.format in {"JPEG", "MPO"} and _count_scans(data) > MAX_JPEG_SCANS:
+    if scans > MAX_JPEG_SCANS:
         raise FerError(
             ErrorCode.UNDECODABLE_IMAGE, f"at most {MAX_JPEG_SCANS} scans are accepted in a JPEG. Received: more"
         )
@@ -142,8 +146,8 @@ def _check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
             )
 
 
-def _check_memory(image: Image.Image, data: bytes) -> None:
-    most = int(MAX_DECODE_BYTES / _bytes_per_pixel(image, data))
+def _check_memory(image: Image.Image, scans: int) -> None:
+    most = int(MAX_DECODE_BYTES / _bytes_per_pixel(image, scans))
     if image.width * image.height > most:
         raise FerError(
             ErrorCode.TOO_MANY_PIXELS,
@@ -152,14 +156,14 @@ def _check_memory(image: Image.Image, data: bytes) -> None:
         )
 
 
-def _bytes_per_pixel(image: Image.Image, data: bytes) -> float:
+def _bytes_per_pixel(image: Image.Image, scans: int) -> float:
     """What decoding takes at its peak, for a picture of which only the header was read."""
     if image.format == "WEBP":
         return _WEBP_BYTES if _is_plain_webp(image) else _ANIMATED_WEBP_BYTES
-    if image.format in {"JPEG", "MPO"}:
+    if image.format in _JPEGS:
         # Of colours only the luma is decoded. What comes in several scans is gathered before any pixel is there.
         converted, pixel = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
-        gathered = _coefficients_per_pixel(image) * _COEFFICIENT_BYTES if _count_scans(data) > 1 else 0.0
+        gathered = _coefficients_per_pixel(image) * _COEFFICIENT_BYTES if scans > 1 else 0.0
         return max(converted, pixel + gathered)
     if image.mode == "L":
         return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
@@ -179,6 +183,12 @@ def _is_plain_webp(image: Image.Image) -> bool:
 
 def _count_scans(data: bytes) -> int:
     """The scans of a JPEG's first picture. What follows it (more pictures, a phone's video) is never decoded."""
+    # Most files hold the bytes of one scan's marker, wherever; to see that takes a fifth of the time of the walk, and
+    # leaves the interpreter to others.
+    pairs = [np.frombuffer(data, np.uint16, (len(data) - first) // 2, first) for first in (0, 1)]
+    anywhere = sum(int(np.count_nonzero(pair == _JPEG_SCAN_PAIR)) for pair in pairs)
+    if anywhere <= 1:
+        return anywhere
     scans, position = 0, 2
     while (marker := _JPEG_MARKER.search(data, position)) and marker[0] != _JPEG_END:
         scans += marker[0] == _JPEG_SCAN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import time
 import tracemalloc
@@ -229,6 +230,16 @@ def scans_repeated(times: int) -> bytes:
 def test_decode_grey_jpeg_of_endless_scans_is_refused():
     assert decode_grey(scans_repeated(10), LIMIT).shape == SCENE.shape
     assert "scans" in fails_with(ErrorCode.UNDECODABLE_IMAGE, scans_repeated(MAX_JPEG_SCANS)).detail
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+def test_decode_grey_scans_are_counted_wherever_they_stand(parity):
+    marker, filled = b"\xff\xda", b""
+    for part in scans_repeated(MAX_JPEG_SCANS).split(marker):
+        filled += part if not filled else marker + part
+        filled += b"\xff" * (len(filled) % 2 != parity)  # any marker may have such bytes before it
+    assert {place.start() % 2 for place in re.finditer(marker, filled)} == {parity}
+    assert "scans" in fails_with(ErrorCode.UNDECODABLE_IMAGE, filled).detail
 
 
 def test_decode_grey_scans_hidden_behind_a_reserved_marker_are_counted():
