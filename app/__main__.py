@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -35,6 +36,7 @@ _LAST_REQUESTS_S = 10
 # Longer than load balancers keep idle connections (AWS: 60 s): the side that closes first must be theirs, or a request
 # that is on its way is lost.
 _KEEP_ALIVE_S = 75
+_COLLECT_EVERY_TICKS = 100  # of uvicorn's tenths of a second
 
 
 class DrainingServer(uvicorn.Server):
@@ -63,6 +65,12 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets)
         spare_from_collection()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Has Python's collector free from time to time what it seldom looks for by itself."""
+        if counter % _COLLECT_EVERY_TICKS == 0:
+            gc.collect()
+        return await super().on_tick(counter)
 
     def _begin_reload(self) -> None:
         async def reload() -> None:

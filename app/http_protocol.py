@@ -77,6 +77,11 @@ class FrontProtocol(HttpToolsProtocol):
         elif self._timer is None:
             self._timer = self.loop.call_later(HEAD_WITHIN_S, self.transport.close)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over, for good."""
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # as when a connection is lost: each would keep the other
+
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = self._head_began = True

@@ -24,7 +24,8 @@ _KEPT_BYTES = 32 * 1024 * 1024
 _OPERATORS_OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 # So many more objects than before make Python's collector look at the new ones; by default 700, a few requests' worth.
-# Requests leave nothing that only the collector can free.
+# Requests leave nothing that only the collector can free; should one do so, few objects may hold a whole picture, so
+# the server also calls the collector by the clock (`app.__main__`).
 _NEW_OBJECTS = 20_000
 
 

@@ -133,7 +133,8 @@ def _base64_or_error(value: Any, name: str) -> bytes | FerError:
     try:
         return from_base64(value, name)
     except FerError as error:
-        return error
+        # Not the error itself: its traceback leads to the list that it goes into, which has all images.
+        return FerError(error.code, error.detail)
 
 
 def from_base64(value: Any, name: str) -> bytes:

@@ -165,19 +165,18 @@ class Stream:
 
     async def _run(self) -> None:
         service, loop = self._service, asyncio.get_running_loop()
-        stages = asyncio.create_task(self._answer_frames()), asyncio.create_task(self._receive_frames())
+        stages = [asyncio.create_task(self._answer_frames()), asyncio.create_task(self._receive_frames())]
         service.streams += 1
         service.metrics.open_streams.inc()
         try:
             # The drain begins in a signal handler, which may do no more than wake the loop.
             with service.readiness.watch_drain(lambda: loop.call_soon_threadsafe(self._waiting.end)):
-                ended, _ = await asyncio.wait(stages, return_when=asyncio.FIRST_COMPLETED)
-            for stage in ended:
-                stage.result()
+                await asyncio.gather(*stages)  # until one of them raises what ends the stream
         finally:
             service.streams -= 1
             service.metrics.open_streams.dec()
-            await _end_tasks(stages if self._search is None else (*stages, self._search))
+            await _end_tasks(stages if self._search is None else [*stages, self._search])
+            stages.clear()  # they know what is raised here, and that knows this call: the stream would not be freed
 
     async def _receive_frames(self) -> None:
         """Reads on whatever is being answered, so that the frame that waits is the newest."""

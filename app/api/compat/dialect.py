@@ -83,18 +83,21 @@ def errors_in(
                     return await answer(request)
                 except (ClientDisconnect, HTTPException):
                     raise
-                except FerError as error:
-                    failure = error
+                except FerError as error:  # under no other name: it would be freed by Python's collector only
+                    return _refuse(request, dialect, error)
                 except RequestValidationError as error:
-                    failure = invalid_parameter(error)
+                    return _refuse(request, dialect, invalid_parameter(error))
                 except Exception as error:
-                    failure = internal_error(error, request.state.request_id)
-                service_of(request).metrics.rejections(failure.code).inc()
-                return dialect.response(failure)
+                    return _refuse(request, dialect, internal_error(error, request.state.request_id))
 
             return answer_in_dialect
 
     return DialectRoute
+
+
+def _refuse(request: Request, dialect: Dialect, error: FerError) -> Response:
+    service_of(request).metrics.rejections(error.code).inc()
+    return dialect.response(error)
 
 
 def certainty(detection_confidence: float) -> float:

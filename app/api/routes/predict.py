@@ -84,15 +84,20 @@ async def predict_batch(request: Request) -> Response:
 async def _predict_entry(
     engine: Engine, data: bytes | FerError, options: PredictOptions, request: Request
 ) -> Prediction | BatchEntryError:
+    # An error kept under a name would know this call by its traceback, and the call the error: neither it nor the
+    # images of the request would be freed before Python's collector comes by.
+    if isinstance(data, FerError):
+        return _failed(data, request)
     request_id: str = request.state.request_id
     try:
-        if isinstance(data, FerError):
-            raise data
         result = await engine.pipeline.predict(data, options, request.state.deadline)
         return Prediction.of(result, ModelName.of(engine.manifest), request_id)
     except FerError as error:
-        failure = error
+        return _failed(error, request)
     except Exception as error:  # a fault of ours in one image must not take its neighbours with it
-        failure = internal_error(error, request_id)
-    service_of(request).metrics.rejections(failure.code).inc()
-    return BatchEntryError(error=problem(failure, request_id))
+        return _failed(internal_error(error, request_id), request)
+
+
+def _failed(error: FerError, request: Request) -> BatchEntryError:
+    service_of(request).metrics.rejections(error.code).inc()
+    return BatchEntryError(error=problem(error, request.state.request_id))
