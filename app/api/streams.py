@@ -38,6 +38,7 @@ _CLOSE_CODES = {
     ErrorCode.INTERNAL: 1011,
 }
 _CLOSE_REFUSED = 1008  # policy violation: the same again would be refused again
+_MAX_KEY_CHARACTERS = 10_000  # of the message that brings a key: megabytes of JSON would hold up the event loop
 _MAX_REASON_CHARACTERS = 120  # RFC 6455, 5.5: 123 bytes
 
 _logger = logging.getLogger("app.access")
@@ -274,8 +275,11 @@ class Stream:
 
 def _key_in(message: Mapping[str, Any]) -> str | None:
     """The API key in a stream's first message; None where it holds none."""
+    text = message.get("text") or ""
+    if len(text) > _MAX_KEY_CHARACTERS:
+        return None
     try:
-        return StreamKey.model_validate_json(message.get("text") or "").api_key
+        return StreamKey.model_validate_json(text).api_key
     except ValidationError:
         return None
 

@@ -241,6 +241,13 @@ def test_predict_held_beyond_the_deadline_is_deadline_exceeded(make_client, clas
     wait_until(lambda: client.post("/predict", content=PNG).status_code == 200)
 
 
+def test_json_of_endless_values_is_refused_unread(client):
+    for values, expected in ((100_000, "must be a base64 string"), (100_001, "at most 100000 commas")):
+        body = b'{"image": [' + b"[]," * values + b"[]]}"
+        answer = client.post("/predict", content=body, headers=JSON)
+        assert expected in assert_problem(answer, ErrorCode.MALFORMED_REQUEST)["detail"]
+
+
 def test_batch_too_many_images_is_refused(make_client):
     client = make_client(max_images=2)
     files = [("file", (f"{index}.png", PNG)) for index in range(3)]

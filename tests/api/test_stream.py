@@ -259,11 +259,16 @@ def test_stream_key_in_the_first_message_opens(make_client):
 
 @pytest.mark.parametrize(
     "first",
-    ['{"api_key": "wrong"}', '{"api_key": ""}', '{"api_key": 1}', "right", "{}", FRAME, b'{"api_key": "right"}'],
+    [
+        *('{"api_key": "wrong"}', '{"api_key": ""}', '{"api_key": 1}', "right", "{}", FRAME, b'{"api_key": "right"}'),
+        '{"api_key": "right"' + " " * 10_000 + "}",  # what is so long is no key
+    ],
+    ids=range(8),
 )
 def test_stream_without_the_key_ends(make_client, classifier, first):
     with make_client(**KEYS).websocket_connect("/ws?api_key=right") as stream:
         stream.send_bytes(first) if isinstance(first, bytes) else stream.send_text(first)
+        stream.send_bytes(FRAME)  # which would be answered
         assert_ended(stream, ErrorCode.UNAUTHORIZED, 1008)
     assert classifier.batches == []
 

@@ -129,7 +129,18 @@ def _json() -> Iterator[Case]:
     yield Case(
         "1,000,000 entries",
         post("/predict/batch", b'{"images": [' + b'"",' * 1_000_000 + b'""]}', kind),
+        malformed,
+    )
+    yield Case(
+        "50,000 entries",
+        post("/predict/batch", b'{"images": [' + b'"",' * 50_000 + b'""]}', kind),
         ("too_many_images",),
+    )
+    yield Case("3,000,000 lists", post("/predict", b'{"image": [' + b"[]," * 3_000_000 + b"[]]}", kind), malformed)
+    yield Case(
+        "a form of 2,500,000 fields",
+        post("/analyze", b"a=b&" * 2_500_000, "application/x-www-form-urlencoded"),
+        ("400",),
     )
     yield Case("UTF-16", post("/predict", json.dumps({"image": "AAAA"}).encode("utf-16"), kind), malformed)
     yield Case("lone surrogate", post("/predict", b'{"image": "\\ud800"}', kind), (*malformed, *no_base64))

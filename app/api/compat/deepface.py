@@ -31,6 +31,8 @@ DETECTORS = frozenset({"opencv", "ssd", "dlib", "mtcnn", "fastmtcnn", "retinafac
 DETECTORS |= {"yolov8"} | {f"yolov{version}{size}" for version in (8, 11, 12) for size in "nsml"}
 NO_DETECTOR = "skip"
 
+# A form has a few fields, and its base64 an escape for every 34 bytes of it (`+` and `/`, two of 64 characters).
+_MAX_FIELDS, _MAX_ESCAPES, _BYTES_PER_ESCAPE = 1000, 1000, 16
 _SCORE_DIGITS = 4  # of a percentage
 _BAD_REQUEST = 400
 _DATA_URL = "data:image/"
@@ -217,9 +219,20 @@ async def _read(request: Request) -> tuple[bytes, Arguments]:
     else:
         body = await read_body(request)
         # DeepFace's clients send a form or JSON; whatever else they call JSON is read as such.
-        fields = dict(parse_qsl(body.decode("utf-8", "replace"))) if kind == URL_ENCODED else json_object(body)
+        fields = _form_fields(body) if kind == URL_ENCODED else json_object(body)
         data = _from_data_url(_image(fields))
     return data, _arguments(fields)
+
+
+def _form_fields(body: bytes) -> dict[str, str]:
+    """The fields of a URL-encoded form; one of endless fields or escapes would hold up the event loop for seconds."""
+    escapes, most = body.count(b"%"), _MAX_ESCAPES + len(body) // _BYTES_PER_ESCAPE
+    try:
+        if escapes > most:
+            raise ValueError(f"at most {most} escapes (%) are accepted in a form of this size. Received: {escapes}")
+        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS))
+    except ValueError as error:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, f"the form cannot be read: {error}") from None
 
 
 def _image(fields: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ Reference: kserve/open-inference-protocol `inference_rest.md`, with its extensio
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.compat.dialect import Dialect, errors_in
 from app.api.documentation import REQUEST_ERRORS, inlined_schema
 from app.api.guards import admit, authorise
-from app.api.images import read_body
+from app.api.images import MAX_JSON_COMMAS, check_commas, read_body
 from app.api.problems import STATUS
 from app.api.service import Engine, service_of
 from app.contract.manifest import Contract, TensorSpec
@@ -230,8 +231,9 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     """Crops, uint8 [N, 48, 48, 1] of raw grey levels; N at most `max_batch` of `/info`."""
     engine = _model(request, name, version)
     contract = engine.manifest.contract
-    asked, binary = _parse(await read_body(request), request.headers)
-    crops = _crops(asked, binary, contract.input, service_of(request).settings.max_batch)
+    max_batch = service_of(request).settings.max_batch
+    asked, binary = _parse(await read_body(request), request.headers, _most_commas(contract.input, max_batch))
+    crops = _crops(asked, binary, contract.input, max_batch)
     as_binary = _wants_binary(asked, contract.output)
     logits = await engine.pipeline.logits(crops, request.state.deadline)
     return _answer(asked, contract, logits, as_binary)
@@ -257,16 +259,22 @@ def _tensor(spec: TensorSpec) -> TensorMetadata:
     return TensorMetadata(name=spec.name, datatype=_DATATYPES[spec.dtype], shape=shape)
 
 
-def _parse(body: bytes, headers: Mapping[str, str]) -> tuple[InferenceRequest, bytes]:
+def _most_commas(spec: TensorSpec, max_batch: int) -> int:
+    """Those of the largest batch written out, and as many as in any other request."""
+    return MAX_JSON_COMMAS + max_batch * math.prod(size for size in spec.shape if isinstance(size, int))
+
+
+def _parse(body: bytes, headers: Mapping[str, str], most_commas: int) -> tuple[InferenceRequest, bytes]:
     """The request's JSON and the bytes behind it."""
     declared = headers.get(HEADER_LENGTH, str(len(body)))
     if not (declared.isascii() and declared.isdigit() and int(declared) <= len(body)):
         raise FerError(
             ErrorCode.MALFORMED_REQUEST, f"{HEADER_LENGTH} must be at most {len(body)}. Received: {declared[:20]}"
         )
-    length = int(declared)
+    document, binary = body[: int(declared)], body[int(declared) :]
+    check_commas(document, most_commas)
     try:
-        return InferenceRequest.model_validate_json(body[:length]), body[length:]
+        return InferenceRequest.model_validate_json(document), binary
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, problem["loc"])) or "the request"

@@ -63,6 +63,20 @@ def test_analyze_every_request_form_of_deepface_gives_the_same_answer(client, fo
     assert answer.json() == client.post("/analyze", json={"img": DATA_URL}).json()
 
 
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (b"a=b&" * 1001, "fields"),
+        (b"img=" + b"%41" * 1300, "1300"),
+        (b"img=" + b"%41" * 1100, "no URLs"),
+        (b"a=b&" * 900, "'img' not found"),
+    ],
+)
+def test_analyze_form_of_endless_fields_or_escapes_is_refused_unread(client, form, expected):
+    answer = client.post("/analyze", content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, expected in answer.json()["exception"]) == (400, True), answer.text
+
+
 def test_analyze_large_data_url_in_a_form_is_answered(client):
     noise = encoded(np.random.default_rng(0).integers(0, 200, size=(1200, 1200), dtype=np.uint8))
     url = "data:image/png;base64," + base64.b64encode(noise).decode()

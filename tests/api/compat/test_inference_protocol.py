@@ -162,6 +162,14 @@ def test_infer_malformed_request_is_the_protocols_error(client, case):
     assert answer.json()["error"]
 
 
+def test_infer_json_of_endless_values_is_refused_unread(make_client):
+    client = make_client(max_batch=2)
+    most = 100_000 + 2 * 48 * 48
+    for values, expected in ((most - 1, "one input named"), (most, f"at most {most} commas")):
+        answer = client.post(MODEL + "/infer", content=b'{"inputs": [], "x": [' + b"0," * values + b"0]}")
+        assert (answer.status_code, expected in answer.json()["error"]) == (400, True), answer.text
+
+
 def test_infer_limits_hold(make_client, classifier):
     client = make_client(max_batch=2, max_queue=1, api_keys="key")
     key = {"X-API-Key": "key"}
