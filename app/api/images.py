@@ -69,7 +69,7 @@ async def read_images(request: Request, max_images: int) -> list[bytes | FerErro
     if kind == "multipart/form-data":
         images = list(await _file_parts(request, max_files=max_images))
     elif kind == "application/json":
-        values = _json_field(await read_body(request), (JSON_LIST_FIELD,))
+        values = _json_field(await read_body(request), (JSON_LIST_FIELD,), ErrorCode.TOO_MANY_IMAGES)
         if not isinstance(values, list):
             raise FerError(ErrorCode.MALFORMED_REQUEST, f"{JSON_LIST_FIELD} must be a list of base64 strings")
         _check_count(len(values), max_images)
@@ -109,7 +109,7 @@ async def _file_parts(request: Request, max_files: int) -> list[bytes]:
     return [part.data for part in parts]
 
 
-def check_commas(body: bytes, most: int) -> None:
+def check_commas(body: bytes, most: int, code: ErrorCode = ErrorCode.MALFORMED_REQUEST) -> None:
     """Refuses JSON of more values than a request can need, unread.
 
     Reading 10 MiB of `[],` would hold up the event loop for most of a second, and take 250 MB.
@@ -117,26 +117,29 @@ def check_commas(body: bytes, most: int) -> None:
     Args:
         body: Of a request.
         most: Commas in it, those of texts included; each value but the first has one before it.
+        code: What is wrong with a body of more.
 
     Raises:
-        FerError: `malformed_request`.
+        FerError: The code.
     """
     if len(body) <= most:
         return
     commas = int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(",")))
     if commas > most:
-        raise FerError(
-            ErrorCode.MALFORMED_REQUEST, f"at most {most} commas are accepted in a JSON body. Received: {commas}"
-        )
+        raise FerError(code, f"at most {most} commas are accepted in a JSON body. Received: {commas}")
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes, endless: ErrorCode = ErrorCode.MALFORMED_REQUEST) -> dict[str, Any]:
     """The JSON object that a body is.
 
+    Args:
+        body: Of a request.
+        endless: What is wrong with one of more values than any request needs.
+
     Raises:
-        FerError: `malformed_request`.
+        FerError: `malformed_request`, or that.
     """
-    check_commas(body, MAX_JSON_COMMAS)
+    check_commas(body, MAX_JSON_COMMAS, endless)
     try:
         document = from_json(body)
     except ValueError:
@@ -146,8 +149,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _json_field(body: bytes, names: tuple[str, ...]) -> Any:
-    document = json_object(body)
+def _json_field(body: bytes, names: tuple[str, ...], endless: ErrorCode = ErrorCode.MALFORMED_REQUEST) -> Any:
+    document = json_object(body, endless)
     found = [name for name in names if name in document]
     if not found:
         raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(names)}")

@@ -246,6 +246,8 @@ def test_json_of_endless_values_is_refused_unread(client):
         body = b'{"image": [' + b"[]," * values + b"[]]}"
         answer = client.post("/predict", content=body, headers=JSON)
         assert expected in assert_problem(answer, ErrorCode.MALFORMED_REQUEST)["detail"]
+    batch = b'{"images": [' + b'"",' * 100_001 + b'""]}'
+    assert_problem(client.post("/predict/batch", content=batch, headers=JSON), ErrorCode.TOO_MANY_IMAGES)
 
 
 def test_batch_too_many_images_is_refused(make_client):
