@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_votes(seeds)
     seeds.set_defaults(run_verb=_seeds)
 
+    restore = verbs.add_parser("restore", help="make a run folder of a shipped model, to train it on")
+    restore.add_argument("model", type=Path, help="ONNX file in full precision")
+    restore.add_argument("--to", type=Path, required=True, help="run folder, for the `start` of a config")
+    _add_data(restore)
+    restore.set_defaults(run_verb=_restore)
+
     card = verbs.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="(default: %(default)s)")
@@ -284,6 +290,14 @@ def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
         print(f"No {arguments.votes}: the crowd's labels are left out.", file=sys.stderr)
         return None
     return VotesFile(arguments.votes)
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from training.restore import restore
+    from training.run import RunFolder
+
+    restore(arguments.model, load_fer2013(arguments.data), RunFolder(arguments.to))
+    print(f"Wrote {arguments.to}: name it as `start` in a config to train {arguments.model.name} on.")
 
 
 def _card(arguments: argparse.Namespace) -> None:

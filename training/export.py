@@ -300,8 +300,11 @@ def _calibration(logits: npt.NDArray[np.float32], public: SplitData, votes: Vote
 def _describe(run: RunFolder, config: TrainConfig) -> tuple[dict[str, Any], float]:
     """A run's config, and what it borrowed, with those of the runs that it started from in it; the seconds of all."""
     wall_s: float = json.loads(run.report.read_text(encoding="utf-8"))["wall_s"]
+    recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+    if (whole := recorded.get("restored_config")) is not None:
+        return whole, wall_s
     described: dict[str, Any] = config.model_dump(mode="json")
-    borrowed = json.loads(run.provenance.read_text(encoding="utf-8")).get("borrowed_weights")
+    borrowed = recorded.get("borrowed_weights")
     if borrowed:
         described["borrowed_weights"] = borrowed
     if config.start is not None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from app.contract.scores import probabilities
 from training.errors import TrainingError
-from training.heads import Head, build_with_heads
+from training.heads import Head, build_with_heads, single_head
 from training.run import RunFolder
 from training.views import views_of
 from training.widen import widen
@@ -30,12 +30,14 @@ def start_from(model: keras.Model, path: Path, seed: int) -> None:
     """Puts the best weights of a finished run into a fresh model, all heads and normalisation statistics included.
 
     The optimiser of the other run, whose steps and rate the file holds too, stays behind. A wider model of the same
-    layers begins with the other run's answers: `training.widen`.
+    layers begins with the other run's answers: `training.widen`. A crowd's head that the run does not have stays fresh.
 
     Raises:
         TrainingError: The run is not finished, or is of another network.
     """
     first = _trained(_finished(path))
+    if Head.CROWD in model.output and Head.CROWD not in first.output:
+        model = single_head(model, Head.ORIGINAL)  # of the same layers
     if [weight.shape for weight in first.weights] == [weight.shape for weight in model.weights]:
         model.set_weights(first.get_weights())
     else:
