@@ -259,6 +259,8 @@ def _history(config: Mapping[str, Any]) -> str:
                 f" {subject} started from the weights of the run `{first['name']}`"
                 f" ({first['epochs']} epochs, seed {first['seed']}), whose minutes are counted above."
             )
+            if "restored_from" in first:
+                sentences += " They were taken from its exported file, its normalisations measured anew on Training."
         if teachers := run.get("teachers"):
             names = ", ".join(f"`{Path(teacher).name}`" for teacher in teachers["runs"])
             sentences += (

@@ -94,6 +94,18 @@ def test_train_with_start_has_an_optimiser_of_its_own(first, dataset, tmp_path):
         assert any(saved[name].shape == () and saved[name] == steps for name in saved.files if name != "state")
 
 
+def test_start_without_the_crowds_head_leaves_that_head_fresh(first):
+    model = build_with_heads(tiny_config(crowd={"loss_weight": 1.0}))
+    fresh = model.get_layer(Head.CROWD.value).get_weights()[0]
+    start_from(model, first.path, seed=1)
+    earlier = build_with_heads(first.read_config())
+    earlier.load_weights(first.best_weights)
+    images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 1), dtype=np.uint8)
+    answers, expected = (each.predict(images, verbose=0)[Head.ORIGINAL.value] for each in (model, earlier))
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    np.testing.assert_array_equal(model.get_layer(Head.CROWD.value).get_weights()[0], fresh)
+
+
 def test_train_with_teachers_learns_their_answers(first, dataset, tmp_path):
     """With the whole target from the teacher, labels no longer matter."""
     weights = []
