@@ -154,7 +154,11 @@ def main() -> int:
         lambda: app.state.service.reload(),  # noqa: PLW0108  (it is set when the app starts)
     )
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server listens: nothing is there to be replaced
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that it cannot listen; its line before says why
+        print(f"fer-serve cannot serve: {settings.host} port {settings.port} cannot be listened on", file=sys.stderr)
+        return _CANNOT_SERVE
     if server.fatal is not None:
         print(f"fer-serve cannot serve: {server.fatal}", file=sys.stderr)
         return _CANNOT_SERVE

@@ -5,14 +5,17 @@ Built in `app.main` or `app.__main__` and passed down; never imported as a value
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "FER_"
+_KEY = re.compile(r"[!-~]+")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 _SECRET_FIELDS = frozenset({"api_keys", "admin_keys"})
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -24,9 +27,29 @@ class SettingsError(Exception):
 
 
 def _split_commas(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if value.strip() and not parts:
+        raise ValueError("expected nothing, or values with commas between them")
+    return parts
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    if not _KEY.fullmatch(key.get_secret_value()):
+        raise ValueError("keys must be of printable ASCII characters without spaces, which every header can carry")
+    return key
+
+
+def _check_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("expected * or origins as browsers send them, scheme://host or scheme://host:port")
+    return origin
+
+
+_Keys = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_check_key)], ...], NoDecode, BeforeValidator(_split_commas)
+]
 
 
 class Settings(BaseSettings):
@@ -34,7 +57,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535, description="0 takes any free port")
     model: Path = Path("models/fer_vgg.onnx")
     device: Device = "auto"
@@ -44,17 +67,23 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=64, ge=1, le=1024)
     max_queue: int = Field(default=256, ge=1)
     deadline_ms: int = Field(default=5000, ge=1)
-    drain_s: float = Field(default=5.0, ge=0)
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)] = ()
-    admin_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
-        default=(), description="open POST /admin/reload, which is not there without them"
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = ()
+    drain_s: float = Field(default=5.0, ge=0, le=86_400)
+    api_keys: _Keys = ()
+    admin_keys: _Keys = Field(default=(), description="open POST /admin/reload, which is not there without them")
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split_commas)
+    ] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, else json")
     web: bool = Field(default=True, description="serve the page at /")
     compat: bool = Field(default=True, description="also answer as DeepFace, Rekognition, Azure Face and KServe do")
     tracing: bool | None = Field(default=None, description="None: where an OTEL_EXPORTER_OTLP_ENDPOINT is set")
     protect_metrics: bool = Field(default=False, description="ask for an API key on /metrics too")
+
+    @model_validator(mode="after")
+    def _check_protection(self) -> Self:
+        if self.protect_metrics and not self.api_keys:
+            raise ValueError(f"{ENV_PREFIX}PROTECT_METRICS asks for a key, and {ENV_PREFIX}API_KEYS has none")
+        return self
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -78,6 +107,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _describe(problem: Any) -> str:
+    if not problem["loc"]:  # of several together
+        return str(problem["msg"])
     field = str(problem["loc"][0])
     received = "" if field in _SECRET_FIELDS else f". Received: {problem['input']!r}"
     return f"{ENV_PREFIX}{field.upper()}: {problem['msg']}{received}"

@@ -68,14 +68,16 @@ class FrontProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unwanted_bytes:
             self.parser = self._new_parser()  # which never sees the rest: it would copy it
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing() or self.parser is None:  # it is another protocol's now
             return
         if not self._head_began:  # of the bytes in which it began, nobody knows how many are of what was before it
             self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("The head of the request is too large.")
-        elif self._timer is None:
+            self.send_400_response("The head of the request, or what follows its body, is too large.")
+        elif self._in_head and self._timer is None:
             self._timer = self.loop.call_later(HEAD_WITHIN_S, self.transport.close)
+        elif not self._in_head and self._is_answered() and self.timeout_keep_alive_task is None:
+            self._await_next()  # what came was neither a request nor a reason to wait for one without end
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, for good."""
@@ -110,6 +112,7 @@ class FrontProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
+        self._head_began, self._head_bytes = True, 0  # trailers, and the sizes of chunks, are counted from here
         if self._turned_away:
             self._unwanted_bytes -= len(body)
         else:
@@ -119,6 +122,9 @@ class FrontProtocol(HttpToolsProtocol):
         """A body has ended."""
         if not self._turned_away:
             super().on_message_complete()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
 
     def _plain_length(self) -> int | None:
         """The length of the body, where the answer can be given at once and the connection kept; else None."""

@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api.access import REQUEST_ID_HEADER
 from app.api.compat import azure, deepface, inference_protocol, rekognition
+from app.api.documentation import document_keys
 from app.api.middleware import RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
@@ -99,6 +100,7 @@ def create_app(
         version=API_VERSION,
         description=_DESCRIPTION,
         redoc_url=None,
+        redirect_slashes=False,  # to an absolute address, which behind a proxy is not the caller's
         lifespan=lifespan,
         telemetry=_FASTAPIS_TELEMETRY,
     )
@@ -118,6 +120,7 @@ def create_app(
         routers += [deepface.router, rekognition.router, azure.router, *inference_protocol.ROUTERS]
     for router in routers:
         app.include_router(router)
+    document_keys(app)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         app.add_middleware(

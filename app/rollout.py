@@ -124,7 +124,7 @@ class Rollout:
                 raise FerError(
                     ErrorCode.MODEL_REFUSED, "the new model was refused and the old one serves on; the log says why"
                 ) from error
-            if classifier.manifest.sha256 == serving.manifest.sha256:
+            if classifier.manifest == serving.manifest:
                 executor.shutdown(wait=False)
                 self._service.metrics.reloads("unchanged").inc()
                 return serving

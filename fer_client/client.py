@@ -84,23 +84,34 @@ class FerClient:
         answer = self._send("POST", "/predict", params=params, content=_bytes(image))
         return _read(answer)
 
-    def predict_many(self, images: Sequence[Image], *, detect: bool = True) -> list[Prediction | ApiError]:
+    def predict_many(
+        self,
+        images: Sequence[Image],
+        *,
+        detect: bool = True,
+        max_faces: int | None = None,
+        min_face_size_px: int | None = None,
+        require_face: bool = False,
+    ) -> list[Prediction | ApiError]:
         """One request for several images: a prediction or an error for each, in order.
 
         Args:
             images: As `predict`; at most `max_images` of `info()`.
             detect: As `predict`.
+            max_faces: As `predict`, of each image.
+            min_face_size_px: As `predict`.
+            require_face: As `predict`; the error is in the place of the image.
 
         Raises:
             ApiError: The request as a whole was refused; otherwise as `predict`.
         """
-        answer = self._send("POST", "/predict/batch", params=_params(detect), files=_files(images))
+        params = _params(detect, max_faces, min_face_size_px, require_face)
+        answer = self._send("POST", "/predict/batch", params=params, files=_files(images))
         return _read_many(answer)
 
     def info(self) -> dict[str, Any]:
         """The model, its measured quality and the limits, as `GET /info` says."""
-        document: dict[str, Any] = self._send("GET", "/info").json()
-        return document
+        return _read_info(self._send("GET", "/info"))
 
     def is_ready(self) -> bool:
         """Whether the instance wants traffic. Asks once; an instance that does not answer is not ready."""
@@ -176,15 +187,23 @@ class AsyncFerClient:
         content = await asyncio.to_thread(_bytes, image)
         return _read(await self._send("POST", "/predict", params=params, content=content))
 
-    async def predict_many(self, images: Sequence[Image], *, detect: bool = True) -> list[Prediction | ApiError]:
+    async def predict_many(
+        self,
+        images: Sequence[Image],
+        *,
+        detect: bool = True,
+        max_faces: int | None = None,
+        min_face_size_px: int | None = None,
+        require_face: bool = False,
+    ) -> list[Prediction | ApiError]:
         """As `FerClient.predict_many`."""
+        params = _params(detect, max_faces, min_face_size_px, require_face)
         files = await asyncio.to_thread(_files, images)
-        return _read_many(await self._send("POST", "/predict/batch", params=_params(detect), files=files))
+        return _read_many(await self._send("POST", "/predict/batch", params=params, files=files))
 
     async def info(self) -> dict[str, Any]:
         """As `FerClient.info`."""
-        document: dict[str, Any] = (await self._send("GET", "/info")).json()
-        return document
+        return _read_info(await self._send("GET", "/info"))
 
     async def is_ready(self) -> bool:
         """As `FerClient.is_ready`."""
@@ -211,11 +230,13 @@ class AsyncFerClient:
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("api_key must be of printable ASCII characters, as a header can carry them")
     return {} if api_key is None else {"X-API-Key": api_key}
 
 
 def _params(
-    detect: bool, max_faces: int | None = None, min_face_size_px: int | None = None, require_face: bool = False
+    detect: bool, max_faces: int | None, min_face_size_px: int | None, require_face: bool
 ) -> dict[str, str | int]:
     params: dict[str, str | int] = {}
     if not detect:
@@ -230,6 +251,8 @@ def _params(
 
 
 def _bytes(image: Image) -> bytes:
+    if isinstance(image, str):
+        raise TypeError(f"expected bytes or a pathlib.Path. Received: a str; Path({image[:50]!r}) names a file")
     return image.read_bytes() if isinstance(image, Path) else image
 
 
@@ -261,6 +284,14 @@ def _read(answer: httpx2.Response) -> Prediction:
         return Prediction.from_json(answer.json())
     except (ValueError, KeyError, TypeError):
         raise _foreign(answer) from None
+
+
+def _read_info(answer: httpx2.Response) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = answer.json()
+    except ValueError:
+        raise _foreign(answer) from None
+    return document
 
 
 def _read_many(answer: httpx2.Response) -> list[Prediction | ApiError]:

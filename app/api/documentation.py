@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.api.problems import PROBLEM_JSON, STATUS, problem
@@ -37,6 +38,8 @@ REQUEST_ERRORS = (
     ErrorCode.OVERLOADED,
     ErrorCode.DEADLINE_EXCEEDED,
 )
+
+_EXAMPLE_ID = "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a"
 
 PREDICTION_EXAMPLES: dict[str, Any] = {"fer": {"summary": "the service's own", "value": EXAMPLE_PREDICTION}}
 
@@ -87,7 +90,7 @@ _PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 _EXAMPLE_DETAILS = {
     ErrorCode.NOT_FOUND: "there is no such model here. Received: resnet50",
-    ErrorCode.MALFORMED_REQUEST: "expected one file part named file or image. Received: 0",
+    ErrorCode.MALFORMED_REQUEST: "expected a file part named file or image. Received: a file named photo",
     ErrorCode.INVALID_BASE64: "image is not valid base64 (standard or URL-safe alphabet, padding optional)",
     ErrorCode.EMPTY_IMAGE: "the image has no bytes",
     ErrorCode.UNAUTHORIZED: "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none",
@@ -115,11 +118,16 @@ def example_error(code: ErrorCode) -> FerError:
     return FerError(code, _EXAMPLE_DETAILS[code])
 
 
+def example_answer(value: Any) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers such JSON."""
+    return {200: {"content": {"application/json": {"example": value}}}}
+
+
 def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail with these codes: one entry a status, one example a code."""
     responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        example = problem(example_error(code), "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a")
+        example = problem(example_error(code), _EXAMPLE_ID)
         response = responses.setdefault(
             STATUS[code],
             {"description": "", "content": {PROBLEM_JSON: {"schema": _PROBLEM_SCHEMA, "examples": {}}}},
@@ -145,3 +153,26 @@ def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
         return beside
 
     return {name: inline(value) for name, value in schema.items()}
+
+
+def example_batch() -> dict[str, Any]:
+    """The answer to a batch of two, of which one is no image."""
+    failed = problem(example_error(ErrorCode.UNDECODABLE_IMAGE), _EXAMPLE_ID).model_dump(mode="json")
+    shared = {name: EXAMPLE_PREDICTION[name] for name in ("model", "request_id")}
+    return {"results": [EXAMPLE_PREDICTION, {"error": failed}], **shared}
+
+
+def document_keys(app: FastAPI) -> None:
+    """Adds to an app's OpenAPI document how to send a key, so that the page of `/docs` can."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        document["security"] = [{}, {"key": []}, {"bearer": []}]  # needed only where the operator set keys
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's own documentation extends it

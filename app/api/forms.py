@@ -40,15 +40,17 @@ class Part:
 
 
 async def read_form(request: Request, max_files: int) -> list[Part]:
-    """The parts of a multipart body, in their order; one that never ended is none. The body limit bounds them.
+    """The parts of a multipart body, in their order. The body limit bounds them.
 
     Args:
         request: Its media type is multipart.
         max_files: More are refused as soon as they begin.
 
     Raises:
-        FerError: `too_many_images`, `malformed_request`, `payload_too_large` or `deadline_exceeded`.
+        FerError: `too_many_images`, `malformed_request`, `unsupported_media_type`, `payload_too_large` or
+            `deadline_exceeded`.
     """
+    check_coding(request)
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary")
     if not boundary:
@@ -63,7 +65,25 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
         raise too_slow() from None
     except FormParserError:
         raise FerError(ErrorCode.MALFORMED_REQUEST, "the multipart body cannot be parsed") from None
+    if not form.ended:
+        raise FerError(
+            ErrorCode.MALFORMED_REQUEST,
+            "the multipart body was cut off: expected the boundary with -- behind it at the end. Received: none",
+        )
     return form.parts
+
+
+def check_coding(request: Request) -> None:
+    """Refuses a compressed body, which is read by no one here.
+
+    Raises:
+        FerError: `unsupported_media_type`.
+    """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() not in {"", "identity"}:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected a body without content coding. Received: {coding[:100]}"
+        )
 
 
 def too_slow() -> FerError:
@@ -77,6 +97,7 @@ class _Form:
 
     max_files: int
     parts: list[Part] = field(default_factory=list)
+    ended: bool = False
     _files: int = 0
     _texts: int = 0
     _part: Part = field(default_factory=Part)
@@ -95,6 +116,7 @@ class _Form:
             "on_headers_finished": self._end_headers,
             "on_part_data": self._add_data,
             "on_part_end": self._end,
+            "on_end": self._end_form,
         }
 
     def _begin(self) -> None:
@@ -131,6 +153,9 @@ class _Form:
     def _end(self) -> None:
         self._part.data = b"".join(self._chunks)
         self.parts.append(self._part)
+
+    def _end_form(self) -> None:
+        self.ended = True
 
 
 def _decoded(data: bytes) -> str:

@@ -39,9 +39,14 @@ async def authorise(request: Request) -> None:
 
 def _check_key(request: Request) -> None:
     if not has_key(service_of(request).settings, request.headers):
-        raise FerError(
-            ErrorCode.UNAUTHORIZED, "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none"
-        )
+        raise _unauthorized("a valid API key", request)
+
+
+def _unauthorized(expected: str, request: Request) -> FerError:
+    received = "another one" if _key_in(request.headers) else "none"
+    return FerError(
+        ErrorCode.UNAUTHORIZED, f"expected {expected} in X-API-Key or Authorization: Bearer. Received: {received}"
+    )
 
 
 def has_key(settings: Settings, headers: Headers) -> bool:
@@ -67,9 +72,7 @@ async def authorise_admin(request: Request) -> None:
         FerError: `unauthorized`.
     """
     if not _is_among(service_of(request).settings.admin_keys, _key_in(request.headers)):
-        raise FerError(
-            ErrorCode.UNAUTHORIZED, "expected an admin key in X-API-Key or Authorization: Bearer. Received: none"
-        )
+        raise _unauthorized("an admin key", request)
 
 
 def _is_among(keys: Sequence[SecretStr], offered: str) -> bool:
@@ -90,7 +93,10 @@ async def check_origin(connection: HTTPConnection) -> None:
     allowed = service_of(connection).settings.cors_origins
     if origin is None or origin in allowed or "*" in allowed:
         return
-    host = urlsplit(origin).netloc.lower()  # not the scheme: TLS may end at a proxy before the service
+    try:
+        host = urlsplit(origin).netloc.lower()  # not the scheme: TLS may end at a proxy before the service
+    except ValueError:
+        host = ""
     if not host or host != connection.headers.get("host", "").lower():
         raise FerError(
             ErrorCode.FORBIDDEN_ORIGIN, f"pages of {origin[:200]} may not open streams; FER_CORS_ORIGINS names who may"

@@ -14,7 +14,7 @@ import pybase64
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from app.api.forms import read_form, too_slow
+from app.api.forms import Part, check_coding, read_form, too_slow
 from app.errors import ErrorCode, FerError
 
 FILE_FIELDS = ("file", "image")
@@ -36,11 +36,6 @@ async def read_image(request: Request) -> bytes:
     kind = media_type(request)
     if kind == "multipart/form-data":
         parts = await _file_parts(request, max_files=1)
-        if len(parts) != 1:
-            raise FerError(
-                ErrorCode.MALFORMED_REQUEST,
-                f"expected one file part named {' or '.join(FILE_FIELDS)}. Received: {len(parts)}",
-            )
         return parts[0]
     body = await read_body(request)
     if kind == "application/json":
@@ -72,7 +67,8 @@ async def read_images(request: Request, max_images: int) -> list[bytes | FerErro
         values = _json_field(await read_body(request), (JSON_LIST_FIELD,), ErrorCode.TOO_MANY_IMAGES)
         if not isinstance(values, list):
             raise FerError(ErrorCode.MALFORMED_REQUEST, f"{JSON_LIST_FIELD} must be a list of base64 strings")
-        _check_count(len(values), max_images)
+        if len(values) > max_images:
+            raise _too_many(len(values), max_images)
         images = [_base64_or_error(value, f"{JSON_LIST_FIELD}[{index}]") for index, value in enumerate(values)]
     else:
         raise FerError(
@@ -93,8 +89,9 @@ async def read_body(request: Request) -> bytes:
     """The whole body.
 
     Raises:
-        FerError: `payload_too_large` or `deadline_exceeded`.
+        FerError: `unsupported_media_type`, `payload_too_large` or `deadline_exceeded`.
     """
+    check_coding(request)
     try:
         async with asyncio.timeout_at(request.state.deadline):
             return await request.body()
@@ -103,10 +100,23 @@ async def read_body(request: Request) -> bytes:
 
 
 async def _file_parts(request: Request, max_files: int) -> list[bytes]:
-    parts = [part for part in await read_form(request, max_files) if part.name in FILE_FIELDS]
-    if not all(part.is_file for part in parts):
-        raise FerError(ErrorCode.MALFORMED_REQUEST, "the image part needs a filename: it was sent as a text field")
-    return [part.data for part in parts]
+    """The files of a form, at least one."""
+    parts = await read_form(request, max_files)
+    files = [part.data for part in parts if part.name in FILE_FIELDS and _holds_a_file(part)]
+    if len(files) > max_files:
+        raise _too_many(len(files), max_files)
+    if not files:
+        received = ", ".join(f"{'a file' if part.is_file else 'a text'} named {part.name[:50]}" for part in parts[:5])
+        raise FerError(
+            ErrorCode.MALFORMED_REQUEST,
+            f"expected a file part named {' or '.join(FILE_FIELDS)}. Received: {received or 'no part'}",
+        )
+    return files
+
+
+def _holds_a_file(part: Part) -> bool:
+    """A file's name may be left out; then only what no text can be is taken for a file: no image is ASCII."""
+    return part.is_file or not part.data.isascii()
 
 
 def check_commas(body: bytes, most: int, code: ErrorCode = ErrorCode.MALFORMED_REQUEST) -> None:
@@ -189,6 +199,5 @@ def from_base64(value: Any, name: str) -> bytes:
         ) from None
 
 
-def _check_count(count: int, max_images: int) -> None:
-    if count > max_images:
-        raise FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_images} images are accepted. Received: {count}")
+def _too_many(count: int, most: int) -> FerError:
+    return FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {most} images are accepted. Received: {count}")

@@ -36,6 +36,32 @@ EXAMPLE_PREDICTION: dict[str, Any] = {
     "warnings": [],
 }
 
+_EXAMPLE_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+EXAMPLE_RELOADED: dict[str, Any] = {
+    "model": EXAMPLE_PREDICTION["model"],
+    "sha256": _EXAMPLE_SHA256,
+    "replaced": True,
+    "request_id": EXAMPLE_PREDICTION["request_id"],
+}
+EXAMPLE_INFO: dict[str, Any] = {
+    **EXAMPLE_PREDICTION["model"],
+    "sha256": _EXAMPLE_SHA256,
+    "labels": list(LABELS),
+    "preprocess_id": "grey48-box1.04-area-v1",
+    "temperature": 1.2,
+    "provider": "CPUExecutionProvider",
+    "commit": "e61438956d40074cbe20a166a320bc8be846bec6",
+    "metrics": {},
+    "limits": {
+        "max_body_bytes": 10_485_760,
+        "max_pixels": 40_000_000,
+        "max_images": 32,
+        "max_batch": 64,
+        "max_queue": 256,
+        "deadline_ms": 5000,
+    },
+}
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -42,6 +42,7 @@ class Service:
         reload: Loads the model files anew; see `app.rollout.Rollout.replace`.
         admitted: Requests and frames that hold a permit now.
         streams: Streams that are open now.
+        keyless_streams: Streams that wait for the message that brings their key.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Service:
     reload: Callable[[], Awaitable[Engine]] = field(default=_not_serving)
     admitted: int = field(default=0)
     streams: int = field(default=0)
+    keyless_streams: int = field(default=0)
 
     def require_engine(self) -> Engine:
         """The loaded model.

@@ -17,8 +17,9 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
+from app.api.access import REQUEST_ID_HEADER
 from app.api.guards import has_key, key_opens, permit
-from app.api.problems import internal_error, problem
+from app.api.problems import STATUS, internal_error, problem
 from app.api.schemas import FramePrediction, ModelName, StreamError, StreamKey
 from app.api.service import service_of
 from app.domain import FaceBox, PredictOptions
@@ -37,8 +38,11 @@ _CLOSE_CODES = {
     ErrorCode.NOT_READY: 1013,
     ErrorCode.INTERNAL: 1011,
 }
+_ROUTE, _OK = "/ws", 200
 _CLOSE_REFUSED = 1008  # policy violation: the same again would be refused again
 _MAX_KEY_CHARACTERS = 10_000  # of the message that brings a key: megabytes of JSON would hold up the event loop
+# Streams whose first message is to bring the key: strangers may send megabytes there.
+_MAX_KEYLESS = 32
 _MAX_REASON_CHARACTERS = 120  # RFC 6455, 5.5: 123 bytes
 
 _logger = logging.getLogger("app.access")
@@ -122,7 +126,7 @@ class Stream:
         """Runs the stream to its end; what ends it is told as a message, then as the reason of the close."""
         started = time.perf_counter()
         # Accepted before anything is refused: browsers tell scripts nothing of a handshake that failed.
-        await self._websocket.accept()
+        await self._websocket.accept(headers=[(REQUEST_ID_HEADER.lower().encode(), self._request_id.encode())])
         try:
             await self._admit()
             await self._run()
@@ -138,14 +142,20 @@ class Stream:
             self._arrived,
             self._waiting.dropped,
             seconds,
-            extra={"request_id": self._request_id, "route": "/ws", "duration_ms": round(seconds * 1000, 3)},
+            extra={"request_id": self._request_id, "route": _ROUTE, "duration_ms": round(seconds * 1000, 3)},
         )
 
     async def _admit(self) -> None:
         """What the stream itself must pass; each of its frames needs a permit besides."""
         service = self._service
         if not has_key(service.settings, self._websocket.headers):
-            await self._receive_key()
+            if service.keyless_streams >= _MAX_KEYLESS:
+                raise FerError(ErrorCode.OVERLOADED, f"{_MAX_KEYLESS} streams wait for their key; try again shortly")
+            service.keyless_streams += 1
+            try:
+                await self._receive_key()
+            finally:
+                service.keyless_streams -= 1
         if service.readiness.state is State.DRAINING:
             raise _draining()
         service.require_engine()
@@ -205,15 +215,19 @@ class Stream:
         """
         metrics = self._service.metrics
         while (frame := await self._waiting.take()) is not None:
-            try:
-                answer = await self._predict(frame)
-            except FerError as error:
-                await self._send_error(error, frame.number)
-            except Exception as error:  # a fault of ours in one frame must not end the stream
-                await self._send_error(internal_error(error, self._request_id), frame.number)
-            else:
-                await self._websocket.send_text(answer.model_dump_json())
-                metrics.frames("answered").inc()
+            with self._service.tracing.request(self._websocket.headers) as trace:
+                try:
+                    answer = await self._predict(frame)
+                except FerError as error:
+                    trace.answered("WS", _ROUTE, STATUS[error.code], self._request_id)
+                    await self._send_error(error, frame.number)
+                except Exception as error:  # a fault of ours in one frame must not end the stream
+                    trace.answered("WS", _ROUTE, STATUS[ErrorCode.INTERNAL], self._request_id)
+                    await self._send_error(internal_error(error, self._request_id), frame.number)
+                else:
+                    trace.answered("WS", _ROUTE, _OK, self._request_id)
+                    await self._websocket.send_text(answer.model_dump_json())
+                    metrics.frames("answered").inc()
             metrics.frame_seconds.observe(asyncio.get_running_loop().time() - frame.arrived_s)
         raise _draining()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,16 @@ from tqdm import tqdm
 from app.api.schemas import ModelName
 from app.cli.draw import draw
 from app.cli.files import find_images
-from app.cli.output import ResumeError, csv_header, csv_rows, json_line, open_output, resume_csv, resume_json
+from app.cli.output import (
+    NAMES_AS_THEY_ARE,
+    ResumeError,
+    csv_header,
+    csv_rows,
+    json_line,
+    open_output,
+    resume_csv,
+    resume_json,
+)
 from app.cli.pool import predict_files
 from app.config import Settings, SettingsError, load_settings
 from app.contract.manifest import Manifest, ManifestError, load_manifest
@@ -25,6 +35,7 @@ from app.inference.session import DeviceError, SelfTestError
 _SOME_FAILED = 1
 _CANNOT_BEGIN = 2
 _INTERRUPTED = 130  # as shells count a Ctrl-C
+_READER_LEFT = 141  # as they count SIGPIPE
 
 
 class _RefusedError(Exception):
@@ -38,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(asked)
     except (_RefusedError, SettingsError, ManifestError, DeviceError, SelfTestError, ResumeError) as error:
         sentence = str(error)
+    except BrokenPipeError:  # who read the results has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush would fail too
+        return _READER_LEFT
     except OSError as error:
         sentence = f"{error.filename}: {error.strerror}"
     except BrokenProcessPool:
@@ -62,11 +76,13 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _predict(asked: argparse.Namespace, settings: Settings, manifest: Manifest, paths: list[Path]) -> int:
-    model = ModelName(name=manifest.contract.name, version=manifest.contract.version)
+    model = ModelName.of(manifest)
     render = csv_rows if asked.csv else json_line
     failures = 0
     with ExitStack() as stack:
         stream = sys.stdout
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=NAMES_AS_THEY_ARE)
         if asked.output is not None:
             stream = stack.enter_context(open_output(asked.output, append=asked.resume))
         if asked.csv and (asked.output is None or stream.tell() == 0):

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from app.domain import ImageResult
+from app.vision.decode import decode_grey
 
 _BOX_COLOUR = (0, 200, 120)
 _TEXT_COLOUR = (0, 0, 0)
@@ -24,7 +25,10 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
         destination: The file to write; folders are made.
     """
     with Image.open(path) as stored:
-        photograph = ImageOps.exif_transpose(stored).convert("RGB")
+        if stored.mode.startswith("I;16"):  # Pillow would cut off all that is above 255
+            photograph = Image.fromarray(decode_grey(path.read_bytes(), stored.width * stored.height)).convert("RGB")
+        else:
+            photograph = ImageOps.exif_transpose(stored).convert("RGB")
     canvas = ImageDraw.Draw(photograph)
     long_side = max(photograph.size)
     line_px = max(2, round(long_side * _LINE_SHARE))

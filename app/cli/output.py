@@ -14,6 +14,8 @@ from app.contract.labels import LABELS
 from app.domain import ImageResult
 
 _BOX = ("x", "y", "width", "height")
+# How Python holds the bytes of a file's name that are no UTF-8, and how they become the same bytes again.
+NAMES_AS_THEY_ARE = "surrogateescape"
 CSV_COLUMNS = ("path", "faces", "face", *_BOX, "detection_confidence", "emotion", "confidence", *LABELS)
 
 
@@ -25,7 +27,8 @@ def json_line(path: Path, result: ImageResult, model: ModelName) -> str:
     """One line for one image: as `POST /predict` answers, with the file's path."""
     prediction = Prediction.of(result, model, request_id="")
     fields = prediction.model_dump(mode="json", exclude={"request_id", "timings_ms"})
-    return json.dumps({"path": str(path)} | fields, ensure_ascii=False) + "\n"
+    # A name that is no UTF-8 can be written as escapes only, which stand for the same name when they are read again.
+    return json.dumps({"path": str(path)} | fields, ensure_ascii=not _is_utf8(path)) + "\n"
 
 
 def csv_rows(path: Path, result: ImageResult, model: ModelName) -> str:
@@ -52,7 +55,7 @@ def resume_json(output: Path) -> set[Path]:
     """
     text = _whole_lines(output)
     try:
-        return {Path(json.loads(line)["path"]) for line in text.splitlines()}
+        return {Path(json.loads(line)["path"]) for line in text.split("\n")[:-1]}
     except (ValueError, KeyError, TypeError):
         raise ResumeError(f"{output} is not JSON lines as this command writes them") from None
 
@@ -69,13 +72,13 @@ def resume_csv(output: Path) -> set[Path]:
     if len(rows) > 1 and int(rows[-1][1]) and rows[-1][1] != rows[-1][2]:
         unfinished = rows[-1][0]
         rows = [row for row in rows if row[0] != unfinished]
-        output.write_text(_as_csv(rows), encoding="utf-8", newline="")
+        output.write_text(_as_csv(rows), encoding="utf-8", errors=NAMES_AS_THEY_ARE, newline="")
     return {Path(row[0]) for row in rows[1:]}
 
 
 def open_output(output: Path, append: bool) -> TextIO:
-    """Opens a file for results, in UTF-8."""
-    return output.open("a" if append else "w", encoding="utf-8", newline="")
+    """Opens a file for results, in UTF-8; names of files that are none are written as they are."""
+    return output.open("a" if append else "w", encoding="utf-8", errors=NAMES_AS_THEY_ARE, newline="")
 
 
 def _whole_lines(output: Path) -> str:
@@ -86,13 +89,18 @@ def _whole_lines(output: Path) -> str:
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
         output.write_bytes(whole)
-    try:
-        return whole.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ResumeError(f"{output} is no text") from None
+    return whole.decode("utf-8", NAMES_AS_THEY_ARE)
 
 
 def _as_csv(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

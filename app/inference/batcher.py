@@ -164,9 +164,12 @@ class Batcher(Generic[Item, Result]):
                 _fail(batch, error)
                 return
             _logger.warning("a batch of %d failed (%s): running its items one by one", len(batch), type(error).__name__)
-            for entry in batch:
-                if not entry.future.done():
-                    await self._process([entry])
+            try:
+                for entry in batch:
+                    if not entry.future.done():
+                        await self._process([entry])
+            finally:
+                _fail(batch, BatcherStoppedError())  # those that a stop left over
 
     async def _run_together(self, batch: list[_Entry[Item, Result]]) -> None:
         loop = asyncio.get_running_loop()

@@ -34,6 +34,8 @@ _WEBP_BYTES, _ANIMATED_WEBP_BYTES = 4.2, 15.8
 _COEFFICIENT_BYTES = 2
 _STRIP_BYTES = 1024 * 1024
 
+_LEAST_READS, _BYTES_A_READ = 10_000, 512
+
 _JPEGS = frozenset({"JPEG", "MPO"})  # Pillow's names; the second is of a phone's, with more pictures behind the first
 # What a file of each format begins with, and Pillow's name of the format.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -67,6 +69,30 @@ _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _UNBOUNDED = frozenset({"I", "F"})  # 32-bit integers and floats: no range says what white is
 
 
+class _FileInPieces(io.BytesIO):
+    """A file that is read in so many pieces at most.
+
+    Pillow reads headers piece by piece and keeps what it finds: a JPEG of four-byte segments takes seconds and hundreds
+    of megabytes before its first pixel. Files from cameras and encoders are read in some hundred pieces, PNGs of small
+    chunks in one for each kilobyte or two.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = _LEAST_READS + len(data) // _BYTES_A_READ
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As the base class.
+
+        Raises:
+            ValueError: There were too many pieces.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("the file is read in too many pieces")
+        return super().read(size)
+
+
 def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
     """Decodes an image file. Thread-safe.
 
@@ -91,7 +117,7 @@ def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
             "expected a JPEG, PNG, WebP, BMP, GIF or TIFF file. Received: bytes that begin like none of them",
         )
     try:
-        with Image.open(io.BytesIO(data), formats=(image_format,)) as image:
+        with Image.open(_FileInPieces(data), formats=(image_format,)) as image:
             _check_size(image.width, image.height, max_pixels)
             scans = _count_scans(data) if image.format in _JPEGS else 0
             _check_cost(image, scans, max_pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import struct
 import threading
@@ -275,3 +276,58 @@ def test_predict_truncated_file_of_every_format_is_undecodable(client):
         stream = io.BytesIO(encoded(picture(1), image_format))
         data = stream.getvalue()
         assert_problem(client.post("/predict", content=data[: len(data) // 2]), ErrorCode.UNDECODABLE_IMAGE)
+
+
+def parts(*fields: tuple[str, bytes, bool]) -> dict:
+    """A multipart body; of each part its name, its data, and whether it has a file name."""
+    body = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="'
+        + name.encode()
+        + b'"'
+        + (b'; filename="a.png"' if is_file else b"")
+        + b"\r\n\r\n"
+        + data
+        + b"\r\n"
+        for name, data, is_file in fields
+    )
+    return {"content": body + b"--b--\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_form_without_the_file_says_what_it_has(client, path):
+    for fields, received in (
+        ([("photo", PNG, True), ("x", b"1", False)], "Received: a file named photo, a text named x"),
+        ([("file", b"photo.jpg", False)], "Received: a text named file"),
+        ([], "Received: no part"),
+    ):
+        answer = client.post(path, **parts(*fields))
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == f"expected a file part named file or image. {received}"
+
+
+def test_image_in_a_part_without_a_file_name_is_read(client):
+    answer = client.post("/predict", **parts(("file", PNG, False)))
+    assert answer.status_code == 200, answer.text
+    two = client.post("/predict", **parts(("file", PNG, False), ("image", PNG, True)))
+    assert (two.status_code, two.json()["code"]) == (413, "too_many_images")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/json", "image/png"])
+def test_compressed_body_is_refused_in_words(client, path, kind):
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    answer = client.post(path, content=gzip.compress(PNG), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    if (path, kind) != ("/predict/batch", "image/png"):
+        assert answer.json()["detail"] == "expected a body without content coding. Received: gzip"
+
+
+def test_wrong_key_is_told_from_none(make_client):
+    client = make_client(api_keys="right")
+    for headers, received in (({}, "none"), ({"X-API-Key": "wrong"}, "another one")):
+        assert client.get("/info", headers=headers).json()["detail"].endswith(f"Received: {received}")
+
+
+def test_slash_behind_a_path_is_not_found_and_redirects_nowhere(client):
+    answer = client.post("/predict/", content=PNG, follow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

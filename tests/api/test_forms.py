@@ -49,8 +49,17 @@ def test_parts_are_the_same_wherever_the_body_is_cut(step):
     assert [part.text for part in parts[1:3]] == ["täxt", "täxt"]
 
 
-def test_part_that_never_ends_is_none():
-    assert [part.name for part in read(BODY[:-30])] == ["file", "näme", "latin"]
+@pytest.mark.parametrize("missing", [3, 10, 30, 200])
+def test_form_that_is_cut_off_is_refused_whole(missing):
+    """Else a batch would lose its last images, and nobody would know."""
+    with pytest.raises(FerError, match="was cut off"):
+        read(BODY[:-missing])
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"and an epilogue"])
+def test_form_ends_with_its_last_boundary_whatever_follows(end):
+    assert len(read(BODY.removesuffix(b"\r\n") + end)) == 4
+    assert read(b"--cut--" + end) == []
 
 
 @pytest.mark.parametrize(

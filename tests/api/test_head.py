@@ -10,7 +10,10 @@ import httpx2
 import pytest
 
 from app import http_protocol
+from app.config import Settings
+from app.main import create_app
 from tests.api.test_disconnect import PNG
+from tests.conftest import FakeDetector, serving
 
 
 @pytest.fixture
@@ -89,3 +92,37 @@ def test_head_leaves_the_connection_in_order(port):
     assert b"text/html" in first
     assert second.startswith(b"HTTP/1.1 200")
     assert body == b'{"status":"ok"}'
+
+
+def send_trailers(connection: socket.socket) -> None:
+    for _ in range(1000):
+        connection.sendall(b"h: v\r\n" * 10_000)
+        time.sleep(0.001)
+
+
+def test_trailers_without_end_are_refused_before_they_fill_the_memory(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n")
+        with pytest.raises(OSError, match=r"rese|pipe"):
+            send_trailers(connection)
+
+
+def test_large_body_in_small_chunks_is_no_endless_head(port):
+    body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (PNG[i : i + 7] for i in range(0, len(PNG), 7)))
+    padding = b"2;x=y\r\n\r\n\r\n" * (2 * http_protocol.MAX_HEAD_BYTES // 11)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + body + padding + b"0\r\nlast: one\r\n\r\n")
+        assert received(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_empty_line_after_an_answer_does_not_keep_the_connection_for_ever(classifier):
+    app = create_app(Settings(), classifier, FakeDetector())
+    with (
+        serving(app, timeout_keep_alive=1) as url,
+        socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=10) as connection,
+    ):
+        connection.sendall(HEALTH)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        assert received(connection) == b""

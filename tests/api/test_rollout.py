@@ -109,6 +109,16 @@ def test_reload_of_the_same_file_changes_nothing(client, shelf):
     assert reload_count(client, "unchanged") == 1
 
 
+def test_reload_of_new_figures_for_the_same_file_serves_them(client, shelf):
+    """`evaluate` and `card` change a manifest and leave the network as it is."""
+    manifest = shelf.classifier.manifest
+    again = FakeClassifier()
+    again.manifest = manifest.model_copy(update={"robustness": {"blur": 0.5}})
+    shelf.classifier = again
+    assert client.post("/admin/reload", headers=RELOAD).json()["replaced"] is True
+    assert client.app.state.service.engine.manifest == again.manifest
+
+
 def test_reload_of_a_bad_model_is_refused_and_the_old_one_serves_on(client, shelf):
     shelf.classifier = RuntimeError("labels differ in /secret/path")
     answer = client.post("/admin/reload", headers=RELOAD)

@@ -205,6 +205,14 @@ def test_openapi_documents_every_form_and_an_example_of_every_status(client):
     undocumented = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED} | elsewhere
     assert documented == set(ErrorCode) - undocumented
     assert document["components"]["schemas"]["Prediction"]["examples"]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    has_example = "example" in content or content.get("examples")
+                    assert has_example, f"{path}: {status}"
+    assert {scheme["type"] for scheme in document["components"]["securitySchemes"].values()} == {"apiKey", "http"}
+    assert document["paths"]["/metrics"]["get"]["responses"].keys() == {"200", "401"}
     assert "422" in predict["responses"]
 
 

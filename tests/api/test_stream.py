@@ -355,3 +355,33 @@ def test_stream_client_that_leaves_in_the_middle_frees_its_permit(client, classi
         wait_until(lambda: service.admitted == 1 or metric(client, "fer_open_streams") == 1)
     wait_until(lambda: service.streams == 0 and service.admitted == 0)
     classifier.released.set()
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1"])
+def test_stream_origin_that_is_no_address_is_refused(client, origin):
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/ws", headers={"Origin": origin}):
+        pass
+    assert refused.value.status_code == 403
+
+
+def test_stream_handshake_returns_the_request_id(client):
+    with client.websocket_connect("/ws", headers={"X-Request-ID": "mine"}) as stream:
+        assert dict(stream.extra_headers)[b"x-request-id"] == b"mine"
+
+
+def test_streams_that_wait_for_their_key_are_bounded(make_client, monkeypatch):
+    monkeypatch.setattr("app.api.streams._MAX_KEYLESS", 1)
+    client = make_client(**KEYS)
+    with client.websocket_connect("/ws") as first:
+        with client.websocket_connect("/ws") as second:
+            assert_ended(second, ErrorCode.OVERLOADED, 1013)
+        with client.websocket_connect("/ws", headers={"X-API-Key": "right"}) as third:
+            third.send_bytes(FRAME)
+            assert third.receive_json()["frame"] == 1
+        first.send_json({"api_key": "right"})
+        first.send_bytes(FRAME)
+        assert first.receive_json()["frame"] == 1
+        with client.websocket_connect("/ws") as fourth:  # the first one waits no more
+            fourth.send_json({"api_key": "right"})
+            fourth.send_bytes(FRAME)
+            assert fourth.receive_json()["frame"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -169,3 +170,42 @@ def test_many_processes_answer_as_one_with_the_shipped_model(tmp_path, capsys):
     assert ended.returncode == 1, ended.stderr
     assert lines(ended.stdout) == alone
     assert "1 of 4 images failed" in ended.stderr
+
+
+@pytest.mark.parametrize("shape", ["--json", "--csv"])
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "line\u2028separator.png".encode()])
+def test_names_of_any_kind_are_written_and_resumed(fakes, folder, tmp_path, shape, name, capfdbinary):
+    strange = folder / os.fsdecode(name)
+    strange.write_bytes(encoded(picture(1)))
+    output = tmp_path / "out"
+    arguments = ["predict", str(folder), shape, "--output", str(output)]
+    assert main(arguments) == 0
+    written = output.read_bytes()
+    assert main([*arguments, "--resume"]) == 0
+    assert output.read_bytes() == written
+    if shape == "--json":
+        assert str(strange) in {json.loads(line)["path"] for line in written.decode().split("\n")[:-1]}
+    assert main(["predict", str(folder), shape]) == 0
+    assert capfdbinary.readouterr().out == written
+
+
+def test_draw_keeps_the_greys_of_sixteen_bits(fakes, tmp_path):
+    pixels = np.asarray(picture(1))
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    photo, out = tmp_path / "deep.png", tmp_path / "drawn"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(photo)
+    assert main(["predict", str(photo), "--draw", str(out)]) == 0
+    (drawn,) = out.rglob("*.jpg")
+    with Image.open(drawn) as image:
+        assert abs(float(np.asarray(image.convert("L"), dtype=float)[60:].mean()) - float(grey[60:].mean())) < 5
+
+
+def test_reader_that_leaves_ends_the_run_quietly(tmp_path):
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(encoded(picture(0)))
+    command = [sys.executable, "-m", "app.cli", "predict", str(tmp_path), "--no-detect"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+    process.stderr.close()

@@ -250,3 +250,24 @@ def test_a_silent_service_meets_the_timeout():
 def test_policies_without_sense_are_refused(arguments):
     with pytest.raises(ValueError, match="Received"):
         RetryPolicy(**arguments)
+
+
+def test_predict_many_takes_the_options_of_predict(make_server):
+    with FerClient(make_server()) as client:
+        (one,) = client.predict_many([PNG], max_faces=1)
+        (none,) = client.predict_many([PNG], min_face_size_px=41)
+        (error,) = client.predict_many([encoded(picture(0))], require_face=True)
+    assert (len(one.faces), none.faces, error.code) == (1, (), "no_face_detected")
+
+
+def test_what_cannot_be_sent_is_refused_in_words(make_server):
+    with pytest.raises(ValueError, match="api_key must be of printable ASCII"):
+        FerClient("http://127.0.0.1:1", api_key="schlüssel")
+    with FerClient(make_server()) as client, pytest.raises(TypeError, match=r"Path\('photo.jpg'\) names a file"):
+        client.predict("photo.jpg")
+
+
+def test_info_of_another_server_is_an_error(make_server):
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, text="<html>"))
+    with FerClient("http://x", transport=transport) as client, pytest.raises(ApiError, match="unknown"):
+        client.info()

@@ -185,6 +185,21 @@ def test_process_that_cannot_serve_says_why_in_a_sentence(settings, sentence, st
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
 )
+def test_taken_port_is_the_last_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "app"],
+            cwd=REPOSITORY,
+            env=environment(FER_PORT=str(port)),
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1] == f"fer-serve cannot serve: 127.0.0.1 port {port} cannot be listened on"
+
+
 def test_cuda_without_cuda_refuses_to_serve():
     ended = subprocess.run(
         [sys.executable, "-m", "app"],

@@ -74,6 +74,13 @@ def _pictures() -> Iterator[Case]:
             Image.new("L", size, 128).save(stream, image_format)
             yield Case(f"{image_format} of {size[0]} x {size[1]}", post("/predict", stream.getvalue()), small)
     yield Case("JPEG cut in the middle", post("/predict", PHOTO[: len(PHOTO) // 2]), undecodable)
+    for name, data in {
+        "JPEG of 2,500,000 segments": PHOTO[:2] + b"\xff\xe1\x00\x02" * 2_500_000 + PHOTO[2:],
+        "JPEG of 2,500,000 comments": PHOTO[:2] + b"\xff\xfe\x00\x02" * 2_500_000 + PHOTO[2:],
+        "JPEG of 10,000,000 fill bytes": PHOTO[:2] + b"\xff" * 10_000_000 + PHOTO[2:],
+        "GIF with a comment of 5,000,000 pieces": b"GIF89a\x40\x00\x40\x00\x00\x00\x00!\xfe" + b"\x01a" * 5_000_000,
+    }.items():
+        yield Case(name, post("/predict", data), undecodable)
     yield Case("no bytes", post("/predict", b""), ("empty_image",))
     yield Case("one byte", post("/predict", b"\xff"), ("unsupported_image_format",))
 
@@ -137,6 +144,10 @@ def _json() -> Iterator[Case]:
         post("/analyze", b"a=b&" * 2_500_000, "application/x-www-form-urlencoded"),
         ("400",),
     )
+    infer = "/v2/models/fer_vgg/infer"
+    tensor = {"name": "image", "shape": [1, 48, 48, 1], "datatype": "UINT8", "data": ["a" * 250_000] + [""] * 2000}
+    yield Case("long texts for numbers", post(infer, json.dumps({"inputs": [tensor]}).encode(), kind), ("400",))
+    yield Case("200,000 empty inputs", post(infer, b'{"inputs": [' + b"{}," * 200_000 + b"{}]}", kind), ("400",))
     yield Case("UTF-16", post("/predict", json.dumps({"image": "AAAA"}).encode("utf-16"), kind), malformed)
     yield Case("lone surrogate", post("/predict", b'{"image": "\\ud800"}', kind), (*malformed, *no_base64))
     yield Case("NaN for an image", post("/predict", b'{"image": NaN}', kind), malformed)
@@ -181,6 +192,11 @@ def _http() -> Iterator[Case]:
         "11 MB in chunks",
         head + b"Transfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 176,
         ("payload_too_large",),
+    )
+    yield Case(
+        "trailers of 10 MB",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + b"h: v\r\n" * 1_700_000,
+        ("400", "closed", "unsupported_image_format"),
     )
     yield Case("header of a megabyte", head + b"X: " + b"a" * 1_000_000 + b"\r\n\r\n", ("400", "431", "closed"))
 

@@ -52,6 +52,10 @@ def test_load_settings_unknown_name_is_refused_by_name(monkeypatch):
         ("FER_MAX_BATCH", "0"),
         ("FER_DEADLINE_MS", "-1"),
         ("FER_LOG_FORMAT", "xml"),
+        ("FER_HOST", ""),
+        ("FER_DRAIN_S", "inf"),
+        ("FER_CORS_ORIGINS", "https://b.example/"),
+        ("FER_CORS_ORIGINS", "b.example"),
     ],
 )
 def test_load_settings_bad_value_is_refused_by_name_and_value(monkeypatch, name, value):
@@ -59,6 +63,31 @@ def test_load_settings_bad_value_is_refused_by_name_and_value(monkeypatch, name,
         load(monkeypatch, **{name: value})
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["FER_API_KEYS", "FER_ADMIN_KEYS"])
+@pytest.mark.parametrize("value", [",", " , ", "schlüssel", "two words", "good,schlüssel"])
+def test_load_settings_keys_that_would_not_lock_or_never_open_are_refused_unsaid(monkeypatch, name, value):
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **{name: value})
+    assert name in str(caught.value)
+    assert "schl" not in str(caught.value)
+
+
+def test_load_settings_no_value_is_none(monkeypatch):
+    settings = load(monkeypatch, FER_API_KEYS="", FER_CORS_ORIGINS=" ")
+    assert (settings.api_keys, settings.cors_origins) == ((), ())
+
+
+@pytest.mark.parametrize("origins", ["*", "http://localhost:3000,https://a.example", "null"])
+def test_load_settings_origins_are_as_browsers_send_them(monkeypatch, origins):
+    assert ",".join(load(monkeypatch, FER_CORS_ORIGINS=origins).cors_origins) == origins
+
+
+def test_load_settings_protected_metrics_need_a_key(monkeypatch):
+    with pytest.raises(SettingsError, match="FER_PROTECT_METRICS"):
+        load(monkeypatch, FER_PROTECT_METRICS="true")
+    assert load(monkeypatch, FER_PROTECT_METRICS="true", FER_API_KEYS="key").protect_metrics
 
 
 def test_settings_never_print_their_keys(monkeypatch):

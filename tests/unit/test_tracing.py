@@ -197,3 +197,19 @@ def test_frameworks_own_telemetry_stays_off(monkeypatch, make_client, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "no address")  # of which it warns, and sends nothing
     assert make_client().get("/healthz").status_code == 200
     assert "telemetry" not in caplog.text
+
+
+def test_a_frame_of_a_stream_is_a_span_with_its_stages_below_it(exporter):
+    with (
+        client_of(OpenTelemetryTracing(exporter, {})) as client,
+        client.websocket_connect("/ws", headers=TRACEPARENT) as stream,
+    ):
+        for data in (encoded(picture(2)), b"no image"):
+            stream.send_bytes(data)
+            stream.receive_json()
+    frames = [span for span in exporter.get_finished_spans() if span.name == "WS /ws"]
+    stages = [span for span in exporter.get_finished_spans() if span.name != "WS /ws"]
+    assert [span.attributes["http.response.status_code"] for span in frames] == [200, 415]
+    assert {format(span.parent.span_id, "016x") for span in frames} == {PARENT_ID}
+    assert {span.name for span in stages} == {"decode", "detect", "queue", "infer"}
+    assert {span.parent.span_id for span in stages} == {frames[0].context.span_id}

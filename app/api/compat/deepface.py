@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import Request
 
 from app.api.compat.dialect import Dialect, certainty, errors_in
-from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS
+from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_answer
 from app.api.forms import Part, read_form
 from app.api.guards import admit, authorise
 from app.api.images import URL_ENCODED, from_base64, json_object, media_type, read_body
@@ -175,7 +175,7 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/analyze",
     summary="DeepFace: one image in, its faces with emotions in percent out",
-    responses=DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
+    responses=example_answer(_EXAMPLE) | DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
     openapi_extra=_BODY,
 )
 async def analyze(request: Request) -> Analyses:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.compat.dialect import Dialect, errors_in
-from app.api.documentation import REQUEST_ERRORS, inlined_schema
+from app.api.documentation import REQUEST_ERRORS, example_answer, inlined_schema
 from app.api.guards import admit, authorise
 from app.api.images import MAX_JSON_COMMAS, check_commas, read_body
 from app.api.problems import STATUS
@@ -35,7 +35,10 @@ PLATFORM = "onnx_onnxv1"  # the protocol's name for "ONNX model for ONNX Runtime
 EXTENSIONS = ["binary_tensor_data"]
 
 _DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
+_MAX_LEVEL = np.iinfo(np.uint8).max
 _UNAVAILABLE = 503
+# Inputs, outputs and sizes of a shape, of which there are one, one and four: a million bad ones would be described.
+_Few = Field(max_length=8)
 _LITTLE_ENDIAN_FLOAT = "<f4"
 
 
@@ -114,7 +117,7 @@ class InputTensor(BaseModel):
     """One input: its numbers in `data`, flat or nested row by row, or behind the JSON (`binary_data_size`)."""
 
     name: str
-    shape: list[Annotated[int, Field(ge=0)]]
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], _Few]
     datatype: str
     parameters: _Parameters = _Parameters()
     data: list[Any] | None = None
@@ -132,8 +135,8 @@ class InferenceRequest(BaseModel):
 
     id: str | None = None
     parameters: _Parameters = _Parameters()
-    inputs: list[InputTensor]
-    outputs: list[RequestedOutput] = Field(default_factory=list)
+    inputs: Annotated[list[InputTensor], _Few]
+    outputs: Annotated[list[RequestedOutput], _Few] = Field(default_factory=list)
 
 
 _LOGITS = [-0.42, -0.1, -0.25, 4.31, -0.23, 0.07, 0.55]
@@ -144,6 +147,13 @@ _ANSWER_EXAMPLE = {
     "model_name": "fer_vgg",
     "model_version": "2026.11.1",
     "outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 7], "data": _LOGITS}],
+}
+_MODEL_EXAMPLE = {
+    "name": "fer_vgg",
+    "versions": ["2026.11.1"],
+    "platform": PLATFORM,
+    "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 48, 48, 1]}],
+    "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 7]}],
 }
 _MODEL_ERRORS = DIALECT.documented(ErrorCode.UNAUTHORIZED, ErrorCode.NOT_FOUND, ErrorCode.NOT_READY)
 _NOT_READY_EXAMPLE = {"name": "fer_vgg", "ready": False}
@@ -158,13 +168,19 @@ _BODY: dict[str, Any] = {
 }
 
 
-@health_router.get("", summary="Open Inference Protocol: the server")
+@health_router.get(
+    "",
+    summary="Open Inference Protocol: the server",
+    responses=example_answer({"name": "fer-serve", "version": "1.0.0", "extensions": EXTENSIONS}),
+)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
     return ServerMetadata(name="fer-serve", version=request.app.version, extensions=EXTENSIONS)
 
 
-@health_router.get("/health/live", summary="Open Inference Protocol: liveness")
+@health_router.get(
+    "/health/live", summary="Open Inference Protocol: liveness", responses=example_answer({"live": True})
+)
 async def live() -> Live:
     """As `/healthz`."""
     return Live(live=True)
@@ -174,7 +190,7 @@ async def live() -> Live:
     "/health/ready",
     summary="Open Inference Protocol: readiness",
     responses={
-        200: {"model": ServerReady},
+        200: {"model": ServerReady, "content": {"application/json": {"example": {"ready": True}}}},
         503: {"description": "not ready", "content": {"application/json": {"example": {"ready": False}}}},
     },
 )
@@ -184,11 +200,13 @@ async def ready(request: Request) -> Response:
     return _health(ServerReady(ready=is_ready), is_ready)
 
 
-@model_router.get("", summary="Open Inference Protocol: the model", responses=_MODEL_ERRORS)
+@model_router.get(
+    "", summary="Open Inference Protocol: the model", responses=example_answer(_MODEL_EXAMPLE) | _MODEL_ERRORS
+)
 @model_router.get("/versions/{version}", include_in_schema=False)
-async def model_metadata(request: Request, name: str, version: str | None = None) -> ModelMetadata:
+async def model_metadata(request: Request, name: str) -> ModelMetadata:
     """Its tensors: crops in, logits out."""
-    contract = _model(request, name, version).manifest.contract
+    contract = _model(request, name).manifest.contract
     return ModelMetadata(
         name=contract.name,
         versions=[contract.version],
@@ -202,15 +220,15 @@ async def model_metadata(request: Request, name: str, version: str | None = None
     "/ready",
     summary="Open Inference Protocol: the model's readiness",
     responses={
-        200: {"model": ModelReady},
+        200: {"model": ModelReady, "content": {"application/json": {"example": {"name": "fer_vgg", "ready": True}}}},
         **DIALECT.documented(ErrorCode.UNAUTHORIZED, ErrorCode.NOT_FOUND),
         503: {"description": "not ready", "content": {"application/json": {"example": _NOT_READY_EXAMPLE}}},
     },
 )
 @model_router.get("/versions/{version}/ready", include_in_schema=False)
-async def model_ready(request: Request, name: str, version: str | None = None) -> Response:
+async def model_ready(request: Request, name: str) -> Response:
     """Whether it can be run."""
-    _model(request, name, version)
+    _model(request, name)
     is_ready = service_of(request).readiness.state is State.READY
     return _health(ModelReady(name=name, ready=is_ready), is_ready)
 
@@ -227,9 +245,9 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
     openapi_extra=_BODY,
 )
 @model_router.post("/versions/{version}/infer", include_in_schema=False, dependencies=[Depends(admit)])
-async def infer(request: Request, name: str, version: str | None = None) -> Response:
+async def infer(request: Request, name: str) -> Response:
     """Crops, uint8 [N, 48, 48, 1] of raw grey levels; N at most `max_batch` of `/info`."""
-    engine = _model(request, name, version)
+    engine = _model(request, name)
     contract = engine.manifest.contract
     max_batch = service_of(request).settings.max_batch
     asked, binary = _parse(await read_body(request), request.headers, _most_commas(contract.input, max_batch))
@@ -239,7 +257,8 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     return _answer(asked, contract, logits, as_binary)
 
 
-def _model(request: Request, name: str, version: str | None) -> Engine:
+def _model(request: Request, name: str) -> Engine:
+    version = request.path_params.get("version")  # of the routes that have one
     engine = service_of(request).require_engine()
     contract = engine.manifest.contract
     if name != contract.name or version not in {None, contract.version}:
@@ -301,14 +320,13 @@ def _crops(asked: InferenceRequest, binary: bytes, spec: TensorSpec, max_batch: 
 
 
 def _from_json(tensor: InputTensor) -> npt.NDArray[np.uint8]:
-    try:
-        numbers = np.asarray(tensor.data if tensor.data is not None else [])
-    except (ValueError, OverflowError):  # rows of different lengths
-        raise _refused(f"{tensor.name}: data must be flat, or nested as its shape says") from None
-    if numbers.size and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() > np.iinfo(np.uint8).max):
-        raise _refused(f"{tensor.name}: data must be whole numbers from 0 to 255")
-    if numbers.ndim > 1 and list(numbers.shape) != tensor.shape:
+    # As objects: of texts, numpy would make an array in which each takes as much as the longest.
+    numbers = np.asarray(tensor.data or [], dtype=object)
+    kinds = set(map(type, numbers.flat))
+    if list in kinds or (numbers.ndim > 1 and list(numbers.shape) != tensor.shape):  # rows of different lengths
         raise _refused(f"{tensor.name}: data must be flat, or nested as its shape says")
+    if not kinds <= {int} or not all(0 <= number <= _MAX_LEVEL for number in numbers.flat):
+        raise _refused(f"{tensor.name}: data must be whole numbers from 0 to {_MAX_LEVEL}")
     return numbers.astype(np.uint8)
 
 

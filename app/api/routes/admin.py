@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from app.api.documentation import problem_responses
+from app.api.documentation import example_answer, problem_responses
 from app.api.guards import authorise_admin
-from app.api.schemas import ModelName, Reloaded
+from app.api.schemas import EXAMPLE_RELOADED, ModelName, Reloaded
 from app.api.service import service_of
 from app.errors import ErrorCode
 
@@ -17,7 +17,8 @@ router = APIRouter(prefix="/admin", tags=["operate"], dependencies=[Depends(auth
 @router.post(
     "/reload",
     summary="Load the model files anew and serve them, if they pass every check",
-    responses=problem_responses(
+    responses=example_answer(EXAMPLE_RELOADED)
+    | problem_responses(
         ErrorCode.UNAUTHORIZED, ErrorCode.RELOAD_IN_PROGRESS, ErrorCode.MODEL_REFUSED, ErrorCode.NOT_READY
     ),
 )
@@ -30,6 +31,6 @@ async def reload(request: Request) -> Reloaded:
     return Reloaded(
         model=ModelName.of(manifest),
         sha256=manifest.sha256,
-        replaced=manifest.sha256 != before.sha256,
+        replaced=manifest != before,
         request_id=request.state.request_id,
     )

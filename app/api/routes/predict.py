@@ -18,6 +18,8 @@ from app.api.documentation import (
     PREDICT_BODY,
     PREDICTION_EXAMPLES,
     REQUEST_ERRORS,
+    example_answer,
+    example_batch,
     problem_responses,
 )
 from app.api.guards import admitted
@@ -47,7 +49,7 @@ class PredictQuery(OptionsQuery):
     response_model=Prediction,
     responses={
         200: {"content": formats.ANSWERS | {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
-        **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
+        **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
     },
     openapi_extra=PREDICT_BODY | query_parameters(PredictQuery),
 )
@@ -68,7 +70,7 @@ async def predict(request: Request) -> Response:
     "/predict/batch",
     summary="Many images in, one result or one error for each out",
     response_model=BatchPrediction,
-    responses=problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    responses=example_answer(example_batch()) | problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
     openapi_extra=BATCH_BODY | query_parameters(OptionsQuery),
 )
 async def predict_batch(request: Request) -> Response:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.documentation import problem_responses
+from app.api.documentation import example_answer, problem_responses
 from app.api.guards import authorise_metrics
 from app.api.schemas import Health, Ready
 from app.api.service import service_of
@@ -19,13 +17,17 @@ from app.inference.readiness import State
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/healthz", summary="Liveness")
+@router.get("/healthz", summary="Liveness", responses=example_answer({"status": "ok"}))
 async def healthz() -> Health:
     """200 while the process and its event loop live. Never runs the model."""
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Readiness", responses=problem_responses(ErrorCode.NOT_READY, ErrorCode.DRAINING))
+@router.get(
+    "/readyz",
+    summary="Readiness",
+    responses=example_answer({"status": "ready"}) | problem_responses(ErrorCode.NOT_READY, ErrorCode.DRAINING),
+)
 async def readyz(request: Request) -> Ready:
     """200 once the model is loaded, self-tested and warm; 503 with a reason while starting, unhealthy or draining."""
     readiness = service_of(request).readiness
@@ -40,9 +42,12 @@ async def readyz(request: Request) -> Ready:
     summary="Prometheus metrics",
     response_class=Response,
     dependencies=[Depends(authorise_metrics)],
-    responses={200: {"content": {"text/plain": {"example": "fer_inflight_requests 1.0\n"}}}},
+    responses={
+        200: {"content": {"text/plain": {"example": "fer_inflight_requests 1.0\n"}}},
+        **problem_responses(ErrorCode.UNAUTHORIZED),
+    },
 )
-async def metrics(request: Request, accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
+async def metrics(request: Request) -> Response:
     """Prometheus text, or OpenMetrics when the Accept header asks for it."""
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(service_of(request).metrics.registry), headers={"Content-Type": content_type})

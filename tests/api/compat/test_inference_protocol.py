@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,6 +141,10 @@ WRONG = {
     "above 255": {"json": tensor(data=[256] * CROPS.size)},
     "below 0": {"json": tensor(data=[-1] * CROPS.size)},
     "beyond 64 bits": {"json": tensor(data=[2**80] * CROPS.size)},
+    "long texts": {"json": tensor(data=["a" * 250_000] + [""] * 2000)},
+    "truths": {"json": tensor(data=[True] * CROPS.size)},
+    "endless inputs": {"json": {"inputs": [{}] * 50_000}},
+    "shape of many texts": {"json": tensor(shape=[""] * 50_000)},
     "ragged": {"json": tensor(data=[[1], [1, 2]])},
     "nested otherwise": {"json": tensor(data=CROPS.reshape(3, -1).tolist())},
     "other output": {"json": tensor() | {"outputs": [{"name": "scores"}]}},
@@ -221,3 +226,18 @@ def test_real_triton_client_runs_the_model(make_server, classifier, binary):
     with pytest.raises(InferenceServerException, match="the model here is fake"):
         client.infer("resnet50", [image])
     client.close()
+
+
+def test_infer_bad_values_take_no_more_memory_than_they_have(client):
+    """numpy would make an array of texts in which each takes as much as the longest."""
+    tracemalloc.start()
+    try:
+        client.post(MODEL + "/infer", json=tensor(data=["a" * 250_000] + [""] * 2000))
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_version_is_in_the_path_only(client):
+    assert client.get(MODEL + "?version=9").status_code == 200
+    assert client.get(MODEL + "/versions/9").status_code == 404

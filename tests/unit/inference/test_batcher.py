@@ -171,6 +171,33 @@ def test_stop_fails_what_waits_and_refuses_what_comes():
     asyncio.run(scenario())
 
 
+def test_stop_fails_what_a_failed_batch_has_left():
+    async def scenario():
+        begun, released = threading.Event(), threading.Event()
+
+        def alone(items: Sequence[int]) -> Sequence[int]:
+            if len(items) > 1:
+                raise ValueError("only one")
+            begun.set()
+            assert released.wait(5)
+            return items
+
+        with ThreadPoolExecutor(1) as executor:
+            batcher: Batcher[int, int] = Batcher(alone, max_batch=4, executor=executor)
+            batcher.start()
+            items = [batcher.submit(item, FAR) for item in range(3)]
+            await until(begun.is_set)
+            stopping = asyncio.create_task(batcher.stop())
+            await asyncio.sleep(0)
+            released.set()
+            await stopping
+            done, pending = await asyncio.wait(items, timeout=1)
+            assert not pending
+            assert [type(item.exception()) for item in done] == [BatcherStoppedError] * 3
+
+    asyncio.run(scenario())
+
+
 def test_loop_that_dies_says_so_and_fails_what_waits():
     async def scenario():
         deaths = []

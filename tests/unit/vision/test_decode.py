@@ -331,3 +331,37 @@ def test_decode_grey_large_picture_is_copied_once_and_right_to_its_last_row():
         tracemalloc.stop()
     np.testing.assert_array_equal(decoded, picture)
     assert peak < 1.5 * picture.nbytes  # numpy alone has two copies made
+
+
+def _in_pieces(kind: str) -> bytes:
+    """10 MB of what a header may be made of, before a picture or without one."""
+    count = 2_000_000
+    picture = file_of(Image.new("L", (64, 64), 128), "JPEG")
+    return {
+        "JPEG segments": picture[:2] + b"\xff\xe1\x00\x02" * count + picture[2:],
+        "JPEG comments": picture[:2] + b"\xff\xfe\x00\x02" * count + picture[2:],
+        "JPEG fill": picture[:2] + b"\xff" * 8_000_000 + picture[2:],
+        "PNG chunks": png_of((b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)))
+        + struct.pack(">I4sI", 0, b"teSt", zlib.crc32(b"teSt")) * (count // 3),
+        "GIF comment": b"GIF89a" + struct.pack("<HHBBB", 64, 64, 0, 0, 0) + b"!\xfe" + b"\x01a" * count + b"\0",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["JPEG segments", "JPEG comments", "JPEG fill", "PNG chunks", "GIF comment"])
+def test_decode_grey_header_in_endless_pieces_is_refused_soon(kind):
+    data = _in_pieces(kind)
+    tracemalloc.start()
+    try:
+        fails_with(ErrorCode.UNDECODABLE_IMAGE, data)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 20_000_000  # Pillow's reader has a copy of its own
+    finally:
+        tracemalloc.stop()
+
+
+def test_decode_grey_png_of_small_chunks_is_read():
+    """As some encoders write them: 512 bytes in each."""
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in noise), 0)
+    chunks = [(b"IDAT", packed[at : at + 512]) for at in range(0, len(packed), 512)]
+    header = (b"IHDR", struct.pack(">IIBBBBB", 1500, 1500, 8, 0, 0, 0, 0))
+    np.testing.assert_array_equal(decode_grey(png_of(header, *chunks, (b"IEND", b"")), LIMIT), noise)
