@@ -195,6 +195,7 @@ def test_taken_port_is_the_last_sentence():
             stderr=subprocess.PIPE,
             text=True,
             timeout=60,
+            check=False,
         )
     assert ended.returncode == 3
     assert ended.stderr.splitlines()[-1] == f"fer-serve cannot serve: 127.0.0.1 port {port} cannot be listened on"
