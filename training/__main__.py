@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.votes import VotesFile
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
-_DEFAULT_VOTES = Path("../shared/data/ferplus_votes.csv")
+_VOTES = "ferplus_votes.csv"
 _CONFIGS = Path(__file__).parent / "configs"
 _FAIR = _CONFIGS / "fair.toml"
 _SEEDS = Path("training/results/seeds.json")
@@ -163,9 +163,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_votes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--votes", type=Path, default=_DEFAULT_VOTES, help="the crowd's votes, a .csv (default: %(default)s)"
-    )
+    parser.add_argument("--votes", type=Path, help=f"the crowd's votes, a .csv (default: {_VOTES} beside --data)")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -179,7 +177,7 @@ def _train(arguments: argparse.Namespace) -> None:
         config = config.with_architecture(arguments.architecture)
     folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
     dataset = load_fer2013(arguments.data)
-    votes = None if config.crowd is None else VotesFile(arguments.votes)
+    votes = None if config.crowd is None else VotesFile(_votes_path(arguments))
     train(config, dataset, RunFolder(folder), votes)
 
 
@@ -201,7 +199,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     keys = ARCHITECTURES if "all" in arguments.fair else arguments.fair
     configs += [fair.with_architecture(key) for key in keys]
     ensembles = [load_ensemble(path) for path in arguments.ensemble]
-    votes = VotesFile(arguments.votes) if any(config.crowd is not None for config in configs) else None
+    votes = VotesFile(_votes_path(arguments)) if any(config.crowd is not None for config in configs) else None
     dataset = load_fer2013(arguments.data)
     compare.compare(configs, dataset, arguments.runs, arguments.to, votes, ensembles, arguments.jobs)
 
@@ -212,7 +210,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     from training.votes import VotesFile
 
     study = load_study(arguments.study)
-    votes = None if load_config(study.base).crowd is None else VotesFile(arguments.votes)
+    votes = None if load_config(study.base).crowd is None else VotesFile(_votes_path(arguments))
     folder = arguments.to or Path("runs") / "tune" / study.name
     best = tune(study, load_fer2013(arguments.data), folder, votes)["best"]
     print(f"Best of {study.trials} trials: PublicTest {best['val_accuracy']:.2%} with {best['parameters']}")
@@ -282,14 +280,20 @@ def _seeds(arguments: argparse.Namespace) -> None:
     print(table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
 
 
+def _votes_path(arguments: argparse.Namespace) -> Path:
+    named: Path | None = arguments.votes
+    return named if named is not None else arguments.data.parent / _VOTES
+
+
 def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
     """The crowd's votes; without their file the figures against the crowd's labels are left out."""
     from training.votes import VotesFile
 
-    if not arguments.votes.exists() and arguments.votes == _DEFAULT_VOTES:
-        print(f"No {arguments.votes}: the crowd's labels are left out.", file=sys.stderr)
+    path = _votes_path(arguments)
+    if arguments.votes is None and not path.exists():
+        print(f"No {path}: the crowd's labels are left out.", file=sys.stderr)
         return None
-    return VotesFile(arguments.votes)
+    return VotesFile(path)
 
 
 def _restore(arguments: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.run import write_text
 from training.seeds import table
 
+_DEFAULT_MODEL = "fer_vgg"  # whose card is models/README.md
 _TEMPLATE = """\
 # Model card: {name} {version}
 
@@ -286,7 +287,11 @@ def _commands(manifest: Manifest, forms: Sequence[Form]) -> str:
         f"python -m training evaluate models/{contract.name}.onnx --split PublicTest --split PrivateTest --time {data}"
         for contract in contracts
     ]
-    return "\n".join([*lines, f"python -m training card models/{manifest.contract.name}.onnx"])
+    name = manifest.contract.name
+    place = (
+        "" if name == _DEFAULT_MODEL else f" --to models/{name}.md"
+    )  # without it, the default model's card is written
+    return "\n".join([*lines, f"python -m training card models/{name}.onnx{place}"])
 
 
 def _forms_section(forms: Sequence[Form], judge: str) -> str:

@@ -246,6 +246,7 @@ def _draw(study: optuna.Study, folder: Path) -> None:
         complete = study.get_trials(states=(TrialState.COMPLETE,))
         if len({trial.value for trial in complete}) >= _LEAST_TRIALS_FOR_IMPORTANCE:
             importances = drawing.plot_param_importances(study, target_name=_RAISED)
+            importances.set_title("", loc="left")  # optuna's own
             importances.set_title("What the accuracy depended on")
             report.save_axes(importances, folder / "importances.png")
 

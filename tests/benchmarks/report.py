@@ -335,5 +335,5 @@ def _draw_memory(results: Results, figure: Any) -> None:
     samples = results["memory"]
     axes.plot([sample["requests"] for sample in samples], [sample["rss_mb"] for sample in samples])
     axes.set(title="Resident memory", xlabel="requests", ylabel="MB")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(sample["rss_mb"] for sample in samples))
     axes.grid(alpha=0.3)

@@ -55,7 +55,7 @@ def series_of_the_service() -> set[str]:
 def metric_names(expression: str) -> set[str]:
     """Names of series in an expression: what is left when label matchers, groupings and functions are gone."""
     bare = re.sub(r'"[^"]*"', "", expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\boffset \w+", " ", bare)
     bare = re.sub(r"\b(by|without|ignoring|on|group_left|group_right)\s*\([^)]*\)", " ", bare)
     words = re.findall(r"(?<![\w.:])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])", bare)
     return set(words) - {"and", "or", "unless", "group_left", "group_right", "sum", "count", "min", "max", "by", "bool"}

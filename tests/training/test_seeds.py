@@ -92,11 +92,11 @@ def test_seeds_command_prints_the_table(runs, dataset, tmp_path, monkeypatch, ca
     monkeypatch.setattr(command_line, "load_fer2013", lambda path: dataset)
     folders = [str(run.path) for run in runs]
     to = tmp_path / "results" / "seeds.json"
-    arguments = ["training", "seeds", *folders, "--to", str(to), "--precision", "float32", "--votes", "no.csv"]
+    arguments = ["training", "seeds", *folders, "--to", str(to), "--precision", "float32"]
+    arguments += ["--data", str(tmp_path / "fer2013.zip"), "--votes", "no.csv"]
     monkeypatch.setattr(sys, "argv", arguments)
     assert command_line.main() == 2  # votes that were named and are not there
     monkeypatch.setattr(sys, "argv", arguments[:-2])
-    monkeypatch.setattr(command_line, "_DEFAULT_VOTES", tmp_path / "none.csv")
     assert command_line.main() == 0
     assert "seed 1 | seed 2 |" in capsys.readouterr().out
     assert json.loads(to.read_text())["precision"] == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import pytest
 from app.contract.labels import LABELS
 from app.contract.manifest import load_manifest
 from app.inference.session import EmotionSession
+from training import __main__ as command_line
 from training.card import model_card
 from training.data import Fer2013, Split
 from training.errors import TrainingError
@@ -198,3 +200,17 @@ def test_votes_without_weight_change_nothing(contrary, tmp_path):
 def test_single_head_that_was_not_trained_is_refused():
     with pytest.raises(TrainingError, match=r"without the head crowd; it has: original"):
         single_head(build_with_heads(tiny_config()), Head.CROWD)
+
+
+def test_votes_are_found_beside_the_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "load_fer2013", lambda path: tiny_dataset())
+    config = tmp_path / "crowd.toml"
+    config.write_text(
+        'name = "c"\nseed = 1\nepochs = 1\nbatch_size = 16\n[model]\narchitecture = "vgg"\nwidths = [4]\n'
+        "[optimizer]\nlearning_rate = 1e-3\n[crowd]\nloss_weight = 1.0\n"
+    )
+    data = tmp_path / "elsewhere" / "fer2013.zip"
+    arguments = ["training", "train", "--config", str(config), "--run", str(tmp_path / "run"), "--data", str(data)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command_line.main() == 2
+    assert str(data.parent / "ferplus_votes.csv") in capsys.readouterr().err
