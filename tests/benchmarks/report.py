@@ -317,7 +317,7 @@ def _draw_clients(results: Results, figure: Any) -> None:
     latency_axes.set(title="99th percentile of latency", xlabel="clients", ylabel="ms", xscale="log", yscale="log")
     for axes in (throughput_axes, latency_axes):
         axes.grid(alpha=0.3)
-    latency_axes.legend(loc="lower right")
+    figure.legend(*latency_axes.get_legend_handles_labels(), loc="outside right center")
 
 
 def _draw_arrivals(results: Results, figure: Any) -> None:
