@@ -5,17 +5,17 @@ FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv --without-pip /opt/venv
 WORKDIR /build
-COPY requirements-*.lock ./
+COPY requirements ./requirements
 
 FROM build AS build-cpu
-RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements-cpu.lock
+RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements/cpu.lock
 # What serving never imports: tests, and ONNX Runtime's tools for people who make models.
 RUN cd /opt/venv/lib/python3*/site-packages \
     && rm -rf onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets \
     && find . -type d -name tests -prune -exec rm -rf {} +
 
 FROM build AS build-gpu
-RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements-gpu.lock
+RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements/gpu.lock
 
 FROM ${BASE} AS runtime
 # A number, so that Kubernetes can see that it is not root.

@@ -6,8 +6,8 @@ CONFIG ?= training/configs/vgg.toml
 SERVE := .venv/bin/python
 DEV := .venv-dev/bin/python
 # With an NVIDIA GPU at hand the service is installed with CUDA's libraries, else with the small CPU build.
-LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements-gpu.lock || echo requirements-cpu.lock)
-LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c constraints.txt
+LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements/gpu.lock || echo requirements/cpu.lock)
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements/constraints.txt
 
 .PHONY: serve test test-clients lint format train bench bench-quality docker-test torture soak audit lock compose-test swarm-test kubernetes-test clean
 
@@ -19,8 +19,8 @@ test: .venv-dev/installed
 
 # The compatible endpoints against the clients of the services that they speak for.
 test-clients: .venv-dev/installed
-	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
-	$(DEV) -m pytest tests/api/compat
+	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	$(DEV) -m pytest tests/compat
 
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .
@@ -37,34 +37,34 @@ train: .venv-dev/installed
 
 # Speed: the service, its stages and a baseline, in runs/bench/. With WRITE=--write-docs also in docs/performance.md.
 bench: .venv-dev/installed
-	$(DEV) -m tests.benchmarks --data $(DATA) $(WRITE)
+	$(DEV) -m benchmarks --data $(DATA) $(WRITE)
 
 # Faces found, accuracy through a photograph, streams.
 bench-quality: .venv-dev/installed
-	$(DEV) -m tests.benchmarks.detection --data $(DATA)
-	$(DEV) -m tests.benchmarks.end_to_end --data $(DATA)
-	$(DEV) -m tests.benchmarks.stream
+	$(DEV) -m benchmarks.detection --data $(DATA)
+	$(DEV) -m benchmarks.end_to_end --data $(DATA)
+	$(DEV) -m benchmarks.stream
 
 # Everything that tries to break the service, bounded, on a quiet machine; one table at the end (docs/reliability.md).
 torture: .venv-dev/installed
-	$(DEV) -m tests.torture
+	$(DEV) -m stress
 
 # Mixed traffic for a time: make soak MINUTES=60
 MINUTES ?= 10
 soak: .venv-dev/installed
-	$(DEV) -m tests.torture.soak --minutes $(MINUTES)
+	$(DEV) -m stress.soak --minutes $(MINUTES)
 
 # Known weaknesses of what is installed for serving, to the last dependency; asks the vulnerability database over the
 # network, and fails where that cannot tell (pip-audit alone would say that it found none).
 audit: .venv-dev/installed
-	$(DEV) -m pip_audit --strict --disable-pip --require-hashes -r requirements-cpu.lock -r requirements-gpu.lock
-	$(DEV) -m pip_audit --strict --disable-pip --no-deps -r requirements-otel.txt
+	$(DEV) -m pip_audit --strict --disable-pip --require-hashes -r requirements/cpu.lock -r requirements/gpu.lock
+	$(DEV) -m pip_audit --strict --disable-pip --no-deps -r requirements/otel.txt
 
 # What `make serve` and the images install, with the hashes of every platform's files; after a change of requirements.
 lock: .venv-dev/installed
 	$(DEV) -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	.venv-dev/bin/uv pip compile requirements-cpu.txt $(LOCK_OPTIONS) -o requirements-cpu.lock
-	.venv-dev/bin/uv pip compile requirements.txt requirements-cuda.txt $(LOCK_OPTIONS) -o requirements-gpu.lock
+	.venv-dev/bin/uv pip compile requirements/cpu.txt $(LOCK_OPTIONS) -o requirements/cpu.lock
+	.venv-dev/bin/uv pip compile requirements.txt requirements/cuda.txt $(LOCK_OPTIONS) -o requirements/gpu.lock
 
 docker-test:
 	tests/e2e/docker_test.sh
@@ -87,7 +87,7 @@ clean:
 	$(SERVE) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	touch $@
 
-.venv-dev/installed: requirements-dev.txt requirements-cpu.txt requirements-otel.txt training/requirements.txt constraints.txt
+.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/constraints.txt
 	$(PYTHON) -m venv .venv-dev
-	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@

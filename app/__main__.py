@@ -20,13 +20,13 @@ import uvicorn
 
 from app.api.door import Door
 from app.config import SettingsError, load_settings
+from app.engine.readiness import Readiness
 from app.errors import FerError
-from app.http_protocol import protocol_with
-from app.inference.readiness import Readiness
-from app.logs import configure_logging
 from app.main import create_app
-from app.memory import keep_freed_memory, spare_from_collection
-from app.tracing import load_tracing
+from app.observability.logging import configure_logging
+from app.observability.tracing import load_tracing
+from app.server.memory import keep_freed_memory, spare_from_collection
+from app.server.protocol import protocol_with
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3

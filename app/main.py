@@ -17,25 +17,25 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api.access import REQUEST_ID_HEADER
-from app.api.compat import azure, deepface, inference_protocol, rekognition
+from app.api.access_log import REQUEST_ID_HEADER
 from app.api.documentation import document_keys
 from app.api.middleware import RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
+from app.compat import azure, deepface, inference_protocol, rekognition
 from app.config import Settings
-from app.cpus import HomeCores, available_cpus, go_behind_the_event_loop
+from app.engine.lifecycle import Rollout
+from app.engine.pipeline import Detector
+from app.engine.readiness import Readiness, State
+from app.engine.scheduler import Lanes
+from app.engine.watchdog import HungError, watch
 from app.inference.classifier import Classifier
-from app.inference.readiness import Readiness, State
 from app.inference.session import EmotionSession
-from app.lanes import Lanes
-from app.metrics import Metrics
-from app.pipeline import Detector
-from app.rollout import Rollout
-from app.tracing import NoTracing, Tracing
-from app.vision.detect import FaceDetector
-from app.watchdog import HungError, watch
+from app.observability.metrics import Metrics
+from app.observability.tracing import NoTracing, Tracing
+from app.server.cpus import HomeCores, available_cpus, go_behind_the_event_loop
+from app.vision.detection.detector import FaceDetector
 
 API_VERSION = "1.0.0"
 # No image and no batch takes several times as long as a whole request may; at the default deadline this is 30 s.
@@ -45,7 +45,7 @@ _DESCRIPTION = (
     " emotions. It describes what a face shows, not what a person feels."
 )
 
-# `app.tracing` alone says what is told about requests: FastAPI's own would tell it again, with the exceptions' texts.
+# `app.observability.tracing` records requests. FastAPI's own telemetry would record them again, with exception texts.
 _FASTAPIS_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 _logger = logging.getLogger(__name__)

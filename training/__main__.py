@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from app.contract.manifest import ManifestError
-from training.data import Split, load_fer2013
+from training.data.fer2013 import Split, load_fer2013
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from training.votes import VotesFile
+    from training.data.annotator_votes import VotesFile
 
 _DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _VOTES = "ferplus_votes.csv"
@@ -168,9 +168,9 @@ def _add_votes(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from training.config import load_config
-    from training.run import RunFolder
-    from training.train import train
-    from training.votes import VotesFile
+    from training.data.annotator_votes import VotesFile
+    from training.fit.run_folder import RunFolder
+    from training.fit.train import train
 
     config = load_config(arguments.config, arguments.seed)
     if arguments.architecture is not None:
@@ -182,11 +182,11 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from training import compare
     from training.architectures import ARCHITECTURES
     from training.config import load_config
-    from training.ensemble import load_ensemble
-    from training.votes import VotesFile
+    from training.data.annotator_votes import VotesFile
+    from training.studies import compare
+    from training.studies.ensemble import load_ensemble
 
     if arguments.smoke:
         compare.smoke()
@@ -206,8 +206,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _tune(arguments: argparse.Namespace) -> None:
     from training.config import load_config
-    from training.tune import load_study, tune
-    from training.votes import VotesFile
+    from training.data.annotator_votes import VotesFile
+    from training.studies.tune import load_study, tune
 
     study = load_study(arguments.study)
     votes = None if load_config(study.base).crowd is None else VotesFile(_votes_path(arguments))
@@ -217,16 +217,16 @@ def _tune(arguments: argparse.Namespace) -> None:
 
 
 def _explore(arguments: argparse.Namespace) -> None:
-    from training.explore import explore
+    from training.data.explore import explore
 
     explore(load_fer2013(arguments.data), arguments.out)
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from training.ensemble import export_ensemble, load_ensemble
-    from training.export import export
-    from training.heads import Head
-    from training.run import RunFolder
+    from training.architectures.heads import Head
+    from training.export.pipeline import export
+    from training.fit.run_folder import RunFolder
+    from training.studies.ensemble import export_ensemble, load_ensemble
 
     head = Head[arguments.head.upper()]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
@@ -243,9 +243,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training import report
-    from training.evaluate import record
-    from training.views import accuracy_of_views
+    from training.evaluation import plots
+    from training.evaluation.evaluate import record
+    from training.evaluation.test_time_augmentation import accuracy_of_views
 
     splits = [Split(name) for name in dict.fromkeys(arguments.split)]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
@@ -258,12 +258,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(
             f"\n{title}" + ("" if without is None else f" (without images that stand in Training too: {without:.2%})")
         )
-        print(report.classification_table(measured))
+        print(plots.classification_table(measured))
         if arguments.plots is not None:
             arguments.plots.mkdir(parents=True, exist_ok=True)
             heading = f"{manifest.contract.name} {manifest.contract.version}, {title}"
-            report.plot_confusion(measured.confusion, heading, arguments.plots / f"confusion-{key}.png")
-            report.plot_reliability(measured, heading, arguments.plots / f"reliability-{key}.png")
+            plots.plot_confusion(measured.confusion, heading, arguments.plots / f"confusion-{key}.png")
+            plots.plot_reliability(measured, heading, arguments.plots / f"reliability-{key}.png")
     for disturbance, accuracy in manifest.robustness.items():
         print(f"{disturbance:>32} {accuracy:.2%}")
     if arguments.views is not None:
@@ -272,8 +272,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _seeds(arguments: argparse.Namespace) -> None:
-    from training.run import RunFolder
-    from training.seeds import measure_seeds, table
+    from training.fit.run_folder import RunFolder
+    from training.studies.seeds import measure_seeds, table
 
     runs = [RunFolder(path) for path in arguments.runs]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
@@ -287,7 +287,7 @@ def _votes_path(arguments: argparse.Namespace) -> Path:
 
 def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
     """The crowd's votes; without their file the figures against the crowd's labels are left out."""
-    from training.votes import VotesFile
+    from training.data.annotator_votes import VotesFile
 
     path = _votes_path(arguments)
     if arguments.votes is None and not path.exists():
@@ -297,15 +297,15 @@ def _votes_if_there(arguments: argparse.Namespace) -> VotesFile | None:
 
 
 def _restore(arguments: argparse.Namespace) -> None:
-    from training.restore import restore
-    from training.run import RunFolder
+    from training.fit.restore import restore
+    from training.fit.run_folder import RunFolder
 
     restore(arguments.model, load_fer2013(arguments.data), RunFolder(arguments.to))
     print(f"Wrote {arguments.to}: name it as `start` in a config to train {arguments.model.name} on.")
 
 
 def _card(arguments: argparse.Namespace) -> None:
-    from training.card import write_card
+    from training.export.card import write_card
 
     write_card(arguments.model, arguments.to, arguments.seeds)
 

@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from training.data import Fer2013
-from training.votes import VotesFile
+from training.data.annotator_votes import VotesFile
+from training.data.fer2013 import Fer2013
 
 _PACKAGES = ("keras", "torch", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 

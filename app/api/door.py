@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from app.api import access
+from app.api import access_log
 from app.api.guards import check_room, has_key
 from app.api.problems import error_response
 from app.api.service import Service
 from app.errors import FerError
-from app.logs import log_fields
+from app.observability.logging import log_fields
 
 # Other services' dialects refuse in their own form, in their routes.
 _PATHS = {b"/predict": "/predict", b"/predict/batch": "/predict/batch"}
@@ -68,9 +68,11 @@ class Door:
 
     def _turn_away(self, refusal: FerError, route: str, headers: Headers, started: float) -> Response:
         metrics = self._service.metrics
-        identity = access.request_id(headers.get(access.REQUEST_ID_HEADER))
-        with self._service.tracing.request(headers) as trace, log_fields(access.fields_of(identity, trace)):
-            response = error_response(refusal, identity, {access.REQUEST_ID_HEADER: identity})
+        identity = access_log.request_id(headers.get(access_log.REQUEST_ID_HEADER))
+        with self._service.tracing.request(headers) as trace, log_fields(access_log.fields_of(identity, trace)):
+            response = error_response(refusal, identity, {access_log.REQUEST_ID_HEADER: identity})
             metrics.rejections(refusal.code).inc()
-            access.record(metrics, trace, "POST", route, response.status_code, time.perf_counter() - started, identity)
+            access_log.record(
+                metrics, trace, "POST", route, response.status_code, time.perf_counter() - started, identity
+            )
         return response

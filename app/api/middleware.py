@@ -12,13 +12,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import access
+from app.api import access_log
 from app.api.guards import check_wait, declared_bytes
 from app.api.problems import CLIENT_CLOSED_REQUEST, internal_error, problem_response
 from app.api.service import Service
 from app.errors import ErrorCode, FerError
-from app.logs import log_fields
-from app.tracing import NoTracing
+from app.observability.logging import log_fields
+from app.observability.tracing import NoTracing
 
 _UNTRACED = NoTracing()
 _UNMATCHED = "unmatched"  # one label for all unknown paths: labels must not be chosen by callers
@@ -44,7 +44,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = access.request_id(headers.get(access.REQUEST_ID_HEADER))
+        request_id = access_log.request_id(headers.get(access_log.REQUEST_ID_HEADER))
         settings = self._service.settings
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
@@ -62,12 +62,12 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 body.unwatch()
                 status = message["status"]
-                MutableHeaders(scope=message)[access.REQUEST_ID_HEADER] = request_id
+                MutableHeaders(scope=message)[access_log.REQUEST_ID_HEADER] = request_id
             await send(message)
 
-        tracing = _UNTRACED if scope["path"] in access.PROBES else self._service.tracing
+        tracing = _UNTRACED if scope["path"] in access_log.PROBES else self._service.tracing
         self._service.metrics.inflight.inc()
-        with tracing.request(headers) as trace, log_fields(access.fields_of(request_id, trace)):
+        with tracing.request(headers) as trace, log_fields(access_log.fields_of(request_id, trace)):
             try:
                 answering = self._answering_head if scope["method"] == "HEAD" else self._app
                 await answering(scope, body.receive, send_with_id)
@@ -84,7 +84,7 @@ class RequestMiddleware:
             finally:
                 body.unwatch()
                 self._service.metrics.inflight.dec()
-                access.record(
+                access_log.record(
                     self._service.metrics,
                     trace,
                     scope["method"],

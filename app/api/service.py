@@ -9,11 +9,11 @@ from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.contract.manifest import Manifest
+from app.engine.pipeline import Pipeline
+from app.engine.readiness import Readiness
 from app.errors import ErrorCode, FerError
-from app.inference.readiness import Readiness
-from app.metrics import Metrics
-from app.pipeline import Pipeline
-from app.tracing import NoTracing, Tracing
+from app.observability.metrics import Metrics
+from app.observability.tracing import NoTracing, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Service:
         readiness: Whether traffic is wanted.
         tracing: Records requests.
         engine: The loaded model.
-        reload: Loads the model files anew; see `app.rollout.Rollout.replace`.
+        reload: Loads the model files anew; see `app.engine.lifecycle.Rollout.replace`.
         admitted: Requests and frames that hold a permit now.
         streams: Streams that are open now.
         keyless_streams: Streams that wait for the message that brings their key.

@@ -17,16 +17,16 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from app.api.access import REQUEST_ID_HEADER
+from app.api.access_log import REQUEST_ID_HEADER
 from app.api.guards import has_key, key_opens, permit
 from app.api.problems import STATUS, internal_error, problem
 from app.api.schemas import FramePrediction, ModelName, StreamError, StreamKey
 from app.api.service import service_of
 from app.domain import FaceBox, PredictOptions
+from app.engine.pipeline import Pipeline
+from app.engine.readiness import State
 from app.errors import ErrorCode, FerError
-from app.inference.readiness import State
-from app.pipeline import Pipeline
-from app.tracking import MIN_OVERLAP, FaceTracker
+from app.vision.tracking import MIN_OVERLAP, FaceTracker
 
 # Between these searches of the whole picture, faces are followed: `Detector.follow`.
 SEARCH_EVERY_S = 0.5

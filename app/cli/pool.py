@@ -9,8 +9,8 @@ from pathlib import Path
 
 from app.cli.worker import Outcome, Worker
 from app.config import Settings
-from app.cpus import available_cpus
 from app.domain import PredictOptions
+from app.server.cpus import available_cpus
 
 _worker: Worker | None = None  # of a pool's process: made by its initialiser, as nothing else reaches it
 

@@ -12,14 +12,14 @@ import cv2
 
 from app.config import Settings
 from app.domain import ImageResult, PredictOptions
+from app.engine.pipeline import Detector, Pipeline
+from app.engine.scheduler import Lanes
 from app.errors import FerError
 from app.inference.batcher import Batcher
 from app.inference.classifier import Classifier
 from app.inference.session import EmotionSession
-from app.lanes import Lanes
-from app.metrics import Metrics
-from app.pipeline import Detector, Pipeline
-from app.vision.detect import FaceDetector
+from app.observability.metrics import Metrics
+from app.vision.detection.detector import FaceDetector
 
 _NO_DEADLINE = float("inf")
 

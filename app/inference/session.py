@@ -151,7 +151,7 @@ def open_session(model_path: Path, device: Device, threads: int) -> ort.Inferenc
 def _cuda_obstacle() -> str | None:
     """Why CUDA cannot be tried, or None. Loads CUDA's libraries from NVIDIA's Python packages where installed."""
     if CUDA_PROVIDER not in ort.get_available_providers():
-        return "this build of ONNX Runtime has no CUDA (install requirements.txt and requirements-cuda.txt)"
+        return "this build of ONNX Runtime has no CUDA (install requirements.txt and requirements/cuda.txt)"
     if not _gpu_visible():
         return "this machine shows no NVIDIA GPU"
     ort.preload_dlls()

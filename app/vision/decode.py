@@ -25,7 +25,7 @@ MAX_JPEG_SCANS = 50
 # Most memory that one picture may take while it is decoded. A file of a few kilobytes can ask for as much as the pixel
 # limit allows, and what a pixel takes depends on the format and the mode of the file: what Pillow holds at once, with
 # the grey picture and its copies. A JPEG of several scans also keeps two bytes for each coefficient.
-# Source: peak memory measured on pictures of 6300x6300 (`python -m tests.torture.badinput` checks it).
+# Source: peak memory measured on pictures of 6300x6300 (`python -m stress.badinput` checks it).
 MAX_DECODE_BYTES = 150_000_000
 _GREY_BYTES = 3.0
 _MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RGBA": 6.9, "RGBX": 6.9}

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 
 from tests.api.test_predict import stable
-from tests.conftest import encoded, picture
+from tests.support.images import encoded, picture
 
 
 def as_json(*images: bytes) -> dict:

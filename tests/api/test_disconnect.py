@@ -16,7 +16,9 @@ import pytest
 from app.config import Settings
 from app.main import create_app
 from tests.api.test_errors import wait_until
-from tests.conftest import FakeClassifier, FakeDetector, encoded, picture, serving
+from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.images import encoded, picture
+from tests.support.server import serving
 
 PNG = encoded(picture(1))
 

@@ -17,7 +17,8 @@ from app.errors import ErrorCode
 from app.main import create_app
 from tests.api.test_disconnect import HeldDetector, sent
 from tests.api.test_errors import PNG, wait_until
-from tests.conftest import FakeClassifier, FakeDetector, serving
+from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.server import serving
 
 NEXT = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"\0" * 700_000  # more than a server reads at once
@@ -131,10 +132,10 @@ def test_refusal_is_counted_and_logged_as_every_request(caplog):
 
 
 def test_refusal_is_traced(make_client):
-    pytest.importorskip("opentelemetry.sdk", reason="the packages of requirements-otel.txt are not installed")
+    pytest.importorskip("opentelemetry.sdk", reason="the packages of requirements/otel.txt are not installed")
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from app.tracing import OpenTelemetryTracing
+    from app.observability.tracing import OpenTelemetryTracing
 
     exporter = InMemorySpanExporter()
     service = make_client(max_queue=1).app.state.service

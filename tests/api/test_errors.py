@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from app.api.problems import STATUS
+from app.engine.readiness import State
 from app.errors import ErrorCode
-from app.inference.readiness import State
-from tests.conftest import encoded, picture
+from tests.support.images import encoded, picture
 
 PNG = encoded(picture(1))
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from app.config import Settings
+from app.engine.watchdog import HungError
 from app.inference.batcher import BatcherStoppedError
 from app.main import create_app
-from app.watchdog import HungError
 from tests.api.test_errors import wait_until
 from tests.api.test_predict import stable
-from tests.conftest import FakeClassifier, FakeDetector, encoded, picture, serving
+from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.images import encoded, picture
+from tests.support.server import serving
 
 PNG = encoded(picture(1))
 TRAP = (80, 160)  # the size of a picture that hangs its thread

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from app import http_protocol
 from app.config import Settings
 from app.main import create_app
+from app.server import protocol as http_protocol
 from tests.api.test_disconnect import PNG
-from tests.conftest import FakeDetector, serving
+from tests.support.fakes import FakeDetector
+from tests.support.server import serving
 
 
 @pytest.fixture

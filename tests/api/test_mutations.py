@@ -9,8 +9,8 @@ import os
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, picture
-from tests.mutations import mutated
+from tests.support.images import encoded, picture
+from tests.support.mutations import mutated
 
 COUNT = int(os.environ.get("FER_TEST_MUTATIONS", "3000")) // 8
 BOUNDARY = "0123456789abcdef"

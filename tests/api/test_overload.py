@@ -12,12 +12,14 @@ import pytest
 
 from app.api.guards import BURST_SHARE, STANDING_SHARE
 from app.config import Settings
-from app.cpus import available_cpus
 from app.errors import ErrorCode
 from app.main import create_app
+from app.server.cpus import available_cpus
 from tests.api.test_disconnect import PNG, ScriptedClient, started
 from tests.api.test_errors import assert_problem
-from tests.conftest import FakeDetector, encoded, picture, serving
+from tests.support.fakes import FakeDetector
+from tests.support.images import encoded, picture
+from tests.support.server import serving
 
 
 class Waits:

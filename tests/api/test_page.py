@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.api.routes import page
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 FILES = sorted(path.name for path in (REPOSITORY / "app" / "web").iterdir() if path.name != "index.html")
 

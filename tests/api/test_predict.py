@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.contract.labels import LABELS
-from tests.conftest import encoded, picture
+from tests.support.images import encoded, picture
 
 VOLATILE = ("request_id", "timings_ms")
 

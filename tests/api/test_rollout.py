@@ -16,11 +16,12 @@ from starlette.testclient import TestClient
 
 import app.main as main_module
 from app.config import Settings
+from app.engine.readiness import State
 from app.errors import ErrorCode
-from app.inference.readiness import State
 from app.main import create_app
-from tests.conftest import FakeClassifier, FakeDetector, encoded, make_manifest, picture
-from tests.data_paths import REPOSITORY
+from tests.support.fakes import FakeClassifier, FakeDetector, make_manifest
+from tests.support.images import encoded, picture
+from tests.support.paths import REPOSITORY
 
 KEY = "an-admin-key"
 RELOAD = {"X-API-Key": KEY}

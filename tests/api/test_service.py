@@ -16,7 +16,7 @@ from app.contract.labels import LABELS
 from app.errors import ErrorCode
 from app.main import open_vision
 from tests.api.test_predict import stable
-from tests.conftest import encoded, picture
+from tests.support.images import encoded, picture
 
 
 @pytest.mark.parametrize("proposed", ["abc-123", "a" * 128, "4bf92f3577b34da6a3ce929d0e0e4736"])

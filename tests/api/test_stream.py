@@ -17,7 +17,8 @@ from app.config import Settings
 from app.errors import ErrorCode
 from app.main import create_app
 from tests.api.test_predict import VOLATILE
-from tests.conftest import FakeClassifier, FakeDetector, encoded, picture
+from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.images import encoded, picture
 
 FRAME = encoded(picture(1))
 

@@ -17,8 +17,9 @@ from app.cli.__main__ import main
 from app.cli.files import find_images
 from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
-from tests.conftest import ASTRONAUT, FakeClassifier, FakeDetector, encoded, picture
-from tests.data_paths import REPOSITORY
+from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.images import ASTRONAUT, encoded, picture
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-
 from fer_client import ApiError, AsyncFerClient, ConnectionFailedError, FerClient, FerClientError, RetryPolicy
-from tests.conftest import encoded, picture
+
+from tests.support.images import encoded, picture
 
 PNG = encoded(picture(2))
 AT_ONCE = RetryPolicy(attempts=3, base_s=0)

@@ -16,7 +16,7 @@ import kubernetes_validate
 import yaml
 from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 KUBERNETES_VERSION = "1.37"
 OVERLAYS = ("cpu", "gpu")

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from app.config import ENV_PREFIX, Settings
-from app.inference.readiness import State
+from app.engine.readiness import State
 from app.main import create_app
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 COMPOSE_FILES = (
     "docker-compose.yml",

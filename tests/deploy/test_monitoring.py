@@ -14,9 +14,9 @@ import yaml
 
 from app.contract.labels import LABELS
 from app.errors import ErrorCode
-from app.metrics import STAGES, Metrics
-from tests.data_paths import REPOSITORY
+from app.observability.metrics import STAGES, Metrics
 from tests.e2e.dashboard_queries import queries, row_head
+from tests.support.paths import REPOSITORY
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules" / "fer-serve.yml"

@@ -13,7 +13,7 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 from app.domain import FaceBox
-from tests.conftest import ASTRONAUT
+from tests.support.images import ASTRONAUT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VIDEO_SIZE = (640, 480)

@@ -9,10 +9,10 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.conftest import ASTRONAUT
-from tests.data_paths import REPOSITORY
 from tests.e2e.browser import chromium, find_chromium, write_group, write_video
 from tests.e2e.test_process import serving
+from tests.support.images import ASTRONAUT
+from tests.support.paths import REPOSITORY
 
 IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP = {"width": 1280, "height": 860}

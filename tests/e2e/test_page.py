@@ -14,9 +14,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.contract.labels import LABELS
-from tests.conftest import ASTRONAUT
 from tests.e2e.browser import chromium, find_chromium, write_empty, write_group, write_video
 from tests.e2e.test_process import serving
+from tests.support.images import ASTRONAUT
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(

@@ -30,10 +30,10 @@ import websockets.sync.client
 from PIL import Image
 
 from app.contract.manifest import Manifest, manifest_path
+from stress.caller import post
 from tests.api.test_predict import stable
-from tests.conftest import ASTRONAUT
-from tests.data_paths import REPOSITORY
-from tests.torture.caller import post
+from tests.support.images import ASTRONAUT
+from tests.support.paths import REPOSITORY
 
 
 def free_port() -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ASTRONAUT
 from tests.e2e.test_process import serving
+from tests.support.images import ASTRONAUT
 
 KEY, ADMIN_KEY = "the-callers-secret", "the-operators-secret"
 

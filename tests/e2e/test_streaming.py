@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from app.domain import FaceBox
-from tests.conftest import ASTRONAUT
-from tests.data_paths import REPOSITORY
 from tests.e2e.browser import chromium, find_chromium, video_frames, write_video
 from tests.e2e.test_process import serving
+from tests.support.images import ASTRONAUT
+from tests.support.paths import REPOSITORY
 
 GUIDE = (REPOSITORY / "docs" / "streaming.md").read_text(encoding="utf-8")
 

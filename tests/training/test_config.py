@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from app.contract.preprocess import CROP_SIZE_PX
+from tests.support.datasets import tiny_config
 from training.config import AugmentConfig, TrainConfig, load_config
 from training.errors import TrainingError
-
-from .conftest import tiny_config
 
 SMALLEST = """
 name = "smallest"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 import pytest
 
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 from training import architectures
 from training.architectures import ARCHITECTURES
 from training.config import load_config
-from training.ensemble import load_ensemble
+from training.studies.ensemble import load_ensemble
 
 CONFIGS = {path.stem: path for path in (REPOSITORY / "training" / "configs").glob("*.toml")}
 

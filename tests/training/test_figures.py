@@ -7,15 +7,14 @@ import pytest
 
 from app.contract.labels import LABELS
 from app.contract.scores import probabilities
-from tests.data_paths import SHARED_DATA, needs_shared_data
-from training.calibrate import fit_temperature
-from training.data import Fer2013, Split, SplitData, load_fer2013
-from training.explore import explore
-from training.metrics import expected_calibration_error, measure, negative_log_likelihood, wilson_interval
-from training.report import classification_table
-from training.twins import Duplicates, conflicting_twins, duplicates_within, twins_of
-
-from .conftest import tiny_dataset
+from tests.support.datasets import tiny_dataset
+from tests.support.paths import SHARED_DATA, needs_shared_data
+from training.data.duplicates import Duplicates, conflicting_twins, duplicates_within, twins_of
+from training.data.explore import explore
+from training.data.fer2013 import Fer2013, Split, SplitData, load_fer2013
+from training.evaluation.metrics import expected_calibration_error, measure, negative_log_likelihood, wilson_interval
+from training.evaluation.plots import classification_table
+from training.export.temperature import fit_temperature
 
 
 def logits_for(predicted: list[int], margin: float = 5.0) -> np.ndarray:

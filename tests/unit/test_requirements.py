@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 FILES = (
     "requirements.txt",
-    "requirements-cpu.txt",
-    "requirements-cuda.txt",
-    "requirements-dev.txt",
-    "requirements-clients.txt",
-    "requirements-otel.txt",
+    "requirements/cpu.txt",
+    "requirements/cuda.txt",
+    "requirements/dev.txt",
+    "requirements/clients.txt",
+    "requirements/otel.txt",
 )
 
 
@@ -24,12 +24,12 @@ def requirements(name: str) -> list[str]:
 
 
 def test_cpu_list_differs_only_in_the_build_of_onnx_runtime():
-    full, cpu = set(requirements("requirements.txt")), set(requirements("requirements-cpu.txt"))
+    full, cpu = set(requirements("requirements.txt")), set(requirements("requirements/cpu.txt"))
     (gpu_build,), (cpu_build,) = full - cpu, cpu - full
     assert gpu_build.replace("onnxruntime-gpu", "onnxruntime") == cpu_build
 
 
-@pytest.mark.parametrize("name", [*FILES, "training/requirements.txt", "constraints.txt"])
+@pytest.mark.parametrize("name", [*FILES, "requirements/training.txt", "requirements/constraints.txt"])
 def test_every_requirement_is_pinned_exactly(name):
     assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
 
@@ -42,8 +42,8 @@ def test_opencv_stays_below_the_version_without_cascades():
 @pytest.mark.parametrize(
     ("lock", "names"),
     [
-        ("requirements-cpu.lock", ["requirements-cpu.txt"]),
-        ("requirements-gpu.lock", ["requirements.txt", "requirements-cuda.txt"]),
+        ("requirements/cpu.lock", ["requirements/cpu.txt"]),
+        ("requirements/gpu.lock", ["requirements.txt", "requirements/cuda.txt"]),
     ],
 )
 def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
@@ -55,7 +55,7 @@ def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
         for line in requirements(name):
             project, version = re.sub(r"\[.*?\]", "", line).lower().split("==")
             assert locked[project] == version, line
-    pinned = dict(line.lower().replace("_", "-").split("==") for line in requirements("constraints.txt"))
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in requirements("requirements/constraints.txt"))
     differing = {
         name: (version, pinned[name]) for name, version in locked.items() if pinned.get(name, version) != version
     }

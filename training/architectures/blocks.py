@@ -10,8 +10,8 @@ from keras import layers
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import LOGITS, Form
+from training.architectures.layers import FastBatchNormalization, FastDropout
 from training.config import ModelConfig
-from training.layers import FastBatchNormalization, FastDropout
 
 # Mean and standard deviation of all pixels of FER2013's Training split, as shares of 255.
 FER2013_MEAN, FER2013_DEVIATION = 0.5077, 0.2551

@@ -14,8 +14,8 @@ from keras import layers
 
 from training.architectures import Form
 from training.architectures.blocks import channel_axis, classify, drop, image_input
+from training.architectures.layers import ExportableLayerNormalization
 from training.config import ModelConfig
-from training.layers import ExportableLayerNormalization
 
 DEFAULTS = {
     "widths": (64, 128, 256),

@@ -12,9 +12,9 @@ from keras import layers
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import Form
 from training.architectures.blocks import NORMALISATION_MOMENTUM
+from training.architectures.layers import FastBatchNormalization
 from training.config import ModelConfig
 from training.errors import TrainingError
-from training.layers import FastBatchNormalization
 
 
 @dataclass(frozen=True)

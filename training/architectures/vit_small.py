@@ -16,8 +16,8 @@ from keras import layers
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import Form
 from training.architectures.blocks import classify, convolve, drop, image_input
+from training.architectures.layers import ExportableLayerNormalization, PositionEmbedding
 from training.config import ModelConfig
-from training.layers import ExportableLayerNormalization, PositionEmbedding
 
 # One width for each layer; all are the same, because tokens keep their width.
 DEFAULTS = {"widths": (192,) * 6, "stage_dropout": 0.1, "head_dropout": 0.1, "normalisation": "centre"}

@@ -9,9 +9,6 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.compat import formats
-from app.api.compat.dialect import errors_in
-from app.api.compat.formats import AnswerFormat
 from app.api.documentation import (
     BATCH_BODY,
     IMAGE_ERRORS,
@@ -29,6 +26,9 @@ from app.api.plain import PlainRoute
 from app.api.problems import internal_error, problem
 from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
 from app.api.service import Engine, service_of
+from app.compat import formats
+from app.compat.error_format import errors_in
+from app.compat.formats import AnswerFormat
 from app.domain import PredictOptions
 from app.errors import ErrorCode, FerError
 

@@ -11,8 +11,8 @@ from app.api.documentation import example_answer, problem_responses
 from app.api.guards import authorise_metrics
 from app.api.schemas import Health, Ready
 from app.api.service import service_of
+from app.engine.readiness import State
 from app.errors import ErrorCode, FerError
-from app.inference.readiness import State
 
 router = APIRouter(tags=["operations"])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.inference.session import EmotionSession
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 CROPS = np.random.default_rng(0).integers(0, 256, size=(48, 48, 48, 1), dtype=np.uint8)
 

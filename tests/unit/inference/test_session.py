@@ -18,7 +18,7 @@ from app.contract.labels import LABELS
 from app.contract.manifest import ManifestError, golden_path, load_manifest, manifest_path
 from app.inference import session as session_module
 from app.inference.session import DeviceError, EmotionSession, SelfTestError, load_golden
-from tests.data_paths import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "models" / "fer_vgg.onnx"
 FULL = REPOSITORY / "models" / "fer_vgg_fp32.onnx"

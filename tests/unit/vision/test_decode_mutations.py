@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import ErrorCode, FerError
 from app.vision.decode import decode_grey
-from tests.mutations import mutated, sources
+from tests.support.mutations import mutated, sources
 
 # The default is quick; `make torture` sets 100,000.
 COUNT = int(os.environ.get("FER_TEST_MUTATIONS", "3000"))

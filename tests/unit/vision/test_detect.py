@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-import app.vision.detect as detect_module
+import app.vision.detection.detector as detect_module
 from app.domain import FaceBox
 from app.vision.decode import decode_grey
-from app.vision.detect import FaceDetector, _Octaves
-from tests.benchmarks.detection import FULL_SIZE_PX, OnePass, kept_share, make_scenes
-from tests.conftest import ASTRONAUT
-from tests.data_paths import SHARED_DATA, needs_shared_data
-from tests.photographs import count_found, load_photographs
-from tests.scenes import SAME_FACE
+from app.vision.detection.detector import FaceDetector, _Octaves
+from benchmarks.detection import FULL_SIZE_PX, OnePass, kept_share, make_scenes
+from tests.support.images import ASTRONAUT
+from tests.support.paths import SHARED_DATA, needs_shared_data
+from tests.support.photographs import count_found, load_photographs
+from tests.support.scenes import SAME_FACE
 
 FACE = FaceBox(176, 66, 96, 96)  # of the portrait, seen by eye
 

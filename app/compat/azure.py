@@ -1,0 +1,161 @@
+"""Azure Face v1.0 detect: its answer for `/predict?format=azure`, and its own wire form at `/face/v1.0/detect`.
+
+Microsoft has withdrawn the emotion attribute (2022-2023); this is the interface as it was published.
+Reference: azure-cognitiveservices-vision-face 0.6.1 and Microsoft's "Azure AI Face API error codes"; docs/migrating.md.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.documentation import FILE, IMAGE_ERRORS, REQUEST_ERRORS
+from app.api.guards import admit, authorise
+from app.api.images import media_type, read_body
+from app.api.problems import STATUS
+from app.api.service import service_of
+from app.compat.error_format import Dialect, errors_in
+from app.contract.labels import Emotion
+from app.domain import FaceEmotion, ImageResult, PredictOptions
+from app.errors import ErrorCode, FerError
+
+EMOTION_NAMES: dict[Emotion, str] = {
+    Emotion.ANGRY: "anger",
+    Emotion.DISGUST: "disgust",
+    Emotion.FEAR: "fear",
+    Emotion.HAPPY: "happiness",
+    Emotion.NEUTRAL: "neutral",
+    Emotion.SAD: "sadness",
+    Emotion.SURPRISE: "surprise",
+}
+# The model has no such class. Azure's schema always holds it, so it is there and always 0.
+WITHOUT_COUNTERPART = "contempt"
+
+_SCORE_DIGITS = 6
+_EMOTION = "emotion"
+_FILE_TYPE = "application/octet-stream"
+
+_NAMES: dict[ErrorCode, str] = {
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "InvalidImage",
+    ErrorCode.UNDECODABLE_IMAGE: "InvalidImage",
+    ErrorCode.NO_FACE_DETECTED: "InvalidImage",
+    ErrorCode.INVALID_BASE64: "InvalidImage",
+    ErrorCode.EMPTY_IMAGE: "InvalidImageSize",
+    ErrorCode.IMAGE_TOO_SMALL: "InvalidImageSize",
+    ErrorCode.PAYLOAD_TOO_LARGE: "InvalidImageSize",
+    ErrorCode.TOO_MANY_PIXELS: "InvalidImageSize",
+    ErrorCode.UNAUTHORIZED: "401",  # so published
+    ErrorCode.OVERLOADED: "RateLimitExceeded",
+    ErrorCode.DEADLINE_EXCEEDED: "OperationTimeOut",
+    ErrorCode.INTERNAL: "InternalServerError",
+    ErrorCode.NOT_READY: "ServiceUnavailable",
+    ErrorCode.DRAINING: "ServiceUnavailable",
+}
+_STATUSES: dict[ErrorCode, int] = {
+    ErrorCode.PAYLOAD_TOO_LARGE: 400,
+    ErrorCode.TOO_MANY_PIXELS: 400,
+    ErrorCode.TOO_MANY_IMAGES: 400,
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: 400,
+    ErrorCode.INVALID_PARAMETER: 400,
+    ErrorCode.UNDECODABLE_IMAGE: 400,
+    ErrorCode.IMAGE_TOO_SMALL: 400,
+    ErrorCode.NO_FACE_DETECTED: 400,
+    ErrorCode.OVERLOADED: 429,
+    ErrorCode.DEADLINE_EXCEEDED: 408,
+}
+
+
+def _status(code: ErrorCode) -> int:
+    return _STATUSES.get(code, STATUS[code])
+
+
+def _error_body(error: FerError) -> dict[str, Any]:
+    return {"error": {"code": _NAMES.get(error.code, "BadArgument"), "message": error.detail}}
+
+
+DIALECT = Dialect(_error_body, _status)
+
+router = APIRouter(
+    tags=["compatible"],
+    dependencies=[Depends(authorise), Depends(admit)],
+    route_class=errors_in(lambda request: DIALECT),
+)
+
+EXAMPLE: list[dict[str, Any]] = [
+    {
+        "faceId": "c5c24a82-6845-4031-9d5d-978df9175426",
+        "faceRectangle": {"top": 66, "left": 176, "width": 96, "height": 96},
+        "faceAttributes": {
+            "emotion": {
+                "anger": 0.007247,
+                "contempt": 0.0,
+                "disgust": 0.010171,
+                "fear": 0.008691,
+                "happiness": 0.933316,
+                "neutral": 0.019658,
+                "sadness": 0.008856,
+                "surprise": 0.012061,
+            }
+        },
+    }
+]
+_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {_FILE_TYPE: {"schema": FILE}}}}
+
+
+@router.post(
+    "/face/v1.0/detect",
+    summary="Azure Face v1.0: detect, as its SDKs call it",
+    response_class=Response,
+    responses={
+        200: {"description": "The faces, largest first", "content": {"application/json": {"example": EXAMPLE}}},
+        **DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
+    },
+    openapi_extra=_BODY,
+)
+async def detect(
+    request: Request,
+    with_face_id: Annotated[bool, Query(alias="returnFaceId")] = True,
+    with_landmarks: Annotated[bool, Query(alias="returnFaceLandmarks")] = False,
+    attributes: Annotated[str, Query(alias="returnFaceAttributes", description="`emotion`, or nothing")] = "",
+    with_recognition_model: Annotated[bool, Query(alias="returnRecognitionModel")] = False,
+) -> Response:
+    """Point an Azure SDK's endpoint here. The image is the body: URLs are not read."""
+    asked = {name for name in attributes.split(",") if name}
+    if asked - {_EMOTION}:
+        raise FerError(
+            ErrorCode.INVALID_PARAMETER, f"returnFaceAttributes: only {_EMOTION}. Received: {attributes[:80]}"
+        )
+    if with_landmarks or with_recognition_model:
+        raise FerError(ErrorCode.INVALID_PARAMETER, "this service has neither landmarks nor a recognition model")
+    if media_type(request) != _FILE_TYPE:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected the image as {_FILE_TYPE}: this service reads no URLs"
+        )
+    pipeline = service_of(request).require_engine().pipeline
+    result = await pipeline.predict(await read_body(request), PredictOptions(), request.state.deadline)
+    return response(result, with_face_id, with_emotion=bool(asked))
+
+
+def response(result: ImageResult, with_face_id: bool = True, with_emotion: bool = True) -> Response:
+    """The answer of detect. A face id is made for the answer and means nothing afterwards: nothing is stored.
+
+    Args:
+        result: The domain's.
+        with_face_id: As `returnFaceId`.
+        with_emotion: As `returnFaceAttributes=emotion`.
+    """
+    return JSONResponse([_detected(face, with_face_id, with_emotion) for face in result.faces])
+
+
+def _detected(face: FaceEmotion, with_face_id: bool, with_emotion: bool) -> dict[str, Any]:
+    box = face.box
+    detected: dict[str, Any] = {"faceId": str(uuid.uuid4())} if with_face_id else {}
+    detected["faceRectangle"] = {"top": box.y, "left": box.x, "width": box.width, "height": box.height}
+    if with_emotion:
+        scores = {name: round(face.scores[label], _SCORE_DIGITS) for label, name in EMOTION_NAMES.items()}
+        detected["faceAttributes"] = {"emotion": dict(sorted((scores | {WITHOUT_COUNTERPART: 0.0}).items()))}
+    return detected

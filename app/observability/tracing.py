@@ -1,0 +1,155 @@
+"""OpenTelemetry traces of requests and their stages; off unless asked for, and then by the standard OTEL_* variables.
+
+The only module that knows OpenTelemetry, whose packages are an extra (requirements/otel.txt). Span attributes never
+hold image bytes, boxes, scores or keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+from app.config import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span
+
+ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SERVICE_NAME = "fer-serve"
+_SERVER_ERROR = 500
+_NS = 1_000_000_000
+
+
+class RequestTrace:
+    """The trace of one request; this one records nothing."""
+
+    trace_id = ""  # 32 hex digits where there is one
+
+    def answered(self, method: str, route: str, status: int, request_id: str) -> None:
+        """Tells how the request ended."""
+
+
+class Tracing(Protocol):
+    """Records what happens; `NoTracing` is what runs unless traces are asked for."""
+
+    def request(self, headers: Mapping[str, str]) -> AbstractContextManager[RequestTrace]:
+        """A trace around one request, continuing the caller's (W3C `traceparent`)."""
+
+    def stage(self, name: str, started: float, seconds: float) -> None:
+        """One stage of the current request.
+
+        Args:
+            name: As in the metrics.
+            started: By `time.perf_counter()`.
+            seconds: How long it took.
+        """
+
+    def shutdown(self) -> None:
+        """Sends what is left. Blocks for at most the exporter's timeout."""
+
+
+class NoTracing:
+    """Records nothing, and costs nothing."""
+
+    def request(self, headers: Mapping[str, str]) -> AbstractContextManager[RequestTrace]:
+        """As `Tracing`."""
+        del headers
+        return nullcontext(_UNTRACED)
+
+    def stage(self, name: str, started: float, seconds: float) -> None:
+        """As `Tracing`."""
+
+    def shutdown(self) -> None:
+        """As `Tracing`."""
+
+
+_UNTRACED = RequestTrace()
+
+
+def load_tracing(settings: Settings, environment: Mapping[str, str]) -> Tracing:
+    """Traces as the operator asked: by FER_TRACING, else where an OTLP endpoint is named.
+
+    Raises:
+        SettingsError: They are wanted and OpenTelemetry is not installed.
+    """
+    endpoint = next((name for name in ENDPOINT_VARIABLES if environment.get(name)), None)
+    wanted = endpoint is not None if settings.tracing is None else settings.tracing
+    if not wanted:
+        return NoTracing()
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        return OpenTelemetryTracing(OTLPSpanExporter(), environment)
+    except ImportError as error:
+        cause = endpoint if settings.tracing is None else "FER_TRACING"
+        raise SettingsError(f"{cause} asks for traces, which need the packages of requirements/otel.txt") from error
+
+
+class OpenTelemetryTracing:
+    """Spans for requests and stages, exported in the background.
+
+    Args:
+        exporter: Where finished spans go.
+        environment: For OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the SDK reads its other variables itself.
+
+    Raises:
+        ImportError: OpenTelemetry's SDK is not installed.
+    """
+
+    def __init__(self, exporter: SpanExporter, environment: Mapping[str, str]) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        is_named = "OTEL_SERVICE_NAME" in environment or "service.name" in environment.get(
+            "OTEL_RESOURCE_ATTRIBUTES", ""
+        )
+        resource = Resource.create({} if is_named else {"service.name": _SERVICE_NAME})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("fer-serve")
+        self._propagator = TraceContextTextMapPropagator()
+
+    @contextmanager
+    def request(self, headers: Mapping[str, str]) -> Iterator[RequestTrace]:
+        """As `Tracing`."""
+        from opentelemetry.trace import SpanKind
+
+        parent = self._propagator.extract(headers)
+        with self._tracer.start_as_current_span("request", parent, SpanKind.SERVER) as span:
+            yield _OpenTelemetryRequest(span)
+
+    def stage(self, name: str, started: float, seconds: float) -> None:
+        """As `Tracing`."""
+        start_ns = time.time_ns() - int((time.perf_counter() - started) * _NS)
+        self._tracer.start_span(name, start_time=start_ns).end(start_ns + int(seconds * _NS))
+
+    def shutdown(self) -> None:
+        """As `Tracing`."""
+        self._provider.shutdown()
+
+
+class _OpenTelemetryRequest(RequestTrace):
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self.trace_id = format(span.get_span_context().trace_id, "032x")
+
+    def answered(self, method: str, route: str, status: int, request_id: str) -> None:
+        """Names and describes the span after OpenTelemetry's conventions for HTTP."""
+        from opentelemetry.trace import StatusCode
+
+        self._span.update_name(f"{method} {route}")
+        self._span.set_attributes(
+            {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "fer.request_id": request_id,
+            }
+        )
+        if status >= _SERVER_ERROR or not status:
+            self._span.set_status(StatusCode.ERROR)

@@ -1,0 +1,1 @@
+"""Face detection: image pyramid, proposals, verification."""

@@ -1,0 +1,169 @@
+"""`POST /analyze`: a script written for DeepFace's REST API runs unchanged but for its URL."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from app.contract.labels import LABELS
+from tests.support.images import encoded, picture
+
+PNG = encoded(picture(2))
+DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+EMOTION = {"actions": ["emotion"]}
+
+
+def test_analyze_answers_every_face_in_deepfaces_words(client):
+    own = client.post("/predict", content=PNG).json()["faces"]
+    answer = client.post("/analyze", json={"img": DATA_URL, **EMOTION})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"results"}
+    assert len(body["results"]) == len(own) == 2
+    for face, expected in zip(body["results"], own, strict=True):
+        assert list(face) == ["emotion", "dominant_emotion", "region", "face_confidence"]
+        assert list(face["emotion"]) == list(LABELS)
+        assert sum(face["emotion"].values()) == pytest.approx(100, abs=0.01)
+        assert face["emotion"] == pytest.approx({k: 100 * v for k, v in expected["scores"].items()}, abs=1e-3)
+        assert face["dominant_emotion"] == expected["emotion"]
+        box = expected["box"]
+        region = {"x": box["x"], "y": box["y"], "w": box["width"], "h": box["height"]}
+        assert face["region"] == region | {"left_eye": None, "right_eye": None}
+        assert 0 < face["face_confidence"] < 1
+
+
+FORMS = {
+    "json img": {"json": {"img": DATA_URL, **EMOTION}},
+    "json img_path": {"json": {"img_path": DATA_URL, **EMOTION}},
+    "json without actions": {"json": {"img": DATA_URL}},
+    "json as a script sends it": {
+        "json": {
+            "img": DATA_URL,
+            "actions": ["emotion"],
+            "detector_backend": "retinaface",
+            "enforce_detection": False,
+            "align": True,
+            "silent": True,
+            "anti_spoofing": False,
+            "expand_percentage": 0,
+        }
+    },
+    "multipart file": {"files": {"img": ("a.png", PNG)}, "data": {"actions": '["emotion"]'}},
+    "multipart text": {"files": {"x": (None, "y")}, "data": {"img": DATA_URL, "actions": "emotion"}},
+    "web form": {"data": {"img": DATA_URL, "actions": "('emotion',)".replace(",", "")}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_analyze_every_request_form_of_deepface_gives_the_same_answer(client, form):
+    answer = client.post("/analyze", **FORMS[form])
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == client.post("/analyze", json={"img": DATA_URL}).json()
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (b"a=b&" * 1001, "fields"),
+        (b"img=" + b"%41" * 1300, "1300"),
+        (b"img=" + b"%41" * 1100, "no URLs"),
+        (b"a=b&" * 900, "'img' not found"),
+    ],
+)
+def test_analyze_form_of_endless_fields_or_escapes_is_refused_unread(client, form, expected):
+    answer = client.post("/analyze", content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, expected in answer.json()["exception"]) == (400, True), answer.text
+
+
+def test_analyze_large_data_url_in_a_form_is_answered(client):
+    noise = encoded(np.random.default_rng(0).integers(0, 200, size=(1200, 1200), dtype=np.uint8))
+    url = "data:image/png;base64," + base64.b64encode(noise).decode()
+    fields = {"img": url, "enforce_detection": "false"}
+    assert client.post("/analyze", data=fields, files={"x": (None, "y")}).status_code == 200
+
+
+def test_analyze_without_a_face_is_deepfaces_error_or_the_whole_image(client):
+    empty = "data:image/png;base64," + base64.b64encode(encoded(picture(0))).decode()
+    answer = client.post("/analyze", json={"img": empty, **EMOTION})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("Exception while analyzing: Face could not be detected")
+    for enforce in (False, "false"):
+        (face,) = client.post("/analyze", json={"img": empty, "enforce_detection": enforce}).json()["results"]
+        assert face["region"] == {"x": 0, "y": 0, "w": 160, "h": 120, "left_eye": None, "right_eye": None}
+        assert face["face_confidence"] == 0
+
+
+def test_analyze_skip_takes_the_image_as_one_face(client):
+    (face,) = client.post("/analyze", json={"img": DATA_URL, "detector_backend": "skip"}).json()["results"]
+    assert (face["region"]["w"], face["region"]["h"]) == (160, 120)
+
+
+def test_analyze_max_faces_keeps_the_largest(client):
+    both = client.post("/analyze", json={"img": DATA_URL}).json()["results"]
+    assert client.post("/analyze", json={"img": DATA_URL, "max_faces": 1}).json()["results"] == both[:1]
+
+
+@pytest.mark.parametrize(
+    "image", ["https://example.org/a.jpg", "/etc/passwd", "photo.jpg", base64.b64encode(PNG).decode(), 5, ["x"]]
+)
+def test_analyze_urls_and_paths_are_refused_clearly(client, image):
+    answer = client.post("/analyze", json={"img": image})
+    assert answer.status_code == 400
+    assert "no URLs and no paths" in answer.json()["exception"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"actions": ["age", "emotion"]}, "actions: this service analyses emotion only. Received: age, emotion"),
+        ({"actions": "['race']"}, "this service analyses emotion only. Received: race"),
+        ({"actions": []}, "this service analyses emotion only"),
+        ({"detector_backend": "eyes"}, "invalid detector_backend passed - eyes"),
+        ({"anti_spoofing": True}, "anti_spoofing: this service has no such step"),
+        ({"expand_percentage": 10}, "expand_percentage: this service has no such step"),
+        ({"enforce_detection": "perhaps"}, "enforce_detection"),
+    ],
+)
+def test_analyze_what_it_cannot_do_is_refused_clearly(client, arguments, sentence):
+    answer = client.post("/analyze", json={"img": DATA_URL} | arguments)
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+
+
+def test_analyze_requests_without_an_image_are_exceptions(client):
+    for arguments in (
+        {"json": {}},
+        {"content": b"{"},
+        {"json": [1]},
+        {"files": {"other": ("a", b"b")}},
+        {"content": b""},
+    ):
+        answer = client.post("/analyze", **arguments)
+        assert (answer.status_code, list(answer.json())) == (400, ["exception"]), arguments
+
+
+def test_analyze_limits_hold_in_deepfaces_shape(make_client, classifier):
+    closed = make_client(api_keys="key", max_body_bytes=2048)
+    assert list(closed.post("/analyze", json={}).json()) == ["error"]
+    assert closed.post("/analyze", json={}).status_code == 401
+    large = closed.post("/analyze", json={"img": "x" * 4096}, headers={"X-API-Key": "key"})
+    assert (large.status_code, list(large.json())) == (413, ["error"])
+    full = make_client(max_queue=1)
+    full.app.state.service.admitted = 1
+    refused = full.post("/analyze", json={"img": DATA_URL})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert 'fer_rejections_total{reason="overloaded"} 1.0' in full.get("/metrics").text
+
+
+def test_analyze_faults_say_nothing_of_their_cause(client, classifier):
+    classifier.poison = 7
+    poisoned = "data:image/png;base64," + base64.b64encode(encoded(np.full((48, 48), 7, np.uint8))).decode()
+    answer = client.post("/analyze", json={"img": poisoned, "detector_backend": "skip"})
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_analyze_is_not_there_without_compat(make_client):
+    assert make_client(compat=False).post("/analyze", json={"img": DATA_URL}).status_code == 404

@@ -1,0 +1,65 @@
+"""Stand-ins for the model and the detector: the whole HTTP surface in milliseconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.contract.labels import LABELS
+from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, Provenance, TensorSpec
+from app.contract.preprocess import PREPROCESS_ID
+from app.domain import Detection, FaceBox
+
+
+def make_manifest(**changes: Any) -> Manifest:
+    contract = {
+        "schema_version": 1,
+        "name": "fake",
+        "version": "2026.11.1",
+        "labels": LABELS,
+        "preprocess_id": PREPROCESS_ID,
+        "input": TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE),
+        "output": TensorSpec(name="logits", dtype="float32", shape=OUTPUT_SHAPE),
+        "temperature": 1.0,
+    }
+    provenance = Provenance(commit="0" * 40, config={}, dataset={}, seed=0, packages={}, hardware={}, wall_s=0.0)
+    return Manifest(contract=Contract(**(contract | changes)), provenance=provenance, sha256="0" * 64)
+
+
+class FakeClassifier:
+    """Logits that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
+
+    provider = "FakeProvider"
+
+    def __init__(self) -> None:
+        self.manifest = make_manifest()
+        self.batches: list[int] = []
+        self.released = threading.Event()
+        self.released.set()
+        self.poison: int | None = None  # a crop whose first pixel has this level makes its batch fail
+
+    def classify(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
+        assert self.released.wait(10)
+        self.batches.append(len(crops))
+        if self.poison is not None and any(int(crop[0, 0, 0]) == self.poison for crop in crops):
+            raise RuntimeError("poisoned /secret/path")
+        return [crop[:: 48 // 7, 0, 0][:7].astype(np.float32) / 64 for crop in crops]
+
+
+class FakeDetector:
+    """Finds a face in every 40x40 tile whose centre is white, largest first as the real one."""
+
+    def detect(self, grey: np.ndarray) -> list[Detection]:
+        found = [
+            Detection(FaceBox(x, y, 40, 40), 5.0)
+            for y in range(0, grey.shape[0] - 39, 40)
+            for x in range(0, grey.shape[1] - 39, 40)
+            if grey[y + 20, x + 20] > 250
+        ]
+        return sorted(found, key=lambda face: -face.box.area_px)
+
+    def follow(self, grey: np.ndarray, known: Sequence[FaceBox]) -> list[Detection]:
+        return self.detect(grey)

@@ -1,0 +1,28 @@
+"""Generated images, and the one photograph that the repository holds."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.support.paths import REPOSITORY
+
+ASTRONAUT = REPOSITORY / "tests" / "photos" / "astronaut.jpg"
+
+
+def picture(faces: int = 1, seed: int = 0, columns: int = 4, rows: int = 3) -> np.ndarray:
+    """A grey picture, uint8, in which FakeDetector finds so many faces, all different."""
+    grey = np.random.default_rng(seed).integers(0, 200, size=(rows * 40, columns * 40), dtype=np.uint8)
+    for index in range(faces):
+        y, x = divmod(index, columns)
+        grey[y * 40 + 18 : y * 40 + 23, x * 40 + 18 : x * 40 + 23] = 255
+    return grey
+
+
+def encoded(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, image_format, **options)
+    return stream.getvalue()

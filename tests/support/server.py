@@ -1,0 +1,33 @@
+"""A real server in a thread of the test's process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api.door import Door
+from app.server.protocol import RequestDoor, protocol_with
+
+
+@contextmanager
+def serving(app: FastAPI, door: RequestDoor | None = None, **options: Any) -> Iterator[str]:
+    """A server in a thread of this process, with the real one's protocol, and more of uvicorn's options."""
+    http = protocol_with(door or Door(app.state.service))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http, **options))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)

@@ -1,0 +1,215 @@
+"""The crowd's votes, and the second head that learns them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from app.contract.labels import LABELS
+from app.contract.manifest import load_manifest
+from app.inference.session import EmotionSession
+from tests.support.datasets import tiny_config, tiny_dataset
+from training import __main__ as command_line
+from training.architectures.heads import Head, build_with_heads, single_head
+from training.data.annotator_votes import NO_MAJORITY, VotesFile
+from training.data.fer2013 import Fer2013, Split
+from training.errors import TrainingError
+from training.evaluation.evaluate import record
+from training.export.card import model_card
+from training.export.pipeline import export
+from training.fit.run_folder import RunFolder
+from training.fit.train import train
+
+HEADER = "path,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf"
+
+
+def write_votes(path: Path, rows: dict[str, str], header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *(f"{name},{votes}" for name, votes in rows.items())]) + "\n")
+    return path
+
+
+@pytest.fixture
+def votes(tmp_path) -> VotesFile:
+    rows = {
+        "clear": "0,9,1,0,0,0,0,0,0,0",
+        "split": "5,0,0,5,0,0,0,0,0,0",
+        "contempt": "3,0,0,0,0,0,0,7,0,0",
+        "no face": "0,0,0,0,0,0,0,0,0,10",
+        "doubtful": "3,0,0,3,0,0,0,0,4,0",
+    }
+    return VotesFile(write_votes(tmp_path / "votes.csv", rows))
+
+
+def test_votes_majority_follows_the_rules_of_fer_plus(votes):
+    found = votes.of(["clear", "split", "contempt", "no face", "doubtful", "not voted on"]).majority()
+    assert list(found) == [LABELS.index("happy")] + [NO_MAJORITY] * 5
+
+
+def test_votes_targets_are_shares_of_the_seven_without_single_votes(votes):
+    shares, weights = votes.of(["clear", "split", "contempt", "no face", "doubtful", "not voted on"]).targets()
+    assert list(weights) == [1, 1, 0, 0, 1, 0]
+    assert shares.sum(axis=1) == pytest.approx(1)
+    assert shares[0, LABELS.index("happy")] == 1
+    assert shares[1, [LABELS.index("neutral"), LABELS.index("sad")]] == pytest.approx([0.5, 0.5])
+    assert shares[4, LABELS.index("neutral")] == pytest.approx(0.5)
+
+
+def test_votes_of_other_names_are_refused(votes):
+    with pytest.raises(TrainingError, match=r"folder edition.*row 000001"):
+        votes.of(["row 000001"])
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "sentence"),
+    [
+        (HEADER.replace("neutral", "calm"), "1,2,3,4,5,6,7,8,9,0", "expected the columns"),
+        (HEADER, "1,2,3,4,5,6,7,8,9,many", "whole numbers of votes for image"),
+        (HEADER, "1,2,3,4,5,6,7,8,9,-2", "whole numbers of votes for image"),
+        (HEADER, "1,2", "whole numbers of votes for image"),
+    ],
+)
+def test_votes_damaged_file_is_refused(tmp_path, header, row, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        VotesFile(write_votes(tmp_path / "votes.csv", {"image": row}, header))
+
+
+def test_votes_missing_empty_or_binary_file_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="cannot be read"):
+        VotesFile(tmp_path / "none.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(TrainingError, match="no row"):
+        VotesFile(tmp_path / "empty.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TrainingError, match="not a readable CSV"):
+        VotesFile(tmp_path / "binary.csv")
+
+
+def crowd_config():
+    """A config that learns both sets of labels of `contrary` well."""
+    return tiny_config(
+        crowd={"loss_weight": 1.0},
+        epochs=15,
+        ema_momentum=None,
+        augment={},
+        model={"architecture": "vgg", "widths": [8, 16]},
+        optimizer={"learning_rate": 0.01},
+        loss={},
+    )
+
+
+@pytest.fixture(scope="module")
+def contrary(tmp_path_factory) -> tuple[Fer2013, VotesFile]:
+    """A dataset, and a crowd that sees in every image the label after the one that it has."""
+    dataset = tiny_dataset()
+    named = {
+        split: type(data)(data.images, data.labels, tuple(f"{split}/{name}" for name in data.names))
+        for split, data in dataset.splits.items()
+    }
+    columns = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+    order = HEADER.split(",")[1:]
+    rows = {}
+    for data in named.values():
+        for name, label in zip(data.names, data.labels, strict=True):
+            seen = columns[(int(label) + 1) % len(columns)]
+            rows[name] = ",".join("10" if column == seen else "0" for column in order)
+    path = write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", rows)
+    return Fer2013(named, dataset.sha256), VotesFile(path)
+
+
+@pytest.fixture(scope="module")
+def run(contrary, tmp_path_factory) -> RunFolder:
+    dataset, votes = contrary
+    folder = RunFolder(tmp_path_factory.mktemp("crowd") / "run")
+    train(crowd_config(), dataset, folder, votes)
+    return folder
+
+
+def test_crowd_head_learns_the_votes_and_the_other_the_labels(run, contrary, tmp_path):
+    dataset, votes = contrary
+    public = dataset[Split.PUBLIC_TEST]
+    answers = {}
+    for head in Head:
+        path = tmp_path / f"{head.name.lower()}.onnx"
+        export(run, dataset, path, votes, head)
+        answers[head] = EmotionSession(path, "cpu", threads=1).logits(public.images).argmax(axis=1)
+    # Chance is one in seven; the labels and the votes never agree, so no network is right in both.
+    assert (answers[Head.ORIGINAL] == public.labels).mean() > 0.5
+    assert (answers[Head.CROWD] == (public.labels + 1) % len(LABELS)).mean() > 0.5
+
+
+def test_crowd_model_says_what_it_learned_and_is_judged_by_it(run, contrary, tmp_path):
+    dataset, votes = contrary
+    path = tmp_path / "crowd.onnx"
+    export(run, dataset, path, votes, Head.CROWD)
+    manifest = record(path, dataset, [Split.PUBLIC_TEST, Split.PRIVATE_TEST], votes)
+    assert manifest == load_manifest(path)
+    assert manifest.provenance.learned_labels == "crowd"
+    assert manifest.provenance.dataset["votes"]["sha256"] == votes.sha256
+    assert manifest.crowd_metrics["PrivateTest"].accuracy > 0.5 > manifest.metrics["PrivateTest"].accuracy
+    assert set(manifest.crowd_metrics) == {"PublicTest", "PrivateTest", "PublicTest+PrivateTest"}
+    assert max(manifest.robustness.values()) > 0.5
+    card = model_card(manifest)
+    assert f"**{manifest.crowd_metrics['PrivateTest'].accuracy:.2%}**" in card
+    assert "--head crowd" in card
+
+
+def test_crowd_head_in_the_history_and_without_votes_refused(run, contrary, tmp_path):
+    dataset, _ = contrary
+    assert "val_crowd_accuracy" in run.history.read_text()
+    with pytest.raises(TrainingError, match="--votes"):
+        train(crowd_config(), dataset, RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(TrainingError, match="--votes"):
+        export(run, dataset, tmp_path / "crowd.onnx", None, Head.CROWD)
+
+
+def test_crowd_loss_weight_counts(contrary, tmp_path):
+    dataset, votes = contrary
+    bodies = []
+    for weight in (0.001, 10.0):
+        folder = RunFolder(tmp_path / str(weight))
+        config = tiny_config(epochs=1, crowd={"loss_weight": weight})
+        train(config, dataset, folder, votes)
+        model = build_with_heads(config)
+        model.load_weights(folder.best_weights)
+        bodies.append(model.get_layer("block1_conv1").get_weights()[0])
+    assert np.abs(bodies[0] - bodies[1]).max() > 1e-4
+
+
+def test_votes_without_weight_change_nothing(contrary, tmp_path):
+    """Images that the crowd saw no emotion in teach the crowd's head nothing."""
+    dataset, _ = contrary
+    unseen = dict.fromkeys(dataset[Split.TRAINING].names, "0,0,0,0,0,0,0,0,0,10")
+    voted = {dataset[Split.PUBLIC_TEST].names[0]: "0,10,0,0,0,0,0,0,0,0"}
+    votes = VotesFile(write_votes(tmp_path / "votes.csv", unseen | voted))
+    folder = RunFolder(tmp_path / "run")
+    config = tiny_config(epochs=1, ema_momentum=None, crowd={}, optimizer={"learning_rate": 0.01})
+    keras.utils.set_random_seed(config.seed)
+    before = build_with_heads(config).get_layer(Head.CROWD).get_weights()
+    train(config, dataset, folder, votes)
+    model = build_with_heads(config)
+    model.load_weights(folder.best_weights)
+    np.testing.assert_allclose(model.get_layer(Head.CROWD).get_weights()[0], before[0], atol=1e-6)
+
+
+def test_single_head_that_was_not_trained_is_refused():
+    with pytest.raises(TrainingError, match=r"without the head crowd; it has: original"):
+        single_head(build_with_heads(tiny_config()), Head.CROWD)
+
+
+def test_votes_are_found_beside_the_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "load_fer2013", lambda path: tiny_dataset())
+    config = tmp_path / "crowd.toml"
+    config.write_text(
+        'name = "c"\nseed = 1\nepochs = 1\nbatch_size = 16\n[model]\narchitecture = "vgg"\nwidths = [4]\n'
+        "[optimizer]\nlearning_rate = 1e-3\n[crowd]\nloss_weight = 1.0\n"
+    )
+    data = tmp_path / "elsewhere" / "fer2013.zip"
+    arguments = ["training", "train", "--config", str(config), "--run", str(tmp_path / "run"), "--data", str(data)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command_line.main() == 2
+    assert str(data.parent / "ferplus_votes.csv") in capsys.readouterr().err

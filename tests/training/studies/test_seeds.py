@@ -1,0 +1,101 @@
+"""Runs that differ in their seed alone: measured as exported, with mean and spread; anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import training.__main__ as command_line
+import training.fit.train as train_module
+from app.inference.session import EmotionSession
+from tests.support.datasets import tiny_config
+from training.data.fer2013 import Split
+from training.errors import TrainingError
+from training.export.card import write_card
+from training.fit.run_folder import RunFolder
+from training.fit.train import train
+from training.studies.seeds import measure_seeds, table
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def runs(dataset, tmp_path_factory):
+    """A chain of two runs from each of two seeds: the second runs of the chains."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed in (1, 2):
+        first = folder / f"first-seed{seed}"
+        train(tiny_config(name="first", epochs=1, seed=seed), dataset, RunFolder(first))
+        second = tiny_config(name="second", epochs=1, seed=seed, start=first, teachers={"runs": [first]})
+        train(second, dataset, RunFolder(folder / f"second-seed{seed}"))
+    return [RunFolder(folder / f"second-seed{seed}") for seed in (1, 2)]
+
+
+def test_seeds_are_measured_as_exported_with_mean_and_deviation(runs, dataset, tmp_path):
+    summary = measure_seeds(runs, dataset, tmp_path / "seeds.json", precision="float32")
+    assert json.loads((tmp_path / "seeds.json").read_text()) == summary
+    assert (summary["recipe"], summary["seeds"]) == ("second", [1, 2])
+    private = dataset[Split.PRIVATE_TEST]
+    expected = [
+        np.mean(
+            EmotionSession(run.path / "second.onnx", "cpu", 1).logits(private.images).argmax(axis=1) == private.labels
+        )
+        for run in runs
+    ]
+    figure = summary["figures"]["PrivateTest accuracy"]
+    assert figure["values"] == pytest.approx(expected)
+    assert figure["mean"] == pytest.approx(np.mean(expected))
+    assert figure["deviation"] == pytest.approx(statistics.stdev(map(float, expected)))
+    assert f"| PrivateTest accuracy | {np.mean(expected):.2%} | " in table(summary)
+
+
+def test_card_shows_the_seeds_of_its_recipe_or_of_half_its_width(runs, dataset, tmp_path):
+    summary = measure_seeds(runs, dataset, tmp_path / "seeds.json", precision="float32")
+    model_path = runs[0].path / "second.onnx"
+
+    def card(recipe: str) -> str:
+        (tmp_path / "seeds.json").write_text(json.dumps(summary | {"recipe": recipe}))
+        write_card(model_path, tmp_path / "card.md", tmp_path / "seeds.json")
+        return (tmp_path / "card.md").read_text()
+
+    for recipe in ("second", "second_half"):
+        assert f"Runs of `{recipe}` (4-8 channels, 1 epochs" in card(recipe)
+        assert table(summary | {"recipe": recipe}) in card(recipe)
+    assert "the seed alone" not in card("first")
+    write_card(model_path, tmp_path / "card.md", tmp_path / "none.json")
+    assert "the seed alone" not in (tmp_path / "card.md").read_text()
+
+
+def test_seeds_of_two_recipes_or_of_one_run_are_refused(runs, dataset, tmp_path):
+    with pytest.raises(TrainingError, match=r"two or more runs of different seeds. Received: seeds \[1, 1\]"):
+        measure_seeds([runs[0], runs[0]], dataset, tmp_path / "seeds.json")
+    with pytest.raises(TrainingError, match="two or more runs"):
+        measure_seeds(runs[:1], dataset, tmp_path / "seeds.json")
+    other = RunFolder(tmp_path / "second-seed5")
+    train(tiny_config(name="second", epochs=2, seed=5), dataset, other)
+    with pytest.raises(TrainingError, match="differ in more than the seed"):
+        measure_seeds([runs[0], other], dataset, tmp_path / "seeds.json")
+    assert not (tmp_path / "seeds.json").exists()
+
+
+def test_seeds_command_prints_the_table(runs, dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "load_fer2013", lambda path: dataset)
+    folders = [str(run.path) for run in runs]
+    to = tmp_path / "results" / "seeds.json"
+    arguments = ["training", "seeds", *folders, "--to", str(to), "--precision", "float32"]
+    arguments += ["--data", str(tmp_path / "fer2013.zip"), "--votes", "no.csv"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command_line.main() == 2  # votes that were named and are not there
+    monkeypatch.setattr(sys, "argv", arguments[:-2])
+    assert command_line.main() == 0
+    assert "seed 1 | seed 2 |" in capsys.readouterr().out
+    assert json.loads(to.read_text())["precision"] == "float32"

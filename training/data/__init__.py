@@ -1,0 +1,1 @@
+"""Data sets, annotator votes, augmentation and class balance."""

@@ -1,0 +1,105 @@
+"""What is in the dataset, before anything is trained on it: counts, samples, grey levels, exact duplicates.
+
+Reads the dataset, writes into its own folder only. `training.data.duplicates` counts duplicates;
+`training.evaluation.plots` draws.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.contract.labels import LABELS
+from training.data.duplicates import conflicting_twins, duplicates_within, twins_of
+from training.data.fer2013 import Fer2013, Split, SplitData
+from training.evaluation import plots
+from training.fit.run_folder import write_json
+
+_SAMPLES_PER_LABEL = 48
+# An image whose grey levels deviate less than this shows nothing: FER2013 has 14, of which 12 have one grey level only.
+# The next one deviates by 9.1.
+_BLANK_DEVIATION = 5.0
+
+
+def explore(dataset: Fer2013, folder: Path, seed: int = 1) -> dict[str, Any]:
+    """Prints the audit, and writes it with its plots: `audit.json`, `counts.png`, `samples.png`.
+
+    Args:
+        dataset: FER2013.
+        folder: Where the files go; made if missing.
+        seed: Chooses the samples.
+
+    Returns:
+        What `audit.json` holds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    audit = _audit(dataset)
+    print(_as_text(audit))
+    write_json(folder / "audit.json", audit)
+    plots.plot_counts({split.value: dataset[split].counts() for split in Split}, folder / "counts.png")
+    training = dataset[Split.TRAINING]
+    generator = np.random.default_rng(seed)
+    samples = [
+        training.images[generator.permutation(np.flatnonzero(training.labels == code))[:_SAMPLES_PER_LABEL], :, :, 0]
+        for code in range(len(LABELS))
+    ]
+    plots.plot_samples(samples, folder / "samples.png")
+    print(f"\nPlots and audit.json are in {folder}")
+    return audit
+
+
+def _audit(dataset: Fer2013) -> dict[str, Any]:
+    training, public = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
+    return {
+        "sha256": dataset.sha256,
+        "splits": {split.value: _describe(dataset[split]) for split in Split},
+        "twins_in_training": {
+            split.value: _count_twins(training, dataset[split]) for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+        },
+        "twins_in_public_test": {Split.PRIVATE_TEST.value: _count_twins(public, dataset[Split.PRIVATE_TEST])},
+    }
+
+
+def _describe(split: SplitData) -> dict[str, Any]:
+    deviations = split.images.std(axis=(1, 2, 3))
+    blank = np.flatnonzero(deviations < _BLANK_DEVIATION)
+    return {
+        "images": len(split.labels),
+        "counts": dict(zip(LABELS, split.counts(), strict=True)),
+        "grey_mean": round(float(split.images.mean()), 2),
+        "grey_deviation": round(float(split.images.std()), 2),
+        "constant_images": int((deviations == 0).sum()),
+        "blank_images": len(blank),
+        "blank_names": [split.names[index] for index in blank],
+        "duplicates_within": vars(duplicates_within(split)),
+    }
+
+
+def _count_twins(known: SplitData, other: SplitData) -> dict[str, int]:
+    return {"images": int(twins_of(known, other).sum()), "with_another_label": conflicting_twins(known, other)}
+
+
+def _as_text(audit: dict[str, Any]) -> str:
+    splits = audit["splits"]
+    lines = [f"FER2013, sha256 {audit['sha256'][:16]}...", "", f"{'':>10}" + "".join(f"{name:>14}" for name in splits)]
+    for label in LABELS:
+        lines.append(f"{label:>10}" + "".join(f"{split['counts'][label]:>14}" for split in splits.values()))
+    lines.append(f"{'all':>10}" + "".join(f"{split['images']:>14}" for split in splits.values()))
+    lines.append("")
+    for name, split in splits.items():
+        within = split["duplicates_within"]
+        lines.append(
+            f"{name}: grey levels {split['grey_mean']} +- {split['grey_deviation']},"
+            f" {split['blank_images']} blank images ({split['constant_images']} of one grey level only);"
+            f" {within['surplus']} exact duplicates in {within['groups']} groups,"
+            f" {within['conflicting']} of them with conflicting labels"
+        )
+    for place, key in ((Split.TRAINING, "twins_in_training"), (Split.PUBLIC_TEST, "twins_in_public_test")):
+        for name, twins in audit[key].items():
+            lines.append(
+                f"{name}: {twins['images']} images stand in {place} too,"
+                f" {twins['with_another_label']} under another label"
+            )
+    return "\n".join(lines)

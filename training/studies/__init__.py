@@ -1,0 +1,1 @@
+"""Comparisons of many runs: published networks, seeds, hyper-parameters, ensembles."""
