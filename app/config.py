@@ -1,6 +1,6 @@
-"""The service's settings: environment variables with the prefix FER_, read once at start-up.
+"""The settings of the service: environment variables with the prefix FER_, read once at start-up.
 
-Built in `app.main` or `app.__main__` and passed down; never imported as a value.
+`app.__main__` or `app.main` loads the settings and passes them down; no module imports them as a value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LogFormat = Literal["text", "json"]
 
 
 class SettingsError(Exception):
-    """An environment variable that the service cannot start with. The message names it."""
+    """A setting with which the service cannot start. The message names the setting."""
 
 
 def _split_commas(value: Any) -> Any:
@@ -31,19 +31,19 @@ def _split_commas(value: Any) -> Any:
         return value
     parts = tuple(part.strip() for part in value.split(",") if part.strip())
     if value.strip() and not parts:
-        raise ValueError("expected nothing, or values with commas between them")
+        raise ValueError("expected no value, or values separated by commas")
     return parts
 
 
 def _check_key(key: SecretStr) -> SecretStr:
     if not _KEY.fullmatch(key.get_secret_value()):
-        raise ValueError("keys must be of printable ASCII characters without spaces, which every header can carry")
+        raise ValueError("expected keys of printable ASCII characters without spaces, as headers can carry them")
     return key
 
 
 def _check_origin(origin: str) -> str:
     if not _ORIGIN.fullmatch(origin):
-        raise ValueError("expected * or origins as browsers send them, scheme://host or scheme://host:port")
+        raise ValueError("expected * or origins in the form scheme://host or scheme://host:port")
     return origin
 
 
@@ -53,7 +53,7 @@ _Keys = Annotated[
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set. Field `max_body_bytes` is the variable FER_MAX_BODY_BYTES, and so on."""
+    """All settings. The field `max_body_bytes` is the variable FER_MAX_BODY_BYTES; the others likewise."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
@@ -69,45 +69,46 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(default=5000, ge=1)
     drain_s: float = Field(default=5.0, ge=0, le=86_400)
     api_keys: _Keys = ()
-    admin_keys: _Keys = Field(default=(), description="open POST /admin/reload, which is not there without them")
+    admin_keys: _Keys = Field(default=(), description="keys of POST /admin/reload; without keys there is no such route")
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split_commas)
     ] = ()
-    log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, else json")
+    log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, otherwise json")
     web: bool = Field(default=True, description="serve the page at /")
-    compat: bool = Field(default=True, description="also answer as DeepFace, Rekognition, Azure Face and KServe do")
-    tracing: bool | None = Field(default=None, description="None: where an OTEL_EXPORTER_OTLP_ENDPOINT is set")
-    protect_metrics: bool = Field(default=False, description="ask for an API key on /metrics too")
+    compat: bool = Field(default=True, description="serve the APIs of DeepFace, Rekognition, Azure Face and KServe too")
+    tracing: bool | None = Field(default=None, description="None: true if OTEL_EXPORTER_OTLP_ENDPOINT is set")
+    protect_metrics: bool = Field(default=False, description="require an API key for /metrics too")
 
     @model_validator(mode="after")
     def _check_protection(self) -> Self:
         if self.protect_metrics and not self.api_keys:
-            raise ValueError(f"{ENV_PREFIX}PROTECT_METRICS asks for a key, and {ENV_PREFIX}API_KEYS has none")
+            raise ValueError(f"{ENV_PREFIX}PROTECT_METRICS needs keys in {ENV_PREFIX}API_KEYS. Received: none")
         return self
 
 
-def load_settings(environment: Mapping[str, str]) -> Settings:
-    """Reads the settings out of the process environment.
+def load_settings(environment: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings from the process environment.
 
     Args:
-        environment: Usually `os.environ`, which pydantic-settings reads the values from; checked here for names
-            with the prefix that no setting has.
+        environment: Usually `os.environ`, from which pydantic-settings reads the values. Names with the prefix that no
+            setting has are refused.
+        options: Settings of the command line by field name; they override the environment.
 
     Raises:
-        SettingsError: A name is unknown or a value is bad; the message names every one, secrets left out.
+        SettingsError: A name is unknown or a value is bad. The message names all of them, without secrets.
     """
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in environment if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
     if unknown:
-        raise SettingsError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; the known settings are {', '.join(sorted(known))}")
     try:
-        return Settings()
+        return Settings(**(options or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(problem) for problem in error.errors())) from error
 
 
 def _describe(problem: Any) -> str:
-    if not problem["loc"]:  # of several together
+    if not problem["loc"]:  # a rule about several settings
         return str(problem["msg"])
     field = str(problem["loc"][0])
     received = "" if field in _SECRET_FIELDS else f". Received: {problem['input']!r}"

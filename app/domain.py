@@ -1,6 +1,6 @@
-"""The nouns of the service as frozen dataclasses: what the pipeline produces and the API renders.
+"""The terms of the service as frozen dataclasses: what the engine produces and the API renders.
 
-Standard library only; knows nothing of HTTP, pixels or models.
+Standard library only. The module knows nothing of HTTP, pixels or models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FaceBox:
-    """An axis-aligned square or rectangle in pixels of the upright image; x grows right, y grows down."""
+    """An axis-aligned rectangle in pixels of the upright image; x grows to the right, y grows downwards."""
 
     x: int
     y: int
@@ -24,7 +24,7 @@ class FaceBox:
         return self.width * self.height
 
     def overlap(self, other: FaceBox) -> float:
-        """Intersection over union, 0 to 1."""
+        """Return the intersection over union with another box, 0 to 1."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         if width <= 0 or height <= 0:
@@ -34,7 +34,7 @@ class FaceBox:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A face box with the cascade's own weight (higher is surer; not a probability)."""
+    """A face box with the weight that the cascade gives it (higher is more certain; not a probability)."""
 
     box: FaceBox
     weight: float
@@ -42,13 +42,13 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """What a caller may choose for one image.
+    """The options of one image.
 
     Attributes:
-        detect: False where the image is already one cropped face.
-        max_faces: Keep the largest N.
-        min_face_size_px: Drop faces of a smaller side, in pixels of the upright image.
-        require_face: Make an image without a face an error.
+        detect: False if the image is one cropped face already.
+        max_faces: Number of faces to keep, largest first.
+        min_face_size_px: Smallest side of a face to keep, in pixels of the upright image.
+        require_face: True makes an image without a face an error.
     """
 
     detect: bool = True
@@ -58,15 +58,23 @@ class PredictOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelName:
+    """Name and version of a model, for instance `fer_vgg` `2026.11.5`."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class FaceEmotion:
     """One classified face.
 
     Attributes:
-        box: Where the face is.
-        detection_confidence: The cascade's weight, or None where no detector ran.
-        scores: Calibrated probability (0 to 1) of every label, in FER2013 order; they sum to 1.
-        emotion: The label with the highest score.
-        confidence: That score.
+        box: Position of the face.
+        detection_confidence: Weight of the cascade; None if no detector ran.
+        scores: Calibrated probability (0 to 1) of each label, in FER2013 order. The probabilities sum to 1.
+        emotion: Label with the highest score.
+        confidence: Highest score.
     """
 
     box: FaceBox
@@ -78,8 +86,18 @@ class FaceEmotion:
 
 @dataclass(frozen=True, slots=True)
 class StageTimings:
-    """Wall time of each stage of one image, in milliseconds. `queue_ms` and `infer_ms` are of its slowest face."""
+    """Wall time of each stage of one image, in milliseconds.
 
+    Attributes:
+        vision_queue_ms: Wait for a vision thread.
+        decode_ms: Decoding to the upright grey image.
+        detect_ms: Detection and cropping.
+        queue_ms: Wait of the slowest face for the model.
+        infer_ms: Model run of the slowest face.
+        total_ms: All stages, from admission to the result.
+    """
+
+    vision_queue_ms: float
     decode_ms: float
     detect_ms: float
     queue_ms: float
@@ -89,10 +107,11 @@ class StageTimings:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """Everything the service says about one image. `faces` is sorted largest first."""
+    """The result for one image. `faces` is sorted by area, largest first."""
 
     faces: tuple[FaceEmotion, ...]
     width_px: int
     height_px: int
+    model: ModelName
     timings: StageTimings
     warnings: tuple[str, ...] = ()

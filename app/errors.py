@@ -1,6 +1,6 @@
-"""The errors of the service's own making: one code for each, public API of `/predict`.
+"""The errors that the service reports: one public code for each.
 
-No HTTP status and no FastAPI here; `app.api.problems` holds the one table from code to status.
+The module knows nothing of HTTP. `app.api.problems` maps each code to a status.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Every `code` that an error answer can carry. Names are public: never rename one."""
+    """Every `code` that an error response can carry. Codes are public API: never rename one."""
 
     MALFORMED_REQUEST = "malformed_request"
     INVALID_BASE64 = "invalid_base64"
@@ -37,12 +37,12 @@ class ErrorCode(StrEnum):
 
 
 class FerError(Exception):
-    """A failure with a public code and a sentence that the caller may read.
+    """A failure with a public code and a sentence for the caller.
 
     Args:
-        code: What went wrong, for programs.
-        detail: What was expected and what was received, for people. It is sent to the client:
-            never a file path, a traceback or the text of another exception.
+        code: The failure, for programs.
+        detail: What was expected and what was received, for people. The client receives this text, so it must not
+            contain a file path, a traceback or the text of another exception.
     """
 
     def __init__(self, code: ErrorCode, detail: str) -> None:

@@ -1,14 +1,14 @@
-"""Builds and wires every object of the service. No logic of its own.
+"""The composition root: it builds and connects every object of the service.
 
-`create_app` is the one factory; `python -m app` runs it (see `app.__main__`).
+`create_app` builds the application for `python -m app`. The command line and the benchmarks build the same engine with
+`build_engine`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import cv2
@@ -18,81 +18,72 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api.access_log import REQUEST_ID_HEADER
-from app.api.documentation import document_keys
+from app.api.admission import Admission
+from app.api.documentation import STREAM_TAG, extend_openapi, operation_id
 from app.api.middleware import RequestMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
 from app.compat import azure, deepface, inference_protocol, rekognition
-from app.config import Settings
-from app.engine.lifecycle import Rollout
-from app.engine.pipeline import Detector
+from app.config import Settings, load_settings
+from app.engine.engine import Engine
+from app.engine.model import EngineConfig
 from app.engine.readiness import Readiness, State
-from app.engine.scheduler import Lanes
-from app.engine.watchdog import HungError, watch
+from app.engine.vision_stages import Detector
 from app.inference.classifier import Classifier
 from app.inference.session import EmotionSession
+from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.tracing import NoTracing, Tracing
-from app.server.cpus import HomeCores, available_cpus, go_behind_the_event_loop
+from app.observability.tracing import NoTracing, Tracing, load_tracing
+from app.server.cpus import available_cpus, lower_thread_priority
 from app.vision.detection.detector import FaceDetector
 
 API_VERSION = "1.0.0"
-# No image and no batch takes several times as long as a whole request may; at the default deadline this is 30 s.
-_HUNG_AFTER_DEADLINES = 6
 _DESCRIPTION = (
-    "Finds the faces of a photograph and gives the apparent expression of each, with calibrated scores for seven"
-    " emotions. It describes what a face shows, not what a person feels."
+    "Find the faces of a photograph and classify the apparent expression of each, with calibrated scores for seven"
+    " emotions. The service describes what a face shows, not what a person feels."
 )
 
 # `app.observability.tracing` records requests. FastAPI's own telemetry would record them again, with exception texts.
-_FASTAPIS_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+_FASTAPI_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
-_logger = logging.getLogger(__name__)
+OnFatal = Callable[[Exception], None]
 
 
 def create_app(
     settings: Settings,
     classifier: Classifier | None = None,
     detector: Detector | None = None,
-    on_fatal: Callable[[Exception], None] | None = None,
+    on_fatal: OnFatal = lambda error: None,
     tracing: Tracing | None = None,
 ) -> FastAPI:
-    """Builds the service.
+    """Build the service.
 
     Args:
-        settings: As the operator chose.
-        classifier: A ready model; None loads `settings.model` in the background once the service is up.
-        detector: Finds faces; None for the Haar detector.
-        on_fatal: Told when the model cannot be served any more, after readiness says so; ends the process in
-            `python -m app`.
-        tracing: Records requests and their stages; None records nothing.
+        settings: Settings of the operator.
+        classifier: A ready model. None loads `settings.model` in the background when the application starts.
+        detector: Face detector; None for the Haar detector.
+        on_fatal: Called when no model can be served any more, after the readiness has changed. `python -m app` ends
+            the process.
+        tracing: Recorder of traces; None records nothing.
     """
-    service = Service(settings, Metrics(), Readiness(), tracing or NoTracing())
-    service.metrics.ready.set_function(lambda: service.readiness.state is State.READY)
-    service.metrics.deadline_seconds.set(settings.deadline_ms / 1000)
+    readiness, metrics, tracing = Readiness(), Metrics(), tracing or NoTracing()
+    engine = build_engine(
+        settings, readiness=readiness, metrics=metrics, tracing=tracing, detector=detector, on_fatal=on_fatal
+    )
+    deadline_s = settings.deadline_ms / 1000
+    service = Service(settings, metrics, readiness, tracing, engine, Admission(engine, settings.max_queue, deadline_s))
+    metrics.ready.set_function(lambda: readiness.state is State.READY)
+    metrics.deadline_seconds.set(deadline_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        cpus = available_cpus()
-        cv2.setNumThreads(1)  # parallel over images, not inside one: the vision threads below
-        vision, lanes = open_vision(cpus)
-        rollout = Rollout(service, detector or FaceDetector(), lanes, lambda: open_session(settings, cpus), on_fatal)
-        service.reload = rollout.replace
-        watching = asyncio.create_task(_watch(service, on_fatal))
-        loading: asyncio.Task[None] | None = None
-        if classifier is not None:
-            rollout.begin(classifier)
-        else:
-            loading = asyncio.create_task(_load(rollout, service, on_fatal))
+        del app
+        engine.start(classifier)
         try:
             yield
         finally:
-            watching.cancel()
-            if loading is not None:
-                loading.cancel()
-            await rollout.end()
-            vision.shutdown(wait=False, cancel_futures=True)
+            await engine.stop()
             await asyncio.to_thread(service.tracing.shutdown)
 
     app = FastAPIOffline(
@@ -100,27 +91,17 @@ def create_app(
         version=API_VERSION,
         description=_DESCRIPTION,
         redoc_url=None,
-        redirect_slashes=False,  # to an absolute address, which behind a proxy is not the caller's
+        redirect_slashes=False,  # a redirect would name the address of this instance, not of the proxy
         lifespan=lifespan,
-        telemetry=_FASTAPIS_TELEMETRY,
+        telemetry=_FASTAPI_TELEMETRY,
+        generate_unique_id_function=operation_id,
+        openapi_tags=[STREAM_TAG],
     )
     app.state.service = service
     install_problem_handlers(app)
-    # The busiest route: first, and not within an included router, which FastAPI would match once more in each request.
-    app.router.routes[:0] = predict.portrait_router.routes
-    routers: list[APIRouter] = [
-        predict.router,
-        stream.router,
-        probes.router,
-        info.router,
-        *([page.router] if settings.web else []),
-        *([admin.router] if settings.admin_keys else []),
-    ]
-    if settings.compat:
-        routers += [deepface.router, rekognition.router, azure.router, *inference_protocol.ROUTERS]
-    for router in routers:
+    for router in _routers(settings):
         app.include_router(router)
-    document_keys(app)
+    extend_openapi(app)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         app.add_middleware(
@@ -133,38 +114,87 @@ def create_app(
     return app
 
 
-def open_vision(cpus: int) -> tuple[ThreadPoolExecutor, Lanes]:
-    """The vision threads, one for each core, and the lanes in which images wait for them."""
-    threads = ThreadPoolExecutor(cpus, thread_name_prefix="vision", initializer=go_behind_the_event_loop)
-    return threads, Lanes(threads, cpus, HomeCores(cpus).settle)
+def create_app_from_env() -> FastAPI:
+    """Build the service from the environment, for another ASGI server.
+
+    For example `uvicorn --factory app.main:create_app_from_env`.
+    `python -m app` also bounds request heads, drains on SIGTERM, reloads on SIGHUP and tunes the allocator.
+
+    Raises:
+        SettingsError: An environment variable is unknown or has a bad value.
+    """
+    settings = load_settings(os.environ)
+    configure_logging(settings.log_format)
+    return create_app(settings, tracing=load_tracing(settings, os.environ))
 
 
-def open_session(settings: Settings, cpus: int) -> EmotionSession:
-    """The model that the settings name, verified, self-tested and warm."""
-    session = EmotionSession(settings.model, settings.device, cpus)
+def build_engine(
+    settings: Settings,
+    *,
+    readiness: Readiness | None = None,
+    metrics: Metrics | None = None,
+    tracing: Tracing | None = None,
+    detector: Detector | None = None,
+    on_fatal: OnFatal = lambda error: None,
+    vision_threads: int | None = None,
+    model_threads: int | None = None,
+) -> Engine:
+    """Build the engine of the service, the command line and the benchmarks. It serves after `Engine.start`.
+
+    Args:
+        settings: Settings of the operator.
+        readiness: State of the instance; None for a new one.
+        metrics: Collectors; None for new ones.
+        tracing: Recorder of traces; None records nothing.
+        detector: Face detector; None for the Haar detector.
+        on_fatal: Called when no model can be served any more.
+        vision_threads: Threads for decoding and detection; None for one per core.
+        model_threads: Cores that one model run may use; None for all cores.
+    """
+    cpus = available_cpus()
+    cv2.setNumThreads(1)  # images are processed in parallel, not the parts of one image
+    config = EngineConfig(
+        vision_threads=vision_threads or cpus,
+        max_batch=settings.max_batch,
+        max_pixels=settings.max_pixels,
+        deadline_s=settings.deadline_ms / 1000,
+        thread_initializer=lower_thread_priority,
+    )
+    return Engine(
+        config,
+        detector or FaceDetector(),
+        lambda: open_session(settings, model_threads or cpus),
+        readiness or Readiness(),
+        metrics or Metrics(),
+        on_stage=(tracing or NoTracing()).stage,
+        on_fatal=on_fatal,
+    )
+
+
+def open_session(settings: Settings, threads: int) -> EmotionSession:
+    """Load, verify, self-test and warm up the model of the settings.
+
+    Args:
+        settings: Settings of the operator.
+        threads: Cores that one model run may use.
+
+    Raises:
+        ManifestError: The model file and its manifest do not fit each other or this service.
+        DeviceError: The device cannot be used.
+        SelfTestError: The model does not reproduce its golden vectors.
+    """
+    session = EmotionSession(settings.model, settings.device, threads)
     session.self_test()
     session.warm_up(settings.max_batch)
     return session
 
 
-async def _load(rollout: Rollout, service: Service, on_fatal: Callable[[Exception], None] | None) -> None:
-    try:
-        await rollout.load()
-    except Exception as error:
-        service.readiness.broken("the model cannot be served; the log says why")
-        _logger.critical("cannot serve the model: %s", error)
-        if on_fatal is not None:
-            on_fatal(error)
-
-
-async def _watch(service: Service, on_fatal: Callable[[Exception], None] | None) -> None:
-    def oldest_work() -> tuple[object | None, object | None]:
-        return (None, None) if service.engine is None else service.engine.pipeline.oldest_work
-
-    try:
-        await watch(oldest_work, service.settings.deadline_ms / 1000 * _HUNG_AFTER_DEADLINES)
-    except HungError as error:
-        service.readiness.broken(str(error))
-        _logger.critical("%s; only a new process helps", error)
-        if on_fatal is not None:
-            on_fatal(error)
+def _routers(settings: Settings) -> list[APIRouter]:
+    routers = [predict.router, stream.router, probes.router, info.router]
+    if settings.web:
+        routers.append(page.router)
+    if settings.admin_keys:
+        routers.append(admin.router)
+    if settings.compat:
+        routers += [deepface.router, rekognition.router, azure.router, *inference_protocol.ROUTERS]
+    return routers

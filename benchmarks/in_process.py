@@ -12,22 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 
-import cv2
 import uvloop
 
 from app.config import Settings
 from app.domain import PredictOptions
-from app.engine.pipeline import Pipeline
-from app.inference.batcher import Batcher
-from app.main import open_session, open_vision
-from app.observability.metrics import Metrics
-from app.server.cpus import available_cpus
-from app.vision.detection.detector import FaceDetector
+from app.engine.engine import Engine
+from benchmarks.pipeline import open_engine
 
 
 @dataclass(frozen=True)
@@ -79,22 +73,11 @@ def main() -> int:
 
 
 async def _measure(job: Job, files: Sequence[bytes]) -> Seen:
-    settings, cpus = Settings(), available_cpus()
-    cv2.setNumThreads(1)
-    session = open_session(settings, cpus)
-    vision, lanes = open_vision(cpus)
-    with vision, ThreadPoolExecutor(1, thread_name_prefix="inference") as inference:
-        batcher = Batcher(session.classify, max_batch=settings.max_batch, executor=inference)
-        batcher.start()
-        temperature = session.manifest.contract.temperature
-        pipeline = Pipeline(FaceDetector(), batcher, lanes, Metrics(), settings.max_pixels, temperature)
-        try:
-            return await _drive(pipeline, job, files)
-        finally:
-            await batcher.stop()
+    async with open_engine(Settings()) as engine:
+        return await _drive(engine, job, files)
 
 
-async def _drive(pipeline: Pipeline, job: Job, files: Sequence[bytes]) -> Seen:
+async def _drive(engine: Engine, job: Job, files: Sequence[bytes]) -> Seen:
     options = PredictOptions(detect=job.detect)
     loop = asyncio.get_running_loop()
     seen, turns = Seen(), count()
@@ -104,7 +87,7 @@ async def _drive(pipeline: Pipeline, job: Job, files: Sequence[bytes]) -> Seen:
         nonlocal began, over
         while not over:
             started = time.perf_counter()
-            await pipeline.predict(files[next(turns) % len(files)], options, loop.time() + 3600)
+            await engine.predict(files[next(turns) % len(files)], options, loop.time() + 3600)
             now = time.perf_counter()
             if began is None:
                 if now - created >= job.warm_up_s:

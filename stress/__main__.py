@@ -24,7 +24,7 @@ SUITES = {
     ),
     "faults hurt no neighbour, and readiness tells": (
         "tests/api/test_faults.py",
-        "tests/api/test_rollout.py",
+        "tests/api/test_reload.py",
         "tests/unit/test_watchdog.py",
         "tests/unit/inference",
         "tests/e2e/test_process.py",

@@ -1,1 +1,1 @@
-"""HTTP: admission, the three request forms, routes, wire models, errors. Nothing here knows pixels."""
+"""The native HTTP and WebSocket API: admission, request parsing, routes, schemas, errors."""

@@ -1,4 +1,4 @@
-"""What every request gets and leaves behind, however it is answered: its id, a line of the log, its counts."""
+"""Request ids, access log lines and request metrics."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _logger = logging.getLogger("app.access")
 
 
 def request_id(proposed: str | None) -> str:
-    """The caller's id of its request where that is a plain token, else a new one."""
+    """Return the request id of the caller if it is a plain token, else a new id."""
     if proposed is not None and _PLAIN_TOKEN.fullmatch(proposed):
         return proposed
-    # Not of the system's randomness, for which a thread gives up the interpreter and waits to have it back.
+    # os.urandom, and so uuid and secrets, would release the interpreter lock; an id needs no secrecy.
     return f"{random.getrandbits(128):032x}"
 
 
-def fields_of(identity: str, trace: RequestTrace) -> dict[str, str]:
-    """What every line of the log says that is written while a request is answered."""
+def log_context(identity: str, trace: RequestTrace) -> dict[str, str]:
+    """Return the fields that each log line of a request carries."""
     fields = {"request_id": identity}
     return fields | {"trace_id": trace.trace_id} if trace.trace_id else fields
 
@@ -34,16 +34,16 @@ def fields_of(identity: str, trace: RequestTrace) -> dict[str, str]:
 def record(
     metrics: Metrics, trace: RequestTrace, method: str, route: str, status: int, seconds: float, identity: str
 ) -> None:
-    """Counts and logs a request, and ends its trace.
+    """Count and log a request, and describe its trace.
 
     Args:
-        metrics: Told of it.
-        trace: The same.
-        method: As the request had it.
-        route: The path of the route that answered.
-        status: Of the answer; 0 where it never began.
-        seconds: From the first byte of the request to the end of its answer.
-        identity: The request's id.
+        metrics: Collectors.
+        trace: Trace of the request.
+        method: HTTP method.
+        route: Path of the matched route.
+        status: Status of the response; 0 if the response never started.
+        seconds: Time from the first byte of the request to the end of the response.
+        identity: Request id.
     """
     metrics.requests(route, status).inc()
     metrics.request_seconds(route).observe(seconds)

@@ -1,20 +1,25 @@
-"""What the OpenAPI document says beyond the types: request bodies and an example of every error."""
+"""The OpenAPI document: request bodies, and an example of every response and error."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from app.api.options import OptionsQuery
+from app.api.parsing.images import FILE_FIELDS, JSON_FIELDS, JSON_LIST_FIELD
 from app.api.problems import PROBLEM_JSON, STATUS, problem
-from app.api.schemas import EXAMPLE_PREDICTION, Problem
+from app.api.schemas import examples
+from app.api.schemas.problem import Problem
+from app.api.schemas.stream import FramePrediction, StreamError, StreamKey
 from app.errors import ErrorCode, FerError
 
 FILE = {"type": "string", "format": "binary"}
 BASE64 = {
     "type": "string",
-    "description": "base64 of the image file; a data URL is accepted",
+    "description": "the image file in base64; a data URL is accepted",
     "examples": ["/9j/4AAQ"],
 }
 
@@ -39,95 +44,62 @@ REQUEST_ERRORS = (
     ErrorCode.DEADLINE_EXCEEDED,
 )
 
-_EXAMPLE_ID = "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a"
-
-PREDICTION_EXAMPLES: dict[str, Any] = {"fer": {"summary": "the service's own", "value": EXAMPLE_PREDICTION}}
-
-PREDICT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {**FILE, "description": "the image file (alias: image)"}},
-                    "required": ["file"],
-                }
-            },
-            "application/json": {
-                "schema": {"type": "object", "properties": {"image": BASE64}, "required": ["image"]},
-            },
-            "image/*": {"schema": FILE},
-            "application/octet-stream": {"schema": FILE},
-        },
-    }
-}
-
-BATCH_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "array", "items": FILE}},
-                    "required": ["file"],
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"images": {"type": "array", "items": BASE64}},
-                    "required": ["images"],
-                }
-            },
-        },
-    }
-}
-
-# Not FastAPI's `model`, which would say that errors are application/json. Batch answers document the schema itself.
-_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-
 _EXAMPLE_DETAILS = {
-    ErrorCode.NOT_FOUND: "there is no such model here. Received: resnet50",
+    ErrorCode.NOT_FOUND: "this instance serves no model of this name. Received: resnet50",
     ErrorCode.MALFORMED_REQUEST: "expected a file part named file or image. Received: a file named photo",
     ErrorCode.INVALID_BASE64: "image is not valid base64 (standard or URL-safe alphabet, padding optional)",
     ErrorCode.EMPTY_IMAGE: "the image has no bytes",
-    ErrorCode.UNAUTHORIZED: "expected a valid API key in X-API-Key or Authorization: Bearer. Received: none",
-    ErrorCode.RELOAD_IN_PROGRESS: "another reload is under way; ask again when it has ended",
-    ErrorCode.MODEL_REFUSED: "the new model was refused and the old one serves on; the log says why",
+    ErrorCode.UNAUTHORIZED: "expected a valid API key in X-API-Key or Authorization: Bearer. Received: no key",
+    ErrorCode.RELOAD_IN_PROGRESS: "another reload is in progress; try again when it has ended",
+    ErrorCode.MODEL_REFUSED: "the new model was refused and the current model continues to serve;"
+    " the log has the reason",
     ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 10485760 bytes. Received: at least 20971520",
-    ErrorCode.TOO_MANY_PIXELS: "the image has 48000000 pixels (8000x6000); at most 40000000 are accepted",
-    ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: 40",
+    ErrorCode.TOO_MANY_PIXELS: "at most 40000000 pixels are accepted. Received: 48000000 (8000x6000)",
+    ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: more",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "expected multipart/form-data or application/json. Received: text/plain",
     ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "expected a JPEG, PNG, WebP, BMP, GIF or TIFF file",
     ErrorCode.INVALID_PARAMETER: "max_faces: Input should be greater than or equal to 1. Received: 0",
     ErrorCode.UNDECODABLE_IMAGE: "the JPEG file is truncated or corrupt",
-    ErrorCode.IMAGE_TOO_SMALL: "the image is 4x4 pixels; both sides need at least 8",
+    ErrorCode.IMAGE_TOO_SMALL: "both sides need at least 8 pixels. Received: 4x4",
     ErrorCode.NO_FACE_DETECTED: "require_face is true and no face was found in the image",
     ErrorCode.INTERNAL: "the service failed to answer this request; its log has the reason under this request id",
     ErrorCode.NOT_READY: "the instance is not ready: the model is loading",
-    ErrorCode.OVERLOADED: "256 requests are being answered already; try again shortly",
+    ErrorCode.OVERLOADED: "256 requests are in progress already; try again shortly",
     ErrorCode.DRAINING: "draining: the instance is shutting down",
     ErrorCode.DEADLINE_EXCEEDED: "the answer was not ready within the deadline, queue time included",
 }
 
+# Not FastAPI's `model`, which documents errors as application/json. Batch responses document the schema itself.
+_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+
+STREAM_TAG = {
+    "name": "stream",
+    "description": (
+        "`WS /ws` answers the frames of a video over a WebSocket. Send each frame as a binary message that holds one"
+        " image file. Each frame is answered with a `FramePrediction` or a `StreamError`, in order; a frame that waits"
+        " while a newer one arrives is dropped and counted in `dropped`. The query parameters of `POST /predict` apply"
+        " to every frame, and `smoothing` (0 to 1) is the share of the previous scores of a face that remains after a"
+        " tenth of a second. A client that cannot set headers sends its API key as the first message: a `StreamKey`"
+        " in a text message."
+    ),
+}
+
 
 def example_error(code: ErrorCode) -> FerError:
-    """An error of this code, with a sentence as the service would say it."""
+    """Return an error of a code with a sentence like the service's own."""
     return FerError(code, _EXAMPLE_DETAILS[code])
 
 
-def example_answer(value: Any) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers such JSON."""
+def example_response(value: Any) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that answers with such JSON."""
     return {200: {"content": {"application/json": {"example": value}}}}
 
 
 def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can fail with these codes: one entry a status, one example a code."""
+    """Return the `responses` of a route that can fail with these codes: an entry per status, an example per code."""
     responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        example = problem(example_error(code), _EXAMPLE_ID)
+        example = problem(example_error(code), examples.REQUEST_ID)
         response = responses.setdefault(
             STATUS[code],
             {"description": "", "content": {PROBLEM_JSON: {"schema": _PROBLEM_SCHEMA, "examples": {}}}},
@@ -137,8 +109,39 @@ def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+def example_batch() -> dict[str, Any]:
+    """Return the response to a batch of two, one of which is not an image."""
+    failed = problem(example_error(ErrorCode.UNDECODABLE_IMAGE), examples.REQUEST_ID).model_dump(mode="json")
+    shared = {name: examples.PREDICTION[name] for name in ("model", "request_id")}
+    return {"results": [examples.PREDICTION, {"error": failed}], **shared}
+
+
+def predict_body() -> dict[str, Any]:
+    """Return the request body of `POST /predict`."""
+    keys = {JSON_FIELDS[0]: BASE64, **_option_properties()}
+    return _request_body(
+        {
+            "multipart/form-data": _object({FILE_FIELDS[0]: {**FILE, "description": "the image file (alias: image)"}}),
+            "application/json": _object(keys, required=JSON_FIELDS[0]),
+            "image/*": FILE,
+            "application/octet-stream": FILE,
+        }
+    )
+
+
+def batch_body() -> dict[str, Any]:
+    """Return the request body of `POST /predict/batch`."""
+    keys = {JSON_LIST_FIELD: {"type": "array", "items": BASE64}, **_option_properties()}
+    return _request_body(
+        {
+            "multipart/form-data": _object({FILE_FIELDS[0]: {"type": "array", "items": FILE}}),
+            "application/json": _object(keys, required=JSON_LIST_FIELD),
+        }
+    )
+
+
 def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a model, free of references: for bodies that FastAPI does not document by itself."""
+    """Return the JSON schema of a model without references, for bodies that FastAPI does not document by itself."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -147,23 +150,21 @@ def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
             return [inline(entry) for entry in part]
         if not isinstance(part, dict):
             return part
-        beside = {name: inline(value) for name, value in part.items() if name != "$ref"}
+        siblings = {name: inline(value) for name, value in part.items() if name != "$ref"}
         if "$ref" in part:
-            return inline(definitions[part["$ref"].rpartition("/")[2]]) | beside
-        return beside
+            return inline(definitions[part["$ref"].rpartition("/")[2]]) | siblings
+        return siblings
 
     return {name: inline(value) for name, value in schema.items()}
 
 
-def example_batch() -> dict[str, Any]:
-    """The answer to a batch of two, of which one is no image."""
-    failed = problem(example_error(ErrorCode.UNDECODABLE_IMAGE), _EXAMPLE_ID).model_dump(mode="json")
-    shared = {name: EXAMPLE_PREDICTION[name] for name in ("model", "request_id")}
-    return {"results": [EXAMPLE_PREDICTION, {"error": failed}], **shared}
+def operation_id(route: APIRoute) -> str:
+    """Return the name of the function of a route, so that generated clients are readable."""
+    return route.name
 
 
-def document_keys(app: FastAPI) -> None:
-    """Adds to an app's OpenAPI document how to send a key, so that the page of `/docs` can."""
+def extend_openapi(app: FastAPI) -> None:
+    """Add the API keys and the messages of `/ws` to the OpenAPI document of an application."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -172,7 +173,23 @@ def document_keys(app: FastAPI) -> None:
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             "bearer": {"type": "http", "scheme": "bearer"},
         }
-        document["security"] = [{}, {"key": []}, {"bearer": []}]  # needed only where the operator set keys
+        document["security"] = [{}, {"key": []}, {"bearer": []}]  # a key is needed only if the operator set keys
+        for message in (FramePrediction, StreamError, StreamKey):
+            document["components"]["schemas"][message.__name__] = inlined_schema(message)
         return document
 
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's own documentation extends it
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way to extend the document
+
+
+def _option_properties() -> dict[str, Any]:
+    properties: dict[str, Any] = inlined_schema(OptionsQuery)["properties"]
+    return properties
+
+
+def _object(properties: dict[str, Any], required: str | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [required or next(iter(properties))]}
+
+
+def _request_body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 problem documents, and the one table from error code to status."""
+"""Error responses: RFC 9457 problem documents, and the one table from error code to status."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
-from app.api.schemas import Problem
+from app.api.schemas.problem import Problem
 from app.api.service import service_of
 from app.errors import ErrorCode, FerError
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
-# Nobody reads this answer; the status (nginx's) is for logs and metrics.
+# nginx's status for logs and metrics: no client receives this response.
 CLIENT_CLOSED_REQUEST = 499
 
 STATUS: Mapping[ErrorCode, int] = {
@@ -55,7 +55,7 @@ _logger = logging.getLogger(__name__)
 
 
 def problem(error: FerError, request_id: str) -> Problem:
-    """The problem document of an error."""
+    """Return the problem document of an error."""
     return Problem(
         type=f"urn:fer-serve:problem:{error.code}",
         title=error.code.replace("_", " "),
@@ -67,20 +67,19 @@ def problem(error: FerError, request_id: str) -> Problem:
 
 
 def problem_response(error: FerError, connection: HTTPConnection, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request, or to a WebSocket's handshake, that failed; counts the rejection."""
+    """Return the response to a request or a WebSocket handshake that failed, and count the rejection."""
     service_of(connection).metrics.rejections(error.code).inc()
-    return error_response(error, connection.state.request_id, headers)
-
-
-def error_response(error: FerError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The same, not counted."""
-    body = problem(error, request_id).model_dump_json()
-    extra = {**(headers or {}), **error_headers(error.code)}
-    return Response(body, status_code=STATUS[error.code], headers=extra, media_type=PROBLEM_JSON)
+    body = problem(error, connection.state.request_id).model_dump_json()
+    return Response(
+        body,
+        status_code=STATUS[error.code],
+        headers={**(headers or {}), **error_headers(error.code)},
+        media_type=PROBLEM_JSON,
+    )
 
 
 def error_headers(code: ErrorCode) -> dict[str, str]:
-    """The headers that go with an error, whatever the shape of its body."""
+    """Return the headers of an error response, whatever the format of its body."""
     if STATUS[code] == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(RETRY_AFTER_S)}
     if STATUS[code] == HTTPStatus.UNAUTHORIZED:
@@ -89,15 +88,20 @@ def error_headers(code: ErrorCode) -> dict[str, str]:
 
 
 def internal_error(error: Exception, request_id: str) -> FerError:
-    """Logs an exception that nobody expected, and gives what the caller may know of it."""
+    """Log an unexpected exception, and return the error that the caller may see."""
     _logger.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
     return FerError(ErrorCode.INTERNAL, _INTERNAL_DETAIL)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Makes every failure of a route a problem document.
+def invalid_parameter(error: RequestValidationError | WebSocketRequestValidationError | ValidationError) -> FerError:
+    """Convert the validation errors of FastAPI or Pydantic to one error."""
+    return FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors())))
 
-    The handlers are `async`, though they wait for nothing: Starlette sends others to a thread.
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every failure of a route a problem document.
+
+    The handlers are `async` although they do not wait: Starlette runs other functions in a thread.
     """
     app.add_exception_handler(FerError, _on_fer_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -107,7 +111,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def _on_fer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FerError)  # noqa: S101  (how the handler is registered)
+    assert isinstance(error, FerError)  # noqa: S101  (registered for this class)
     return problem_response(error, request)
 
 
@@ -116,23 +120,13 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     return problem_response(invalid_parameter(error), request)
 
 
-def invalid_parameter(error: RequestValidationError | WebSocketRequestValidationError | ValidationError) -> FerError:
-    """What FastAPI or pydantic found wrong with the parameters, as an error of ours."""
-    return FerError(ErrorCode.INVALID_PARAMETER, "; ".join(map(_describe, error.errors())))
-
-
-def _describe(item: Mapping[str, Any]) -> str:
-    received = str(item.get("input"))[:80]
-    return f"{item['loc'][-1]}: {item['msg']}. Received: {received}"
-
-
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
     code = codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)
     details = {
-        ErrorCode.NOT_FOUND: f"there is nothing at {request.url.path[:200]}; /docs lists the endpoints",
-        ErrorCode.METHOD_NOT_ALLOWED: f"{request.method} is not possible here",
+        ErrorCode.NOT_FOUND: f"no endpoint has the path {request.url.path[:200]}; /docs lists the endpoints",
+        ErrorCode.METHOD_NOT_ALLOWED: f"this endpoint does not accept {request.method}",
     }
     headers = error.headers
     if headers is not None and headers.get("Allow") == "GET":
@@ -143,3 +137,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_disconnect(request: Request, error: Exception) -> Response:
     del request, error
     return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def _describe(item: Mapping[str, Any]) -> str:
+    received = str(item.get("input"))[:80]
+    return f"{item['loc'][-1]}: {item['msg']}. Received: {received}"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app.api.schemas import ModelName
 from app.cli.draw import draw
 from app.cli.files import find_images
 from app.cli.output import (
@@ -28,7 +27,7 @@ from app.cli.output import (
 )
 from app.cli.pool import predict_files
 from app.config import Settings, SettingsError, load_settings
-from app.contract.manifest import Manifest, ManifestError, load_manifest
+from app.contract.manifest import ManifestError, load_manifest
 from app.domain import PredictOptions
 from app.inference.session import DeviceError, SelfTestError
 
@@ -67,16 +66,15 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.resume and asked.output is None:
         raise _RefusedError("--resume needs --output: what is on the screen cannot be continued")
     settings = load_settings(os.environ)
-    manifest = load_manifest(settings.model)
+    load_manifest(settings.model)  # a bad model is reported before any image is read
     done = _already_done(asked)
     paths = [path for path in find_images(asked.places) if path not in done]
     if not paths and not done:
         raise _RefusedError("there is no image file in what was named")
-    return _predict(asked, settings, manifest, paths)
+    return _predict(asked, settings, paths)
 
 
-def _predict(asked: argparse.Namespace, settings: Settings, manifest: Manifest, paths: list[Path]) -> int:
-    model = ModelName.of(manifest)
+def _predict(asked: argparse.Namespace, settings: Settings, paths: list[Path]) -> int:
     render = csv_rows if asked.csv else json_line
     failures = 0
     with ExitStack() as stack:
@@ -97,7 +95,7 @@ def _predict(asked: argparse.Namespace, settings: Settings, manifest: Manifest, 
                 continue
             if asked.draw is not None:
                 draw(outcome.path, outcome.result, _drawing_of(outcome.path, asked.draw))
-            stream.write(render(outcome.path, outcome.result, model))  # last: what is written is done
+            stream.write(render(outcome.path, outcome.result))  # last: what is written is done
             stream.flush()
     if failures:
         print(f"fer: {failures} of {len(paths)} images failed", file=sys.stderr)

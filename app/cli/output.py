@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from app.api.schemas import ModelName, Prediction
+from app.api.schemas.prediction import Prediction
 from app.contract.labels import LABELS
 from app.domain import ImageResult
 
@@ -23,17 +23,17 @@ class ResumeError(Exception):
     """The output that should be continued is none of this format. The message says so."""
 
 
-def json_line(path: Path, result: ImageResult, model: ModelName) -> str:
+def json_line(path: Path, result: ImageResult) -> str:
     """One line for one image: as `POST /predict` answers, with the file's path."""
-    prediction = Prediction.of(result, model, request_id="")
+    prediction = Prediction.of(result, request_id="")
     fields = prediction.model_dump(mode="json", exclude={"request_id", "timings_ms"})
     # A name that is no UTF-8 can be written as escapes only, which stand for the same name when they are read again.
     return json.dumps({"path": str(path)} | fields, ensure_ascii=not _is_utf8(path)) + "\n"
 
 
-def csv_rows(path: Path, result: ImageResult, model: ModelName) -> str:
+def csv_rows(path: Path, result: ImageResult) -> str:
     """One row for each face, numbered from 1; an image without faces has one row that says 0."""
-    faces = Prediction.of(result, model, request_id="").faces
+    faces = Prediction.of(result, request_id="").faces
     rows: list[list[object]] = [[str(path), 0]] if not faces else []
     for number, face in enumerate(faces, start=1):
         box = [getattr(face.box, name) for name in _BOX]

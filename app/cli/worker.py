@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,10 @@ import cv2
 
 from app.config import Settings
 from app.domain import ImageResult, PredictOptions
-from app.engine.pipeline import Detector, Pipeline
-from app.engine.scheduler import Lanes
+from app.engine.vision_stages import Detector
 from app.errors import FerError
-from app.inference.batcher import Batcher
 from app.inference.classifier import Classifier
-from app.inference.session import EmotionSession
-from app.observability.metrics import Metrics
-from app.vision.detection.detector import FaceDetector
+from app.main import build_engine
 
 _NO_DEADLINE = float("inf")
 
@@ -54,35 +49,22 @@ class Worker:
         classifier: Classifier | None = None,
         detector: Detector | None = None,
     ) -> None:
-        cv2.setNumThreads(threads)
-        classifier = classifier or _load(settings, threads)
         self._options = options
-        self._vision = ThreadPoolExecutor(1, thread_name_prefix="vision")
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._batcher = Batcher(classifier.classify, max_batch=settings.max_batch, executor=self._inference)
-        self._pipeline = Pipeline(
-            detector or FaceDetector(),
-            self._batcher,
-            Lanes(self._vision, 1),
-            Metrics(),
-            settings.max_pixels,
-            classifier.manifest.contract.temperature,
-        )
+        self._engine = build_engine(settings, detector=detector, vision_threads=1, model_threads=threads)
+        cv2.setNumThreads(threads)  # one image at a time, so its parts are processed in parallel
         self._runner = asyncio.Runner()
-        self._runner.run(self._start())
+        self._runner.run(self._start(classifier))
 
     def close(self) -> None:
-        """Ends the pipeline's threads."""
-        self._runner.run(self._batcher.stop())
+        """End the threads of the engine."""
+        self._runner.run(self._engine.stop())
         self._runner.close()
-        self._vision.shutdown()
-        self._inference.shutdown()
 
     def predict(self, path: Path) -> Outcome:
         """Finds and classifies the faces of one file; never raises for what is wrong with it."""
         try:
             data = path.read_bytes()
-            return Outcome(path, self._runner.run(self._pipeline.predict(data, self._options, _NO_DEADLINE)))
+            return Outcome(path, self._runner.run(self._engine.predict(data, self._options, _NO_DEADLINE)))
         except FerError as error:
             return Outcome(path, failure=error.detail)
         except OSError as error:
@@ -91,11 +73,8 @@ class Worker:
             _logger.debug("%s failed", path, exc_info=error)
             return Outcome(path, failure=f"failed inside the service: {type(error).__name__}")
 
-    async def _start(self) -> None:
-        self._batcher.start()
-
-
-def _load(settings: Settings, threads: int) -> Classifier:
-    session = EmotionSession(settings.model, settings.device, threads)
-    session.self_test()
-    return session
+    async def _start(self, classifier: Classifier | None) -> None:
+        if classifier is None:
+            await self._engine.load()
+        else:
+            self._engine.start(classifier)

@@ -13,9 +13,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.auth import authorise
 from app.api.documentation import FILE, IMAGE_ERRORS, REQUEST_ERRORS
-from app.api.guards import admit, authorise
-from app.api.images import media_type, read_body
+from app.api.parsing.body import media_type, read_body
+from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
 from app.compat.error_format import Dialect, errors_in
@@ -81,7 +82,7 @@ DIALECT = Dialect(_error_body, _status)
 
 router = APIRouter(
     tags=["compatible"],
-    dependencies=[Depends(authorise), Depends(admit)],
+    dependencies=[Depends(authorise), ADMIT],
     route_class=errors_in(lambda request: DIALECT),
 )
 
@@ -135,7 +136,7 @@ async def detect(
         raise FerError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected the image as {_FILE_TYPE}: this service reads no URLs"
         )
-    pipeline = service_of(request).require_engine().pipeline
+    pipeline = service_of(request).engine
     result = await pipeline.predict(await read_body(request), PredictOptions(), request.state.deadline)
     return response(result, with_face_id, with_emotion=bool(asked))
 

@@ -15,13 +15,15 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from starlette.requests import Request
 
-from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_answer
-from app.api.forms import Part, read_form
-from app.api.guards import admit, authorise
-from app.api.images import URL_ENCODED, from_base64, json_object, media_type, read_body
+from app.api.auth import authorise
+from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_response
+from app.api.parsing.body import URL_ENCODED, media_type, read_body
+from app.api.parsing.form import Part, read_form
+from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
 from app.compat.error_format import Dialect, certainty, errors_in
+from app.compat.json_body import from_base64, json_object
 from app.domain import FaceEmotion, ImageResult, PredictOptions
 from app.errors import ErrorCode, FerError
 
@@ -55,7 +57,7 @@ DIALECT = Dialect(_error_body, _status)
 
 router = APIRouter(
     tags=["compatible"],
-    dependencies=[Depends(authorise), Depends(admit)],
+    dependencies=[Depends(authorise), ADMIT],
     route_class=errors_in(lambda request: DIALECT),
 )
 
@@ -175,12 +177,12 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/analyze",
     summary="DeepFace: one image in, its faces with emotions in percent out",
-    responses=example_answer(_EXAMPLE) | DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
+    responses=example_response(_EXAMPLE) | DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
     openapi_extra=_BODY,
 )
 async def analyze(request: Request) -> Analyses:
     """Send `img` as a data URL in JSON or as a multipart file, as to DeepFace; no URLs and no paths of the server."""
-    pipeline = service_of(request).require_engine().pipeline
+    pipeline = service_of(request).engine
     image, arguments = await _read(request)
     result = await pipeline.predict(image, arguments.options, request.state.deadline)
     if not result.faces:

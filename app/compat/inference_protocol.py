@@ -20,13 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.documentation import REQUEST_ERRORS, example_answer, inlined_schema
-from app.api.guards import admit, authorise
-from app.api.images import MAX_JSON_COMMAS, check_commas, read_body
+from app.api.auth import authorise
+from app.api.documentation import REQUEST_ERRORS, example_response, inlined_schema
+from app.api.parsing.body import read_body
+from app.api.permits import ADMIT
 from app.api.problems import STATUS
-from app.api.service import Engine, service_of
+from app.api.service import service_of
 from app.compat.error_format import Dialect, errors_in
+from app.compat.json_body import MAX_JSON_COMMAS, check_commas
 from app.contract.manifest import Contract, TensorSpec
+from app.engine.model import ServingModel
 from app.engine.readiness import State
 from app.errors import ErrorCode, FerError
 
@@ -171,7 +174,7 @@ _BODY: dict[str, Any] = {
 @health_router.get(
     "",
     summary="Open Inference Protocol: the server",
-    responses=example_answer({"name": "fer-serve", "version": "1.0.0", "extensions": EXTENSIONS}),
+    responses=example_response({"name": "fer-serve", "version": "1.0.0", "extensions": EXTENSIONS}),
 )
 async def server_metadata(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
@@ -179,7 +182,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
 
 
 @health_router.get(
-    "/health/live", summary="Open Inference Protocol: liveness", responses=example_answer({"live": True})
+    "/health/live", summary="Open Inference Protocol: liveness", responses=example_response({"live": True})
 )
 async def live() -> Live:
     """As `/healthz`."""
@@ -201,7 +204,7 @@ async def ready(request: Request) -> Response:
 
 
 @model_router.get(
-    "", summary="Open Inference Protocol: the model", responses=example_answer(_MODEL_EXAMPLE) | _MODEL_ERRORS
+    "", summary="Open Inference Protocol: the model", responses=example_response(_MODEL_EXAMPLE) | _MODEL_ERRORS
 )
 @model_router.get("/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, name: str) -> ModelMetadata:
@@ -237,14 +240,14 @@ async def model_ready(request: Request, name: str) -> Response:
     "/infer",
     summary="Open Inference Protocol: run the model",
     response_class=Response,
-    dependencies=[Depends(admit)],
+    dependencies=[ADMIT],
     responses={
         200: {"description": "The logits", "content": {"application/json": {"example": _ANSWER_EXAMPLE}}},
         **DIALECT.documented(*REQUEST_ERRORS, ErrorCode.NOT_FOUND),
     },
     openapi_extra=_BODY,
 )
-@model_router.post("/versions/{version}/infer", include_in_schema=False, dependencies=[Depends(admit)])
+@model_router.post("/versions/{version}/infer", include_in_schema=False, dependencies=[ADMIT])
 async def infer(request: Request, name: str) -> Response:
     """Crops, uint8 [N, 48, 48, 1] of raw grey levels; N at most `max_batch` of `/info`."""
     engine = _model(request, name)
@@ -257,9 +260,9 @@ async def infer(request: Request, name: str) -> Response:
     return _answer(asked, contract, logits, as_binary)
 
 
-def _model(request: Request, name: str) -> Engine:
+def _model(request: Request, name: str) -> ServingModel:
     version = request.path_params.get("version")  # of the routes that have one
-    engine = service_of(request).require_engine()
+    engine = service_of(request).engine.model
     contract = engine.manifest.contract
     if name != contract.name or version not in {None, contract.version}:
         received = name if version is None else f"{name} {version}"

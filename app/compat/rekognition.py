@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.auth import authorise
 from app.api.documentation import IMAGE_ERRORS, REQUEST_ERRORS
-from app.api.guards import admit, authorise
-from app.api.images import from_base64, json_object, read_body
+from app.api.parsing.body import read_body
+from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
 from app.compat.error_format import Dialect, certainty, errors_in
+from app.compat.json_body import from_base64, json_object
 from app.contract.labels import Emotion
 from app.domain import FaceEmotion, ImageResult, PredictOptions
 from app.errors import ErrorCode, FerError
@@ -74,7 +76,7 @@ DIALECT = Dialect(_error_body, _status, MEDIA_TYPE)
 
 router = APIRouter(
     tags=["compatible"],
-    dependencies=[Depends(authorise), Depends(admit)],
+    dependencies=[Depends(authorise), ADMIT],
     route_class=errors_in(lambda request: DIALECT),
 )
 
@@ -134,7 +136,7 @@ async def detect_faces(request: Request) -> Response:
     target = request.headers.get(TARGET_HEADER, "")
     if target != DETECT_FACES:
         raise FerError(ErrorCode.NOT_FOUND, f"expected {TARGET_HEADER}: {DETECT_FACES}. Received: {target[:100]}")
-    pipeline = service_of(request).require_engine().pipeline
+    pipeline = service_of(request).engine
     document = json_object(await read_body(request))
     result = await pipeline.predict(_image(document), PredictOptions(), request.state.deadline)
     return response(result, with_emotions=_wants_emotions(document))

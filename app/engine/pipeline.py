@@ -1,6 +1,6 @@
-"""One image from bytes to faces with emotions: decode, detect, crop, batch, assemble.
+"""One image from bytes to faces with emotions: the vision stages in a thread, then the model in batches.
 
-Owns the vision threads' work and the deadline of a request. Knows no HTTP; the detector and the batcher are handed in.
+A pipeline belongs to one loaded model. It enforces the deadline of a request over both queues.
 """
 
 from __future__ import annotations
@@ -9,204 +9,171 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.contract.labels import LABELS
-from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.contract.manifest import Contract
+from app.contract.preprocess import GreyImage
 from app.contract.scores import probabilities
-from app.domain import Detection, FaceBox, FaceEmotion, ImageResult, PredictOptions, StageTimings
-from app.engine.scheduler import Lanes
+from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, PredictOptions, StageTimings
+from app.engine.scheduler import FairScheduler
+from app.engine.vision_stages import CroppedFace, Detector, VisionResult, run_vision_stages
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batched, Batcher, BatcherStoppedError
 from app.observability.metrics import Metrics
-from app.vision.decode import decode_grey
 
 NO_FACE_WARNING = "no_face_detected"
 
 Scores = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
-
-
-class Detector(Protocol):
-    """Finds faces; `app.vision.detection.detector.FaceDetector` is the real one."""
-
-    def detect(self, grey: GreyImage) -> list[Detection]:
-        """Faces of an upright grey image, uint8 (H, W), largest first. Called by several threads at once."""
-
-    def follow(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
-        """The same for a video's next picture, cheaper: known faces are looked for near where they were."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    box: FaceBox
-    weight: float | None
-    crop: GreyImage
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the vision stages made of one image. Times are of `time.perf_counter()`."""
-
-    started: float
-    width_px: int
-    height_px: int
-    faces: tuple[_Found, ...]
-    decode_s: float
-    detect_s: float
+OnStage = Callable[[str, float, float], None]
 
 
 class Pipeline:
-    """Predicts single images, and runs the bare network on crops. All methods are called on one event loop.
+    """Predict single images, and run the bare model on crops. Call all methods on one event loop.
 
     Args:
-        detector: Finds the faces.
-        batcher: Gives the logits of crops, gathered over all requests.
-        vision: Threads for decoding and detection.
-        metrics: Told of stages, faces and predictions.
-        max_pixels: Largest image that is decoded.
-        temperature: Calibrates the logits.
-        on_stage: Told of every stage of an image: its name, its start by `time.perf_counter()`, and its seconds.
+        detector: Face detector.
+        batcher: Runs the model on crops of all requests together.
+        scheduler: Runs the vision stages in threads.
+        metrics: Collectors for stages, faces and predictions.
+        max_pixels: Largest image to decode.
+        contract: Name, version and temperature of the model.
+        on_stage: Receives the name, the start (`time.perf_counter()`) and the seconds of each stage, for traces.
     """
 
     def __init__(
         self,
         detector: Detector,
         batcher: Batcher[GreyImage, Logits],
-        vision: Lanes,
+        scheduler: FairScheduler,
         metrics: Metrics,
         max_pixels: int,
-        temperature: float,
-        on_stage: Callable[[str, float, float], None] = lambda name, started, seconds: None,
+        contract: Contract,
+        on_stage: OnStage = lambda name, started, seconds: None,
     ) -> None:
         self._detector = detector
         self._batcher = batcher
-        self._vision = vision
+        self._scheduler = scheduler
         self._metrics = metrics
         self._max_pixels = max_pixels
-        self._temperature = temperature
+        self._model = ModelName(contract.name, contract.version)
+        self._temperature = contract.temperature
         self._on_stage = on_stage
 
     async def predict(
         self, data: bytes, options: PredictOptions, deadline: float, known: Sequence[FaceBox] | None = None
     ) -> ImageResult:
-        """Finds and scores the faces of one encoded image.
+        """Find and classify the faces of one image file.
 
         Args:
-            data: The image file's bytes.
-            options: What the caller chose.
-            deadline: Event-loop time by which the answer must be there.
-            known: Faces of the picture before, where the image is a video's next one: `Detector.follow` finds its
-                faces. None searches all of it.
+            data: The image file.
+            options: Options of the caller.
+            deadline: Latest time of the result, in event-loop time.
+            known: Faces of the previous frame, if the image is the next frame of a video: detection searches near
+                them. None searches the whole image.
 
         Raises:
-            FerError: The image cannot be used, it has no face where one is required, the deadline passed, or the
-                model does not run.
+            FerError: The image cannot be used, a required face is missing, the deadline passed, or the model does not
+                run.
         """
-        started = time.perf_counter()
+        submitted = time.perf_counter()
         async with _within(deadline):
-            # Past the deadline this is cancelled: a job that still waits for a thread is then never run.
-            seen = await self._vision.run(len(data), self._see, data, options, known)
-            # Told at once: of an image that fails or is late after this, the stages it went through are still known.
-            self._note_stage("decode", seen.started, seen.decode_s)
-            self._note_stage("detect", seen.started + seen.decode_s, seen.detect_s)
-            submitted = time.perf_counter()
-            scored = await self._score([face.crop for face in seen.faces], deadline)
-        result = _assemble(seen, scored, self._temperature, time.perf_counter() - started)
-        self._count(submitted, result)
-        if not result.faces and options.require_face:
+            vision, vision_queue_s = await self._run_vision(data, options, known, submitted)
+            queued = time.perf_counter()
+            batched = await self._classify([face.crop for face in vision.faces], deadline)
+        faces = _name_emotions(vision.faces, batched, self._temperature)
+        timings = StageTimings(
+            vision_queue_ms=vision_queue_s * 1000,
+            decode_ms=vision.decode_s * 1000,
+            detect_ms=vision.detect_s * 1000,
+            queue_ms=max((each.queue_s for each in batched), default=0.0) * 1000,
+            infer_ms=max((each.run_s for each in batched), default=0.0) * 1000,
+            total_ms=(time.perf_counter() - submitted) * 1000,
+        )
+        warnings = () if faces else (NO_FACE_WARNING,)
+        result = ImageResult(faces, vision.width_px, vision.height_px, self._model, timings, warnings)
+        self._record(result, queued)
+        if not faces and options.require_face:
             raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
         return result
 
     async def find(self, data: bytes, options: PredictOptions, deadline: float) -> tuple[FaceBox, ...]:
-        """Finds the faces of one encoded image in the whole of it, and scores none.
+        """Find the faces of one image file in the whole image, without classification.
 
         Args:
-            data: The image file's bytes.
-            options: What the caller chose; `require_face` is not looked at.
-            deadline: Event-loop time by which the boxes must be there.
+            data: The image file.
+            options: Options of the caller; `require_face` has no effect.
+            deadline: Latest time of the result, in event-loop time.
 
         Raises:
             FerError: The image cannot be used, or the deadline passed.
         """
         async with _within(deadline):
-            seen = await self._vision.run(len(data), self._see, data, options, None)
-        return tuple(face.box for face in seen.faces)
+            scheduled = await self._scheduler.run(
+                len(data), run_vision_stages, data, options, self._detector, self._max_pixels, None
+            )
+        return tuple(face.box for face in scheduled.result.faces)
 
     async def logits(self, crops: npt.NDArray[np.uint8], deadline: float) -> Logits:
-        """Runs the bare network, in the same queue and batches as images.
+        """Run the bare model, in the same queue and batches as images.
 
         Args:
-            crops: uint8 (N, 48, 48, 1), made as `app.contract.preprocess` makes them; N at least 1.
-            deadline: As `predict`.
+            crops: uint8 (N, 48, 48, 1), made as in `app.contract.preprocess`; N at least 1.
+            deadline: Latest time of the result, in event-loop time.
 
         Returns:
-            float32 (N, 7): as the network gives them, before the temperature.
+            float32 (N, 7): logits before the temperature.
 
         Raises:
             FerError: The deadline passed or the model does not run.
         """
         async with _within(deadline):
-            scored = await self._score(list(crops), deadline)
-        return np.stack([batched.result for batched in scored])
+            batched = await self._classify(list(crops), deadline)
+        return np.stack([each.result for each in batched])
 
-    def wait_s(self, size_bytes: float) -> float:
-        """How long an image file of a size that came now would wait, for a thread and for the model."""
-        return self._vision.wait_s(size_bytes) + self._batcher.wait_s
+    async def _run_vision(
+        self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None, submitted: float
+    ) -> tuple[VisionResult, float]:
+        # If the deadline cancels this call while the job waits for a thread, the job never runs.
+        scheduled = await self._scheduler.run(
+            len(data), run_vision_stages, data, options, self._detector, self._max_pixels, known
+        )
+        vision = scheduled.result
+        # Recorded before the model runs, so that the stages of a request that fails or is late are known too.
+        self._record_stage("vision_queue", submitted, scheduled.queue_s)
+        self._record_stage("decode", vision.started, vision.decode_s)
+        self._record_stage("detect", vision.started + vision.decode_s, vision.detect_s)
+        return vision, scheduled.queue_s
 
-    def standing_s(self, size_bytes: float) -> float:
-        """For how long, in seconds, such files have always had others before them."""
-        return self._vision.standing_s(size_bytes)
-
-    @property
-    def oldest_work(self) -> tuple[object | None, object | None]:
-        """What a vision thread has had for longest, and what the model runs on: for seeing whether it moves."""
-        return self._vision.oldest, self._batcher.running
-
-    def _see(self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None) -> _Seen:
-        """The stages that run in a vision thread."""
-        started = time.perf_counter()
-        grey = decode_grey(data, self._max_pixels)
-        decoded = time.perf_counter()
-        height, width = grey.shape
-        if options.detect:
-            found = self._detector.detect(grey) if known is None else self._detector.follow(grey, known)
-            chosen = _choose(found, options)
-            faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
-        else:
-            faces = (_Found(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
-        return _Seen(started, width, height, faces, decoded - started, time.perf_counter() - decoded)
-
-    async def _score(self, crops: Sequence[GreyImage], deadline: float) -> list[Batched[Logits]]:
+    async def _classify(self, crops: Sequence[GreyImage], deadline: float) -> list[Batched[Logits]]:
         futures = [self._batcher.submit(crop, deadline) for crop in crops]
         try:
             return await asyncio.gather(*futures)
         finally:
-            for future in futures:  # after one failed, the others are not worth running
+            for future in futures:  # if one fails, the results of the others have no use
                 future.cancel()
 
-    def _note_stage(self, name: str, started: float, seconds: float) -> None:
-        self._metrics.stage_seconds(name).observe(seconds)
-        self._on_stage(name, started, seconds)
-
-    def _count(self, submitted: float, result: ImageResult) -> None:
+    def _record(self, result: ImageResult, queued: float) -> None:
         if result.faces:
             queue_s, infer_s = result.timings.queue_ms / 1000, result.timings.infer_ms / 1000
-            self._note_stage("queue", submitted, queue_s)
-            self._note_stage("infer", submitted + queue_s, infer_s)
+            self._record_stage("queue", queued, queue_s)
+            self._record_stage("infer", queued + queue_s, infer_s)
         self._metrics.faces_per_image.observe(len(result.faces))
         for face in result.faces:
             self._metrics.predictions(face.emotion).inc()
             self._metrics.confidence.observe(face.confidence)
 
+    def _record_stage(self, name: str, started: float, seconds: float) -> None:
+        self._metrics.stage_seconds(name).observe(seconds)
+        self._on_stage(name, started, seconds)
+
 
 @asynccontextmanager
 async def _within(deadline: float) -> AsyncIterator[None]:
-    """Ends what takes too long, and gives the failures of waiting their codes."""
+    """End the block at the deadline, and translate the failures of waiting to error codes."""
     try:
         async with asyncio.timeout_at(deadline):
             yield
@@ -218,40 +185,20 @@ async def _within(deadline: float) -> AsyncIterator[None]:
         raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
 
 
-def _choose(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:
-    large_enough = [
-        detection
-        for detection in detections
-        if min(detection.box.width, detection.box.height) >= options.min_face_size_px
-    ]
-    return large_enough[: options.max_faces]
-
-
-def _assemble(seen: _Seen, scored: Sequence[Batched[Logits]], temperature: float, total_s: float) -> ImageResult:
-    logits = np.stack([batched.result for batched in scored]) if scored else np.empty((0, len(LABELS)))
+def _name_emotions(
+    faces: Sequence[CroppedFace], batched: Sequence[Batched[Logits]], temperature: float
+) -> tuple[FaceEmotion, ...]:
+    logits = np.stack([each.result for each in batched]) if batched else np.empty((0, len(LABELS)))
     scores = probabilities(logits, temperature)
-    faces = tuple(_name(found, row) for found, row in zip(seen.faces, scores, strict=True))
-    return ImageResult(
-        faces=faces,
-        width_px=seen.width_px,
-        height_px=seen.height_px,
-        timings=StageTimings(
-            decode_ms=seen.decode_s * 1000,
-            detect_ms=seen.detect_s * 1000,
-            queue_ms=max((batched.queue_s for batched in scored), default=0.0) * 1000,
-            infer_ms=max((batched.run_s for batched in scored), default=0.0) * 1000,
-            total_ms=total_s * 1000,
-        ),
-        warnings=() if faces else (NO_FACE_WARNING,),
-    )
+    return tuple(_name_emotion(face, row) for face, row in zip(faces, scores, strict=True))
 
 
-def _name(found: _Found, scores: Scores) -> FaceEmotion:
+def _name_emotion(face: CroppedFace, scores: Scores) -> FaceEmotion:
     values: list[float] = scores.tolist()
     confidence = max(values)
     return FaceEmotion(
-        box=found.box,
-        detection_confidence=found.weight,
+        box=face.box,
+        detection_confidence=face.weight,
         scores=dict(zip(LABELS, values, strict=True)),
         emotion=LABELS[values.index(confidence)],
         confidence=confidence,

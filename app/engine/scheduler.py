@@ -1,14 +1,14 @@
-"""Turns at the vision threads: images wait in lanes by the size of their file, and the lanes share the threads.
+"""The queue of vision work: images wait in queue classes by file size, and the classes share the vision threads fairly.
 
-A crop of a kilobyte does not wait behind fifty photographs of twelve megapixels, nor they behind a thousand crops.
-asyncio only; knows no pixels. Start-time fair queueing over the square roots of the seconds that the jobs of each lane
-have taken. Were it the seconds, callers with large images would queue behind one another for much longer than the
-others, who would hardly wait at all; were it the number of jobs, crops would go at the pace of photographs.
+Without classes a crop of one kilobyte would wait behind fifty photographs of twelve megapixels. The scheduler uses
+start-time fair queueing (Goyal, Vin and Cheng, 1997). Each job is charged the square root of its cost in seconds. A
+charge of the whole cost would make callers with large images wait behind one another for much longer than the others;
+a charge of one per job would slow crops down to the pace of photographs. The square root minimises the mean wait.
 
 Reference:
     Goyal, Vin and Cheng, "Start-time fair queuing: a scheduling algorithm for integrated services packet switching
-    networks", IEEE/ACM Transactions on Networking 5(5), 1997. The square root is that of Kleinrock's rule for the
-    capacities of a network's channels, "Communication Nets", 1964, which makes the mean wait the least.
+    networks", IEEE/ACM Transactions on Networking 5(5), 1997. Square root: Kleinrock, "Communication Nets", 1964
+    (capacity assignment).
 """
 
 from __future__ import annotations
@@ -20,105 +20,109 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-# A face crop is below the first bound, a portrait for the web below the second, a camera's photograph above both.
-LANE_BOUNDS_BYTES = (16 * 1024, 256 * 1024)
-_COST_MEMORY = 0.1  # weight of the newest job in a lane's mean: what it learnt is half gone after seven jobs
+# Upper bounds of the file sizes of face crops and of portraits for the web; camera photographs are larger.
+CLASS_BOUNDS_BYTES = (16 * 1024, 256 * 1024)
+_COST_SMOOTHING = 0.1  # weight of the newest job in the mean cost of its class; its half-life is seven jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled(Generic[Result]):
+    """A result and the time that its job waited for a thread, in seconds."""
+
+    result: Result
+    queue_s: float
 
 
 class Job:
-    """One image at a vision thread, or on its way there."""
+    """One image that waits for a vision thread or runs in one."""
 
-    def __init__(self, run: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+    def __init__(self, run: Callable[[], Any], answer: asyncio.Future[Any], submitted: float) -> None:
         self.run = run
         self.answer = answer
-        self.crowded = False
+        self.submitted = submitted
+        self.started = submitted
         self.seconds = 0.0
-        self.charged = 0.0
+        self.charge = 0.0
 
 
-class _Lane:
-    """Images of one size.
+class _QueueClass:
+    """Jobs of one range of file sizes.
 
     Attributes:
-        waiting: In order of arrival.
-        cost_s: Mean seconds of a job; 0 until one has ended.
-        spent: What the lane was charged: the square root of the seconds of each of its jobs.
-        empty_at: When a job last came to find nobody waiting.
+        waiting: Jobs in order of arrival.
+        cost_s: Mean cost of a job in seconds (EWMA); 0 until a job has ended.
+        virtual_time: Sum of the charges of the jobs of this class.
+        backlog_since: Clock time since which the class has always had a waiting job.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
         self.cost_s = 0.0
-        self.spent = 0.0
-        self.empty_at = -math.inf
+        self.virtual_time = 0.0
+        self.backlog_since = -math.inf
 
-    def learn(self, job: Job) -> None:
-        """Takes a job that ended into the mean, and what it was charged too little or too much into the account."""
-        self.cost_s += (job.seconds - self.cost_s) * (_COST_MEMORY if self.cost_s else 1.0)
-        self.spent += math.sqrt(job.seconds) - job.charged
+    def update_cost_estimate(self, job: Job) -> None:
+        """Include an ended job in the mean cost, and correct the charge that was based on the estimate."""
+        self.cost_s += (job.seconds - self.cost_s) * (_COST_SMOOTHING if self.cost_s else 1.0)
+        self.virtual_time += math.sqrt(job.seconds) - job.charge
 
     @property
     def weight(self) -> float:
-        """Its share of the threads' time beside other lanes that have work is in proportion to this."""
+        """Share of the threads' time, relative to the other classes with waiting jobs."""
         return math.sqrt(self.cost_s)
 
 
-class Lanes:
-    """Runs jobs in threads, lane by lane. All methods are called on one event loop.
+class FairScheduler:
+    """Run jobs in threads, with a fair share of the threads for each queue class.
+
+    Call all methods on one event loop.
 
     Args:
         executor: The threads.
-        threads: How many.
-        settle: Called in the thread before each job, with whether all threads have work.
-        clock: Seconds that only ever grow.
+        threads: Number of threads.
+        clock: Monotonic clock in seconds.
     """
 
-    def __init__(
-        self,
-        executor: Executor,
-        threads: int,
-        settle: Callable[[bool], None] = lambda crowded: None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, executor: Executor, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self._executor = executor
         self._threads = threads
-        self._settle = settle
         self._clock = clock
-        # One job more than threads, so that none of them waits for the event loop to hand it the next.
-        self._free = threads + 1
-        self._lanes = [_Lane() for _ in range(len(LANE_BOUNDS_BYTES) + 1)]
-        self._virtual = 0.0
-        self._running: dict[Job, Future[Any]] = {}  # in order of their beginning
+        # One job more than threads, so that no thread idles until the event loop submits the next job.
+        self._free_slots = threads + 1
+        self._classes = [_QueueClass() for _ in range(len(CLASS_BOUNDS_BYTES) + 1)]
+        self._virtual_time = 0.0
+        self._running: dict[Job, Future[Any]] = {}  # in the order of submission to the executor
 
     @property
-    def waiting(self) -> int:
-        """Jobs that no thread has."""
-        return sum(len(lane.waiting) for lane in self._lanes)
+    def depth(self) -> int:
+        """Number of jobs that wait for a thread."""
+        return sum(len(queue_class.waiting) for queue_class in self._classes)
 
     @property
     def oldest(self) -> Job | None:
-        """Of the jobs that were given to the threads and have not ended, the first."""
+        """The job that was submitted to the threads first and has not ended."""
         return next(iter(self._running), None)
 
-    def wait_s(self, size_bytes: float) -> float:
-        """How long a file of a size would wait for a thread, judged by what waits and what such files took lately."""
-        lane = self._lane_of(size_bytes)
-        if not lane.waiting:
+    def expected_wait_s(self, size_bytes: float) -> float:
+        """Estimate how long an image file of a size would wait for a thread, from the queue and recent costs."""
+        queue_class = self._class_of(size_bytes)
+        if not queue_class.waiting:
             return 0.0
-        work_s = sum(len(other.waiting) * other.cost_s for other in self._lanes)
-        # In its turn: for each of those before it in its lane, so much of every lane that has work.
-        sharing = sum(other.weight for other in self._lanes if other.waiting)
-        return min(work_s, len(lane.waiting) * lane.weight * sharing) / self._threads
+        work_s = sum(len(other.waiting) * other.cost_s for other in self._classes)
+        # Each earlier job of the class lets every class with waiting jobs run for its weight.
+        weights = sum(other.weight for other in self._classes if other.waiting)
+        return min(work_s, len(queue_class.waiting) * queue_class.weight * weights) / self._threads
 
-    def standing_s(self, size_bytes: float) -> float:
-        """How long the queue that a file of a size would join has not been empty; 0 where it is."""
-        lane = self._lane_of(size_bytes)
-        return self._clock() - lane.empty_at if lane.waiting else 0.0
+    def backlog_age_s(self, size_bytes: float) -> float:
+        """Return for how long the queue class of a file size has not been empty; 0 if it is empty."""
+        queue_class = self._class_of(size_bytes)
+        return self._clock() - queue_class.backlog_since if queue_class.waiting else 0.0
 
     async def run(
         self,
@@ -126,72 +130,72 @@ class Lanes:
         function: Callable[Arguments, Result],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """Runs a function in a thread when its turn comes; cancelled before that, it is never run.
+    ) -> Scheduled[Result]:
+        """Run a function in a thread. If the caller is cancelled before the function starts, it never runs.
 
         Args:
-            size_bytes: Of the file, which chooses the lane.
-            function: What to run.
-            args: Its arguments.
-            kwargs: The same.
+            size_bytes: Size of the image file; it selects the queue class.
+            function: Function to run.
+            args: Positional arguments of the function.
+            kwargs: Keyword arguments of the function.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        job = Job(lambda: function(*args, **kwargs), answer)
-        lane = self._lane_of(size_bytes)
-        if not lane.waiting:
-            lane.empty_at = self._clock()
-            lane.spent = max(lane.spent, self._virtual)  # an idle lane saves up nothing
-        lane.waiting.append(job)
-        self._begin()
+        job = Job(lambda: function(*args, **kwargs), answer, self._clock())
+        queue_class = self._class_of(size_bytes)
+        if not queue_class.waiting:
+            queue_class.backlog_since = self._clock()
+            # A class that was idle has no claim to the time that it did not use.
+            queue_class.virtual_time = max(queue_class.virtual_time, self._virtual_time)
+        queue_class.waiting.append(job)
+        self._dispatch()
         try:
-            return await answer
+            return Scheduled(await answer, job.started - job.submitted)
         finally:
             if answer.cancelled():
-                self._drop(lane, job)
-            # An error refers to this frame by its traceback: were the error to be had from here, it would keep itself
-            # and the image until Python's collector comes by.
+                self._remove(queue_class, job)
+            # The traceback of an error refers to this frame. Without these references there is no cycle, so that the
+            # image is freed with the error.
             del answer, job
 
-    def _lane_of(self, size_bytes: float) -> _Lane:
-        return self._lanes[sum(size_bytes > bound for bound in LANE_BOUNDS_BYTES)]
+    def _class_of(self, size_bytes: float) -> _QueueClass:
+        return self._classes[sum(size_bytes > bound for bound in CLASS_BOUNDS_BYTES)]
 
-    def _begin(self) -> None:
+    def _dispatch(self) -> None:
+        """Submit waiting jobs to the executor while it has free slots."""
         loop = asyncio.get_running_loop()
-        while self._free and (ready := [lane for lane in self._lanes if lane.waiting]):
-            lane = min(ready, key=lambda candidate: candidate.spent)
-            job = lane.waiting.popleft()
-            self._virtual = lane.spent
-            job.crowded = self._free == 1
-            job.charged = lane.weight
-            lane.spent += job.charged
+        while self._free_slots and (backlogged := [each for each in self._classes if each.waiting]):
+            queue_class = min(backlogged, key=lambda candidate: candidate.virtual_time)
+            job = queue_class.waiting.popleft()
+            self._virtual_time = queue_class.virtual_time
+            job.charge = queue_class.weight
+            queue_class.virtual_time += job.charge
             try:
-                future = self._executor.submit(self._timed, job)
-            except RuntimeError:  # the threads were told to end
+                future = self._executor.submit(self._run_timed, job)
+            except RuntimeError:  # the executor was shut down
                 job.answer.cancel()
                 continue
-            self._free -= 1
+            self._free_slots -= 1
             self._running[job] = future
 
-            def tell(future: Future[Any], lane: _Lane = lane, job: Job = job) -> None:
-                with suppress(RuntimeError):  # the loop may have been closed meanwhile: nobody waits any more
-                    loop.call_soon_threadsafe(self._end, lane, job, future)
+            def notify(future: Future[Any], queue_class: _QueueClass = queue_class, job: Job = job) -> None:
+                with suppress(RuntimeError):  # the event loop was closed: no caller waits
+                    loop.call_soon_threadsafe(self._complete, queue_class, job, future)
 
-            future.add_done_callback(tell)
+            future.add_done_callback(notify)
 
-    def _timed(self, job: Job) -> Any:
-        self._settle(job.crowded)
-        started = self._clock()
+    def _run_timed(self, job: Job) -> Any:
+        job.started = self._clock()
         try:
             return job.run()
         finally:
-            job.seconds = self._clock() - started
-            del job  # as in `run`
+            job.seconds = self._clock() - job.started
+            del job  # for the reason given in `run`
 
-    def _end(self, lane: _Lane, job: Job, future: Future[Any]) -> None:
-        self._free += 1
+    def _complete(self, queue_class: _QueueClass, job: Job, future: Future[Any]) -> None:
+        self._free_slots += 1
         del self._running[job]
         if not future.cancelled():
-            lane.learn(job)
+            queue_class.update_cost_estimate(job)
             if not job.answer.done():
                 error = future.exception()
                 if error is None:
@@ -199,13 +203,13 @@ class Lanes:
                 else:
                     job.answer.set_exception(error)
         else:
-            lane.spent -= job.charged
+            queue_class.virtual_time -= job.charge
             job.answer.cancel()
-        self._begin()
+        self._dispatch()
 
-    def _drop(self, lane: _Lane, job: Job) -> None:
+    def _remove(self, queue_class: _QueueClass, job: Job) -> None:
         if job in self._running:
-            self._running[job].cancel()  # does nothing to one that a thread has begun
+            self._running[job].cancel()  # has no effect on a job that has started
         else:
-            with suppress(ValueError):  # it may have ended in the meantime
-                lane.waiting.remove(job)
+            with suppress(ValueError):  # the job may have ended in the meantime
+                queue_class.waiting.remove(job)

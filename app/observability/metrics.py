@@ -20,7 +20,7 @@ _BATCH_FACES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _IMAGE_FACES = (0, 1, 2, 3, 5, 10, 20, 50, 100)
 _CONFIDENCE = tuple(step / 20 for step in range(3, 21))  # 0.15 to 1: seven classes cannot be below 1/7
 
-STAGES = ("decode", "detect", "queue", "infer")
+STAGES = ("vision_queue", "decode", "detect", "queue", "infer")
 RELOAD_OUTCOMES = ("replaced", "unchanged", "refused")
 FRAME_OUTCOMES = ("answered", "failed", "dropped")
 
@@ -62,6 +62,9 @@ class Metrics:
             )
         )
         self.inflight = Gauge("fer_inflight_requests", "Requests being answered now.", registry=self.registry)
+        self.vision_queue_depth = Gauge(
+            "fer_vision_queue_depth", "Images that wait for a vision thread now.", registry=self.registry
+        )
         self.queue_depth = Gauge("fer_queue_depth", "Faces waiting for the model now.", registry=self.registry)
         self.batch_size = Histogram(
             "fer_batch_size", "Faces in one model run.", buckets=_BATCH_FACES, registry=self.registry

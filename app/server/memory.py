@@ -1,11 +1,10 @@
-"""How memory is kept: what a large picture took stays for the next one, and what start-up made is not looked at again.
+"""Process-wide memory settings: the C library's allocator, and Python's garbage collector.
 
-glibc gives large blocks back to the kernel at once, and a process that serves photographs of a camera then has the
-kernel map and clear the same megabytes for each of them, which costs a third of the request's processor time.
+By default glibc returns large blocks to the kernel at once. A process that serves photographs then has the kernel map
+and clear the same megabytes for each photograph, which costs a third of the CPU time of a request.
 
-Python's collector looks through all objects whenever enough new ones have gathered, nine tenths of which are modules,
-routes and schemas that never go. Meanwhile nothing else runs, not even the event loop: for 50 to 100 ms every second or
-two under many clients.
+Python's garbage collector examines all objects regularly, nine tenths of which are modules, routes and schemas that
+live as long as the process. Nothing else runs meanwhile, the event loop included.
 """
 
 from __future__ import annotations
@@ -15,33 +14,27 @@ import gc
 import os
 from collections.abc import Mapping
 
-# From malloc.h. Blocks of this size come from memory that is kept; glibc accepts no more. Larger ones, which only
-# pictures near the limits of what is accepted have, are given back.
+# Parameters of malloc.h. glibc accepts no larger threshold. Larger blocks, which only images near the pixel limit need,
+# are returned to the kernel.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BLOCK_BYTES = 32 * 1024 * 1024
-# As much is kept at the top of each thread's memory.
-_KEPT_BYTES = 32 * 1024 * 1024
-_OPERATORS_OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
-
-# So many more objects than before make Python's collector look at the new ones; by default 700, a few requests' worth.
-# Requests leave nothing that only the collector can free; should one do so, few objects may hold a whole picture, so
-# the server also calls the collector by the clock (`app.__main__`).
-_NEW_OBJECTS = 20_000
+_KEPT_BYTES = 32 * 1024 * 1024  # at the top of the heap of each thread
+_OPERATOR_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
-def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Sets the C library's thresholds, for the whole process; called before there are threads.
+def tune_allocator(environment: Mapping[str, str] = os.environ) -> bool:
+    """Make the C library keep freed blocks of up to 32 MiB. Call this before threads start.
 
     Args:
-        environment: An operator's own choice of allocator or thresholds in it is left alone.
+        environment: Process environment. If the operator configures an allocator in it, nothing changes.
 
     Returns:
-        Whether it was done: not where the C library is not glibc.
+        True if the thresholds were set; False also if the C library is not glibc.
 
     Reference:
         mallopt(3).
     """
-    if any(name in environment for name in _OPERATORS_OWN):
+    if any(name in environment for name in _OPERATOR_VARIABLES):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
@@ -49,16 +42,13 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
-def spare_from_collection() -> None:
-    """Keeps Python's collector from looking at what lives now, for good, and at new objects before there are many.
+def freeze_garbage_collector() -> None:
+    """Exclude all present objects from garbage collection. Call this once, when the server has started.
 
-    Called once, when the server has started.
-
-    Objects are still freed when nothing refers to them any more. Only what goes later and refers to itself stays.
+    Reference counting still frees the objects. Only frozen objects in reference cycles stay in memory.
 
     Reference:
         gc.freeze.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS)

@@ -47,7 +47,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._last_number = 0
 
-    def follow(self, faces: Sequence[FaceEmotion], at_s: float) -> list[TrackedFace]:
+    def update(self, faces: Sequence[FaceEmotion], at_s: float) -> list[TrackedFace]:
         """Continues the tracks with the faces of the next frame.
 
         Args:

@@ -79,12 +79,12 @@ def test_client_that_leaves_takes_its_images_out_of_the_vision_queue(path):
         try:
             service = app.state.service
             stay = [sent(url) for _ in range(16)]
-            wait_until(lambda: service.admitted == 16)
+            wait_until(lambda: service.admission.permits == 16)
             leave = [sent(url, path, body) for _ in range(16)]
-            wait_until(lambda: service.admitted == 32)
+            wait_until(lambda: service.admission.permits == 32)
             for connection in leave:
                 connection.close()
-            wait_until(lambda: service.admitted == 16)
+            wait_until(lambda: service.admission.permits == 16)
         finally:
             detector.released.set()
         for connection in stay:
@@ -180,11 +180,11 @@ def test_client_that_leaves_ends_the_call_without_an_answer_and_without_an_error
             request = asyncio.create_task(client.call(app))
             while client.asked < 2:
                 await asyncio.sleep(0.001)
-            assert app.state.service.admitted == 1
+            assert app.state.service.admission.permits == 1
             client.leave()
             await request  # no CancelledError: the task of the connection lives on
             assert client.sent == []
-            assert app.state.service.admitted == 0
+            assert app.state.service.admission.permits == 0
             detector.released.set()
 
     asyncio.run(scenario())
@@ -202,7 +202,7 @@ def test_server_that_cancels_a_request_is_obeyed():
             request.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await request
-            assert app.state.service.admitted == 0
+            assert app.state.service.admission.permits == 0
             detector.released.set()
 
     asyncio.run(scenario())

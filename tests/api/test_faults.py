@@ -62,7 +62,7 @@ def test_model_that_hangs_is_told(monkeypatch):
     fatal: list[Exception] = []
     app = create_app(Settings(deadline_ms=200), classifier, FakeDetector(), on_fatal=fatal.append)
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
-        while app.state.service.engine.pipeline.oldest_work[1] is None:  # on a busy machine a request may end before
+        while app.state.service.engine.model.batcher.running is None:  # on a busy machine a request may end before
             assert client.post("/predict", content=PNG).status_code == 504
         wait_until(lambda: client.get("/readyz").status_code == 503, seconds=60)
         classifier.released.set()
@@ -74,7 +74,7 @@ def test_batch_loop_that_dies_is_told_and_what_waits_fails_at_once(monkeypatch):
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), FakeDetector(), on_fatal=fatal.append)
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
         assert client.post("/predict", content=PNG).status_code == 200
-        batcher = app.state.service.engine.pipeline._batcher
+        batcher = app.state.service.engine.model.batcher
         monkeypatch.setattr(batcher, "_take", lambda: 1 / 0)
         answer = client.post("/predict", content=PNG)
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")

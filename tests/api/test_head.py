@@ -48,7 +48,7 @@ def test_head_that_does_not_end_is_refused_before_it_fills_the_memory(port):
 
 
 def test_head_that_takes_too_long_closes_the_connection(port, monkeypatch):
-    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.2)
     for beginning in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(beginning)
@@ -56,14 +56,14 @@ def test_head_that_takes_too_long_closes_the_connection(port, monkeypatch):
 
 
 def test_head_of_a_later_request_is_bounded_too(port, monkeypatch):
-    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.2)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
         assert received(connection).startswith(b"HTTP/1.1 200")  # and then it is closed
 
 
 def test_idle_connection_between_requests_is_kept(port, monkeypatch):
-    monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.05)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         for _ in range(3):
             assert client.post("/predict", content=PNG).status_code == 200

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from app.api.guards import BURST_SHARE, STANDING_SHARE
+from app.api.admission import BACKLOG_SHARE, BURST_SHARE
 from app.config import Settings
 from app.errors import ErrorCode
 from app.main import create_app
@@ -34,28 +34,28 @@ class Waits:
         return self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
 
 
-def with_waits(client, *seconds: float, stood_s: float = 0.0) -> Waits:
+def with_waits(client, *seconds: float, backlog_age_s: float = 0.0) -> Waits:
     waits = Waits(*seconds)
-    client.app.state.service.engine.pipeline.standing_s = lambda size_bytes: stood_s
-    client.app.state.service.engine.pipeline.wait_s = waits
+    client.app.state.service.engine.backlog_age_s = lambda size_bytes: backlog_age_s
+    client.app.state.service.engine.expected_wait_s = waits
     return waits
 
 
 @pytest.mark.parametrize(
-    ("stood_s", "longest_s", "named"),
-    [(0.0, 2.0 * BURST_SHARE, "1.2 s"), (2.0 * BURST_SHARE + 0.01, 2.0 * STANDING_SHARE, "0.3 s")],
+    ("backlog_age_s", "longest_s", "named"),
+    [(0.0, 2.0 * BURST_SHARE, "1.2 s"), (2.0 * BURST_SHARE + 0.01, 2.0 * BACKLOG_SHARE, "0.3 s")],
 )
-def test_predict_that_would_wait_too_long_is_overloaded(make_client, stood_s, longest_s, named):
+def test_predict_that_would_wait_too_long_is_overloaded(make_client, backlog_age_s, longest_s, named):
     """A burst may wait for long; in a queue that has stood for longer than a burst lasts, nobody may."""
     client = make_client(deadline_ms=2000)
-    with_waits(client, longest_s + 0.01, stood_s=stood_s)
+    with_waits(client, longest_s + 0.01, backlog_age_s=backlog_age_s)
     answer = client.post("/predict", content=PNG)
     body = assert_problem(answer, ErrorCode.OVERLOADED)
     assert f"{named} is accepted" in body["detail"]
     assert int(answer.headers["retry-after"]) >= 1
-    with_waits(client, longest_s - 0.01, stood_s=stood_s)
+    with_waits(client, longest_s - 0.01, backlog_age_s=backlog_age_s)
     assert client.post("/predict", content=PNG).status_code == 200
-    assert client.app.state.service.admitted == 0
+    assert client.app.state.service.admission.permits == 0
 
 
 def test_overloaded_holds_for_every_way_to_send_images(make_client):
@@ -80,7 +80,7 @@ def test_wait_is_asked_for_the_declared_size(client):
 def test_overloaded_is_answered_before_the_body_is_read():
     async def scenario():
         async with started() as app:
-            app.state.service.engine.pipeline.wait_s = Waits(math.inf)
+            app.state.service.engine.expected_wait_s = Waits(math.inf)
             client = ScriptedClient()
             await client.call(app)
             assert client.sent[0]["status"] == 503
@@ -93,12 +93,12 @@ def test_queue_that_grew_while_the_body_came_refuses_it():
     async def scenario():
         async with started() as app:
             waits = Waits(0.0, math.inf)
-            app.state.service.engine.pipeline.wait_s = waits
+            app.state.service.engine.expected_wait_s = waits
             client = ScriptedClient(messages=3)
             await client.call(app)
             assert client.sent[0]["status"] == 503
             assert waits.sizes == [math.inf, len(PNG)]
-            assert app.state.service.admitted == 0
+            assert app.state.service.admission.permits == 0
 
     asyncio.run(scenario())
 
@@ -146,22 +146,11 @@ def test_stream_frame_that_would_wait_too_long_is_overloaded(client):
 
 def test_overloaded_is_counted_under_its_route_and_a_wrong_key_is_still_unauthorized(make_client):
     client = make_client(api_keys="right", max_queue=1)
-    client.app.state.service.admitted = 1
-    statuses = [
-        client.post("/predict", content=PNG, headers={"X-API-Key": key}).status_code for key in ("right", "wrong")
-    ]
-    client.app.state.service.admitted = 0
+    with client.app.state.service.admission.acquire(0):
+        statuses = [
+            client.post("/predict", content=PNG, headers={"X-API-Key": key}).status_code for key in ("right", "wrong")
+        ]
     assert statuses == [503, 401]
     text = client.get("/metrics").text
     assert 'fer_requests_total{route="/predict",status="503"} 1.0' in text
     assert 'fer_rejections_total{reason="overloaded"} 1.0' in text
-
-
-def test_overloaded_in_another_services_form_is_refused_in_that_form(make_client):
-    client = make_client(max_queue=1)
-    client.app.state.service.admitted = 1
-    own, other = (client.post(f"/predict{query}", content=PNG) for query in ("", "?format=azure"))
-    client.app.state.service.admitted = 0
-    assert own.headers["content-type"] == "application/problem+json"
-    assert other.headers["content-type"] == "application/json"
-    assert own.headers["retry-after"] == other.headers["retry-after"]

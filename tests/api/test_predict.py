@@ -43,7 +43,7 @@ def test_predict_one_face_answers_the_contract(client):
     }
     assert body["image"] == {"width": 160, "height": 120}
     assert body["model"] == {"name": "fake", "version": "2026.11.1"}
-    assert set(body["timings_ms"]) == {"decode", "detect", "queue", "infer", "total"}
+    assert set(body["timings_ms"]) == {"vision_queue", "decode", "detect", "queue", "infer", "total"}
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["warnings"] == []
 

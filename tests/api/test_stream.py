@@ -77,7 +77,9 @@ def test_stream_behind_drops_the_oldest_waiting_frame(client, classifier):
     classifier.released.clear()
     with client.websocket_connect("/ws") as stream:
         stream.send_bytes(FRAME)
-        wait_until(lambda: metric(client, "fer_inflight_requests") == 1 and client.app.state.service.admitted == 1)
+        wait_until(
+            lambda: metric(client, "fer_inflight_requests") == 1 and client.app.state.service.admission.permits == 1
+        )
         for seed in (1, 2, 3, 4):
             stream.send_bytes(encoded(picture(1, seed=seed)))
         wait_until(lambda: metric(client, 'fer_stream_frames_total{outcome="dropped"}') == 3)
@@ -135,14 +137,14 @@ def test_stream_frames_need_permits(make_client, classifier):
         classifier.released.clear()
         request = threading.Thread(target=client.post, args=("/predict",), kwargs={"content": FRAME})
         request.start()
-        wait_until(lambda: client.app.state.service.admitted == 1)
+        wait_until(lambda: client.app.state.service.admission.permits == 1)
         stream.send_bytes(FRAME)
         assert stream.receive_json()["error"]["code"] == "overloaded"
         classifier.released.set()
         request.join()
         stream.send_bytes(FRAME)
         assert stream.receive_json()["emotion"]
-        assert client.app.state.service.admitted == 0
+        assert client.app.state.service.admission.permits == 0
 
 
 def test_stream_too_many_are_told_to_come_again(make_client):
@@ -171,7 +173,7 @@ def test_stream_smoothing_follows_a_face_and_mixes_its_scores(client):
     assert answers[1]["scores"] == plain[0]
 
 
-class Following(FakeDetector):
+class Tracking(FakeDetector):
     """Finds new faces only where it searches everything."""
 
     def __init__(self) -> None:
@@ -181,14 +183,14 @@ class Following(FakeDetector):
         self.searches += 1
         return super().detect(grey)
 
-    def follow(self, grey, known):
+    def track(self, grey, known):
         return [face for face in super().detect(grey) if face.box in known]
 
 
 @pytest.mark.parametrize(("every_s", "found"), [(3600, 2), (0.02, 4)])
-def test_stream_follows_known_faces_and_searches_for_new_ones_from_time_to_time(monkeypatch, every_s, found):
-    monkeypatch.setattr("app.api.streams.SEARCH_EVERY_S", every_s)
-    detector = Following()
+def test_stream_tracks_known_faces_and_searches_for_new_ones_from_time_to_time(monkeypatch, every_s, found):
+    monkeypatch.setattr("app.api.stream.tracking.SEARCH_EVERY_S", every_s)
+    detector = Tracking()
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), detector)
     with TestClient(app) as client, client.websocket_connect("/ws") as stream:
 
@@ -267,7 +269,7 @@ def test_stream_key_in_the_first_message_opens(make_client):
     ids=range(8),
 )
 def test_stream_without_the_key_ends(make_client, classifier, first):
-    with make_client(**KEYS).websocket_connect("/ws?api_key=right") as stream:
+    with make_client(**KEYS).websocket_connect("/ws") as stream:
         stream.send_bytes(first) if isinstance(first, bytes) else stream.send_text(first)
         stream.send_bytes(FRAME)  # which would be answered
         assert_ended(stream, ErrorCode.UNAUTHORIZED, 1008)
@@ -313,7 +315,7 @@ def test_stream_drain_answers_the_frame_in_work_then_ends(client, classifier):
     readiness = client.app.state.service.readiness
     with client.websocket_connect("/ws") as stream:
         stream.send_bytes(FRAME)
-        wait_until(lambda: client.app.state.service.admitted == 1)
+        wait_until(lambda: client.app.state.service.admission.permits == 1)
         stream.send_bytes(FRAME)  # waits, and goes with the drain
         readiness.drain()
         wait_until(lambda: metric(client, 'fer_stream_frames_total{outcome="dropped"}') == 1)
@@ -333,7 +335,7 @@ def test_stream_idle_ends_when_the_drain_begins(client):
 
 def test_stream_before_the_model_is_loaded_is_told_to_come_again(make_client):
     client = make_client()
-    client.app.state.service.engine = None
+    client.app.state.service.engine._model = None
     with client.websocket_connect("/ws") as stream:
         assert_ended(stream, ErrorCode.NOT_READY, 1013)
 
@@ -353,8 +355,8 @@ def test_stream_client_that_leaves_in_the_middle_frees_its_permit(client, classi
     with client.websocket_connect("/ws") as stream:
         stream.send_bytes(encoded(np.zeros((48, 48), np.uint8)))
         stream.send_bytes(FRAME)
-        wait_until(lambda: service.admitted == 1 or metric(client, "fer_open_streams") == 1)
-    wait_until(lambda: service.streams == 0 and service.admitted == 0)
+        wait_until(lambda: service.admission.permits == 1 or metric(client, "fer_open_streams") == 1)
+    wait_until(lambda: metric(client, "fer_open_streams") == 0 and service.admission.permits == 0)
     classifier.released.set()
 
 
@@ -371,7 +373,7 @@ def test_stream_handshake_returns_the_request_id(client):
 
 
 def test_streams_that_wait_for_their_key_are_bounded(make_client, monkeypatch):
-    monkeypatch.setattr("app.api.streams._MAX_KEYLESS", 1)
+    monkeypatch.setattr("app.api.admission.MAX_UNAUTHENTICATED_STREAMS", 1)
     client = make_client(**KEYS)
     with client.websocket_connect("/ws") as first:
         with client.websocket_connect("/ws") as second:
@@ -386,3 +388,10 @@ def test_streams_that_wait_for_their_key_are_bounded(make_client, monkeypatch):
             fourth.send_json({"api_key": "right"})
             fourth.send_bytes(FRAME)
             assert fourth.receive_json()["frame"] == 1
+
+
+@pytest.mark.parametrize("query", ["api_key=right", "smoothing=2", "detect=maybe"])
+def test_stream_with_an_unknown_or_bad_parameter_is_refused(client, query):
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(f"/ws?{query}"):
+        pass
+    assert (refused.value.status_code, refused.value.json()["code"]) == (422, "invalid_parameter")

@@ -30,7 +30,7 @@ def in_the_repository(monkeypatch):
 
 @pytest.fixture
 def fakes(monkeypatch):
-    monkeypatch.setattr("app.cli.worker._load", lambda settings, threads: FakeClassifier())
+    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
     monkeypatch.setattr("app.cli.worker.FaceDetector", FakeDetector)
 
 

@@ -87,7 +87,8 @@ def test_limits_and_faults_are_in_azures_shape(make_client, classifier):
     fault = client.post("/predict?format=azure&detect=false", content=small, headers=key)
     assert (fault.status_code, fault.json()["error"]["code"]) == (500, "InternalServerError")
     assert "secret" not in fault.text
-    client.app.state.service.admitted = 1
+    permit = client.app.state.service.admission.acquire(0)
+    permit.__enter__()
     busy = client.post(WITH_EMOTION, content=small, headers=key)
     assert (busy.status_code, busy.json()["error"]["code"]) == (429, "RateLimitExceeded")
     assert busy.headers["retry-after"] == "1"

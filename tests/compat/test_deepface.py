@@ -151,7 +151,8 @@ def test_analyze_limits_hold_in_deepfaces_shape(make_client, classifier):
     large = closed.post("/analyze", json={"img": "x" * 4096}, headers={"X-API-Key": "key"})
     assert (large.status_code, list(large.json())) == (413, ["error"])
     full = make_client(max_queue=1)
-    full.app.state.service.admitted = 1
+    permit = full.app.state.service.admission.acquire(0)
+    permit.__enter__()
     refused = full.post("/analyze", json={"img": DATA_URL})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert 'fer_rejections_total{reason="overloaded"} 1.0' in full.get("/metrics").text

@@ -185,7 +185,8 @@ def test_infer_limits_hold(make_client, classifier):
     many = client.post(MODEL + "/infer", json=tensor(), headers=key)
     assert (many.status_code, "N from 1 to 2" in many.json()["error"]) == (400, True)
     assert client.post(MODEL + "/infer", json=tensor(CROPS[:2]), headers=key).status_code == 200
-    client.app.state.service.admitted = 1
+    permit = client.app.state.service.admission.acquire(0)
+    permit.__enter__()
     busy = client.post(MODEL + "/infer", json=tensor(CROPS[:2]), headers=key)
     assert (busy.status_code, set(busy.json()), busy.headers["retry-after"]) == (503, {"error"}, "1")
 

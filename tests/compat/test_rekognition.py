@@ -95,7 +95,8 @@ def test_predict_format_rekognition_limits_and_faults_are_in_awss_shape(make_cli
     fault = client.post("/predict?format=rekognition&detect=false", content=poisoned)
     assert (fault.status_code, fault.json()["__type"]) == (500, "InternalServerError")
     assert "secret" not in fault.text
-    client.app.state.service.admitted = 1
+    permit = client.app.state.service.admission.acquire(0)
+    permit.__enter__()
     throttled = client.post("/predict?format=rekognition", content=PNG)
     assert (throttled.status_code, throttled.json()["__type"]) == (400, "ThrottlingException")
 

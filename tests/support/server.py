@@ -11,15 +11,20 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.door import Door
-from app.server.protocol import RequestDoor, protocol_with
+from app.server.protocol import BoundedHttpProtocol
 
 
 @contextmanager
-def serving(app: FastAPI, door: RequestDoor | None = None, **options: Any) -> Iterator[str]:
-    """A server in a thread of this process, with the real one's protocol, and more of uvicorn's options."""
-    http = protocol_with(door or Door(app.state.service))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=http, **options))
+def serving(app: FastAPI, **options: Any) -> Iterator[str]:
+    """Serve an application in a thread of this process, with the protocol of `python -m app`.
+
+    Args:
+        app: The application.
+        options: Further options of uvicorn.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=BoundedHttpProtocol, **options)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

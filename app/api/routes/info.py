@@ -1,13 +1,14 @@
-"""`GET /info`: what serves here."""
+"""`GET /info`: the model that serves, and the limits."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from app.api.documentation import example_answer, problem_responses
-from app.api.guards import authorise
-from app.api.schemas import EXAMPLE_INFO, Info, Limits
+from app.api.auth import authorise
+from app.api.documentation import example_response, problem_responses
+from app.api.schemas import examples
+from app.api.schemas.operations import Info, Limits
 from app.api.service import service_of
 from app.errors import ErrorCode
 
@@ -16,12 +17,12 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(authorise)])
 
 @router.get(
     "/info",
-    summary="The model, its measured quality, the provider and the limits",
-    responses=example_answer(EXAMPLE_INFO) | problem_responses(ErrorCode.UNAUTHORIZED, ErrorCode.NOT_READY),
+    summary="The model, its measured quality, the execution provider and the limits",
+    responses=example_response(examples.INFO) | problem_responses(ErrorCode.UNAUTHORIZED, ErrorCode.NOT_READY),
 )
 async def info(request: Request) -> Info:
-    """The manifest of the loaded model, and what the instance accepts."""
+    """Return the manifest of the current model, and the limits of the instance."""
     service = service_of(request)
-    engine = service.require_engine()
+    model = service.engine.model
     limits = Limits(**{name: getattr(service.settings, name) for name in Limits.model_fields})
-    return Info.of(engine.manifest, engine.provider, limits)
+    return Info.of(model.manifest, model.provider, limits)

@@ -1,4 +1,4 @@
-"""The page at `/` and its files: `app/web`, sent as they are."""
+"""The web page at `/` and its files from `app/web`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.errors import ErrorCode, FerError
 
 _FOLDER = Path(__file__).parent.parent.parent / "web"
 _FILES = frozenset({"page.css", "icon.svg", "main.js", "service.js", "camera.js", "results.js"})
-# Only what this service serves may run or be shown, and nothing may frame the page. `connect-src 'self'` covers /ws.
+# Scripts, styles and pictures of this service only; no page may embed it. `connect-src 'self'` covers /ws.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -33,7 +33,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # asked for again each time, so that a new version's files never mix with an old one's
+    "Cache-Control": "no-cache",  # revalidated on each use, so that files of two versions never mix
 }
 
 router = APIRouter(include_in_schema=False)
@@ -41,13 +41,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def page() -> FileResponse:
-    """The page."""
+    """Return the page."""
     return FileResponse(_FOLDER / "index.html", headers=_HEADERS)
 
 
 @router.get("/web/{name}")
 async def page_file(name: str) -> FileResponse:
-    """A script, style sheet or picture of the page.
+    """Return a script, style sheet or picture of the page.
 
     Raises:
         FerError: `not_found`.

@@ -3,100 +3,83 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter
-from pydantic import Field
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
-from starlette.responses import Response
 
+from app.api.auth import authorise
 from app.api.documentation import (
-    BATCH_BODY,
     IMAGE_ERRORS,
-    PREDICT_BODY,
-    PREDICTION_EXAMPLES,
     REQUEST_ERRORS,
-    example_answer,
+    batch_body,
     example_batch,
+    example_response,
+    predict_body,
     problem_responses,
 )
-from app.api.guards import admitted
-from app.api.images import read_image, read_images
-from app.api.options import OptionsQuery, query_parameters, read_query
-from app.api.plain import PlainRoute
+from app.api.options import OptionsQuery
+from app.api.parsing.images import read_image, read_images
+from app.api.permits import ADMIT
 from app.api.problems import internal_error, problem
-from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
-from app.api.service import Engine, service_of
-from app.compat import formats
-from app.compat.error_format import errors_in
-from app.compat.formats import AnswerFormat
+from app.api.schemas import examples
+from app.api.schemas.base import ModelName
+from app.api.schemas.prediction import BatchEntryError, BatchPrediction, Prediction
+from app.api.service import service_of
 from app.domain import PredictOptions
+from app.engine.model import ServingModel
 from app.errors import ErrorCode, FerError
 
-router = APIRouter(tags=["predict"])
-# Answers in another service's form fail in its form too.
-portrait_router = APIRouter(tags=["predict"], route_class=errors_in(formats.dialect_of, PlainRoute))
+router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), ADMIT])
+
+Options = Annotated[OptionsQuery, Query()]
 
 
-class PredictQuery(OptionsQuery):
-    """The query parameters of `POST /predict`."""
-
-    format: AnswerFormat = Field(AnswerFormat.FER, description="whose answer is wanted: see docs/migrating.md")
-
-
-@portrait_router.post(
+@router.post(
     "/predict",
-    summary="One image in, its faces and emotions out",
-    response_model=Prediction,
-    responses={
-        200: {"content": formats.ANSWERS | {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
-        **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
-    },
-    openapi_extra=PREDICT_BODY | query_parameters(PredictQuery),
+    summary="Find the faces of one image and classify their expressions",
+    responses=example_response(examples.PREDICTION)
+    | problem_responses(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    openapi_extra=predict_body(),
 )
-async def predict(request: Request) -> Response:
+async def predict(request: Request, query: Options) -> Prediction:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
-    with admitted(request) as engine:
-        query = read_query(request, PredictQuery)
-        formats.check(query.format, request)
-        data = await read_image(request)
-        result = await engine.pipeline.predict(data, query.options, request.state.deadline)
-    if query.format is not AnswerFormat.FER:
-        return formats.render(result, query.format)
-    answer = Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    received = await read_image(request)
+    options = query.merged(received.options)
+    result = await service_of(request).engine.predict(received.image, options, request.state.deadline)
+    return Prediction.of(result, request.state.request_id)
 
 
 @router.post(
     "/predict/batch",
-    summary="Many images in, one result or one error for each out",
-    response_model=BatchPrediction,
-    responses=example_answer(example_batch()) | problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
-    openapi_extra=BATCH_BODY | query_parameters(OptionsQuery),
+    summary="Predict many images: one result or one error for each",
+    responses=example_response(example_batch()) | problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    openapi_extra=batch_body(),
 )
-async def predict_batch(request: Request) -> Response:
-    """Send repeated multipart parts `file`, or `{"images": ["<base64>", ...]}`. One bad image fails only its entry."""
-    with admitted(request) as engine:
-        options = read_query(request, OptionsQuery).options
-        images = await read_images(request, service_of(request).settings.max_images)
-        results = await asyncio.gather(*(_predict_entry(engine, data, options, request) for data in images))
-    answer = BatchPrediction(results=results, model=ModelName.of(engine.manifest), request_id=request.state.request_id)
-    return Response(answer.model_dump_json(), media_type="application/json")
+async def predict_batch(request: Request, query: Options) -> BatchPrediction:
+    """Send repeated multipart parts `file`, or `{"images": ["<base64>", ...]}`. A bad image fails only its entry."""
+    service = service_of(request)
+    received = await read_images(request, service.settings.max_images)
+    options = query.merged(received.options)
+    model = service.engine.model
+    results = await asyncio.gather(*(_predict_entry(model, data, options, request) for data in received.images))
+    return BatchPrediction(
+        results=results, model=ModelName.of_manifest(model.manifest), request_id=request.state.request_id
+    )
 
 
 async def _predict_entry(
-    engine: Engine, data: bytes | FerError, options: PredictOptions, request: Request
+    model: ServingModel, data: bytes | FerError, options: PredictOptions, request: Request
 ) -> Prediction | BatchEntryError:
-    # An error kept under a name would know this call by its traceback, and the call the error: neither it nor the
-    # images of the request would be freed before Python's collector comes by.
     if isinstance(data, FerError):
         return _failed(data, request)
     request_id: str = request.state.request_id
     try:
-        result = await engine.pipeline.predict(data, options, request.state.deadline)
-        return Prediction.of(result, ModelName.of(engine.manifest), request_id)
+        result = await model.pipeline.predict(data, options, request.state.deadline)
+        return Prediction.of(result, request_id)
     except FerError as error:
         return _failed(error, request)
-    except Exception as error:  # a fault of ours in one image must not take its neighbours with it
+    except Exception as error:  # an internal error of one image must not fail the other entries
         return _failed(internal_error(error, request_id), request)
 
 

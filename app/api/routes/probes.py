@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics: what operators' machines ask."""
+"""Liveness, readiness and metrics, for orchestrators and Prometheus."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.documentation import example_answer, problem_responses
-from app.api.guards import authorise_metrics
-from app.api.schemas import Health, Ready
+from app.api.auth import authorise_metrics
+from app.api.documentation import example_response, problem_responses
+from app.api.schemas.operations import Health, Ready
 from app.api.service import service_of
 from app.engine.readiness import State
 from app.errors import ErrorCode, FerError
@@ -17,19 +17,19 @@ from app.errors import ErrorCode, FerError
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/healthz", summary="Liveness", responses=example_answer({"status": "ok"}))
+@router.get("/healthz", summary="Liveness", responses=example_response({"status": "ok"}))
 async def healthz() -> Health:
-    """200 while the process and its event loop live. Never runs the model."""
+    """Return 200 while the process and its event loop run. The model is not used."""
     return Health(status="ok")
 
 
 @router.get(
     "/readyz",
     summary="Readiness",
-    responses=example_answer({"status": "ready"}) | problem_responses(ErrorCode.NOT_READY, ErrorCode.DRAINING),
+    responses=example_response({"status": "ready"}) | problem_responses(ErrorCode.NOT_READY, ErrorCode.DRAINING),
 )
 async def readyz(request: Request) -> Ready:
-    """200 once the model is loaded, self-tested and warm; 503 with a reason while starting, unhealthy or draining."""
+    """Return 200 once the model is loaded, self-tested and warm; 503 with a reason otherwise."""
     readiness = service_of(request).readiness
     if readiness.state is State.READY:
         return Ready(status="ready")
@@ -48,6 +48,6 @@ async def readyz(request: Request) -> Ready:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Prometheus text, or OpenMetrics when the Accept header asks for it."""
+    """Return Prometheus text, or OpenMetrics if the Accept header prefers it."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(service_of(request).metrics.registry), headers={"Content-Type": content_type})

@@ -1,14 +1,16 @@
-"""`WS /ws`: frames in, one answer for each in order out. docs/streaming.md has the protocol."""
+"""`WS /ws`: the frames of a video in, one response for each, in order. docs/streaming.md describes the protocol."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.websockets import WebSocket
 
-from app.api.guards import check_origin
-from app.api.options import OptionsQuery, read_query
-from app.api.streams import Stream
+from app.api.auth import check_origin
+from app.api.options import OptionsQuery
+from app.api.stream.session import StreamSession
 
 router = APIRouter(dependencies=[Depends(check_origin)])
 
@@ -17,12 +19,11 @@ class StreamQuery(OptionsQuery):
     """The query parameters of a stream."""
 
     smoothing: float = Field(
-        0.0, ge=0, le=1, description="share of a face's old scores that is left after a tenth of a second"
+        0.0, ge=0, le=1, description="share of the previous scores of a face that remains after a tenth of a second"
     )
 
 
 @router.websocket("/ws")
-async def stream(websocket: WebSocket) -> None:
-    """Send image files as binary messages; each is answered in JSON, or dropped for a newer one."""
-    query = read_query(websocket, StreamQuery)
-    await Stream(websocket, query.options, query.smoothing).serve()
+async def stream(websocket: WebSocket, query: Annotated[StreamQuery, Query()]) -> None:
+    """Answer each frame with JSON, or drop it for a newer one."""
+    await StreamSession(websocket, query.merged({}), query.smoothing).serve()

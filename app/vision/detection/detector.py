@@ -118,7 +118,7 @@ class FaceDetector:
             found = _search_filled(cascades.haar, octaves)
         return _largest_first(found)
 
-    def follow(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
+    def track(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
         """Finds the faces of a video's next picture at a fraction of the cost. Thread-safe.
 
         Known faces are looked for near where they were. Where one of them is not there, the whole picture is searched;

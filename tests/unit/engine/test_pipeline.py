@@ -14,11 +14,11 @@ from app.contract.preprocess import crop_face
 from app.contract.scores import probabilities
 from app.domain import Detection, FaceBox, PredictOptions
 from app.engine.pipeline import Pipeline
-from app.engine.scheduler import Lanes
+from app.engine.scheduler import FairScheduler
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batcher
 from app.observability.metrics import Metrics
-from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.fakes import FakeClassifier, FakeDetector, make_manifest
 from tests.support.images import encoded, picture
 
 TEMPERATURE = 1.7
@@ -30,9 +30,9 @@ async def running(classifier, detector=None, threads: int = 2, max_batch: int = 
         batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
         try:
-            yield Pipeline(
-                detector or FakeDetector(), batcher, Lanes(vision, threads), Metrics(), 40_000_000, TEMPERATURE
-            )
+            contract = make_manifest(temperature=TEMPERATURE).contract
+            scheduler = FairScheduler(vision, threads)
+            yield Pipeline(detector or FakeDetector(), batcher, scheduler, Metrics(), 40_000_000, contract)
         finally:
             classifier.released.set()
             await batcher.stop()

@@ -8,9 +8,9 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
-from app.engine.scheduler import LANE_BOUNDS_BYTES, Lanes
+from app.engine.scheduler import CLASS_BOUNDS_BYTES, FairScheduler, Scheduled
 
-SMALL, MIDDLE, LARGE = 1_000, LANE_BOUNDS_BYTES[0] + 1, LANE_BOUNDS_BYTES[1] + 1
+SMALL, MIDDLE, LARGE = 1_000, CLASS_BOUNDS_BYTES[0] + 1, CLASS_BOUNDS_BYTES[1] + 1
 
 
 class StepExecutor(Executor):
@@ -40,8 +40,7 @@ class Scene:
     def __init__(self, threads: int = 1) -> None:
         self.now = 0.0
         self.executor = StepExecutor()
-        self.crowded: list[bool] = []
-        self.lanes = Lanes(self.executor, threads, self.crowded.append, clock=lambda: self.now)
+        self.scheduler = FairScheduler(self.executor, threads, clock=lambda: self.now)
         self.order: list[str] = []
         self.tasks: list[asyncio.Task] = []
 
@@ -51,7 +50,7 @@ class Scene:
         return name
 
     async def submit(self, size: int, name: str, seconds: float, count: int = 1) -> None:
-        self.tasks += [asyncio.create_task(self.lanes.run(size, self.job, name, seconds)) for _ in range(count)]
+        self.tasks += [asyncio.create_task(self.scheduler.run(size, self.job, name, seconds)) for _ in range(count)]
         await asyncio.sleep(0)
 
     async def run(self, jobs: int) -> None:
@@ -68,12 +67,12 @@ class Scene:
 def test_run_gives_the_result_and_the_error_of_the_job():
     async def scenario():
         with ThreadPoolExecutor(2) as threads:
-            lanes = Lanes(threads, 2)
-            assert await lanes.run(SMALL, divmod, 7, 2) == (3, 1)
+            scheduler = FairScheduler(threads, 2)
+            assert (await scheduler.run(SMALL, divmod, 7, 2)).result == (3, 1)
             with pytest.raises(ZeroDivisionError):
-                await lanes.run(SMALL, divmod, 7, 0)
-            assert await lanes.run(LARGE, divmod, 9, 2) == (4, 1)  # its neighbours are none the wiser
-            assert (lanes.waiting, lanes.oldest) == (0, None)
+                await scheduler.run(SMALL, divmod, 7, 0)
+            assert (await scheduler.run(LARGE, divmod, 9, 2)).result == (4, 1)  # its neighbours are none the wiser
+            assert (scheduler.depth, scheduler.oldest) == (0, None)
 
     asyncio.run(scenario())
 
@@ -127,13 +126,13 @@ def test_run_cancelled_job_is_never_run_wherever_it_waits():
         for task in (held, waiting):
             task.cancel()
         await asyncio.sleep(0)
-        assert scene.lanes.waiting == 2
+        assert scene.scheduler.depth == 2
         while scene.executor.jobs:
             await scene.run(1)
         assert len(scene.order) == 3
-        assert scene.lanes.oldest is None
+        assert scene.scheduler.oldest is None
         answers = await asyncio.gather(*scene.tasks, return_exceptions=True)
-        assert answers.count("job") == 3
+        assert [answer.result for answer in answers if isinstance(answer, Scheduled)] == ["job"] * 3
 
     asyncio.run(scenario())
 
@@ -147,15 +146,15 @@ def test_run_cancelled_while_it_runs_frees_its_thread_when_it_ends():
             assert released.wait(10)
 
         with ThreadPoolExecutor(1) as threads:
-            lanes = Lanes(threads, 1)
-            gone = asyncio.create_task(lanes.run(SMALL, hold))
+            scheduler = FairScheduler(threads, 1)
+            gone = asyncio.create_task(scheduler.run(SMALL, hold))
             await asyncio.to_thread(begun.wait, 10)
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
-            assert lanes.oldest is not None  # it cannot be stopped, and is not forgotten
+            assert scheduler.oldest is not None  # it cannot be stopped, and is not forgotten
             released.set()
-            assert await lanes.run(SMALL, divmod, 7, 2) == (3, 1)
-            assert lanes.oldest is None
+            assert (await scheduler.run(SMALL, divmod, 7, 2)).result == (3, 1)
+            assert scheduler.oldest is None
 
     asyncio.run(scenario())
 
@@ -163,14 +162,16 @@ def test_run_cancelled_while_it_runs_frees_its_thread_when_it_ends():
 def test_wait_is_what_waits_times_what_it_takes():
     async def scenario():
         scene = Scene(threads=1)
-        assert scene.lanes.wait_s(LARGE) == 0
+        assert scene.scheduler.expected_wait_s(LARGE) == 0
         await scene.submit(LARGE, "large", 0.5, 13)
         await scene.run(1)  # now the cost is known; two are with the thread, ten wait
-        assert scene.lanes.waiting == 10
-        assert scene.lanes.wait_s(LARGE) == pytest.approx(10 * 0.5)
-        assert scene.lanes.wait_s(SMALL) == 0  # in a lane of its own
+        assert scene.scheduler.depth == 10
+        assert scene.scheduler.expected_wait_s(LARGE) == pytest.approx(10 * 0.5)
+        assert scene.scheduler.expected_wait_s(SMALL) == 0  # in a lane of its own
         await scene.submit(SMALL, "small", 0.02, 1)
-        assert scene.lanes.wait_s(float("inf")) == pytest.approx(10 * 0.5, abs=0.1)  # the work ahead, not twice that
+        assert scene.scheduler.expected_wait_s(float("inf")) == pytest.approx(
+            10 * 0.5, abs=0.1
+        )  # the work ahead, not twice that
         scene.end()
 
     asyncio.run(scenario())
@@ -182,12 +183,12 @@ def test_wait_beside_other_lanes_is_what_it_comes_to():
         await scene.submit(SMALL, "small", 0.01, 60)
         await scene.submit(LARGE, "large", 0.5, 100)
         await scene.run(30)
-        expected, began = scene.lanes.wait_s(SMALL), scene.now
+        expected, began = scene.scheduler.expected_wait_s(SMALL), scene.now
         await scene.submit(SMALL, "newcomer", 0.01)
         while "newcomer" not in scene.order:
             await scene.run(1)
         assert expected == pytest.approx(scene.now - began, abs=0.55)  # within a large job
-        assert 1 < expected < scene.lanes.wait_s(LARGE) / 10
+        assert 1 < expected < scene.scheduler.expected_wait_s(LARGE) / 10
         scene.end()
 
     asyncio.run(scenario())
@@ -201,23 +202,9 @@ def test_wait_halves_with_twice_the_threads():
             await scene.submit(MIDDLE, "portrait", 0.1, 1)
             await scene.run(1)
             await scene.submit(MIDDLE, "portrait", 0.1, 10 + threads + 1)
-            waits.append(scene.lanes.wait_s(MIDDLE))
+            waits.append(scene.scheduler.expected_wait_s(MIDDLE))
             scene.end()
         assert waits == pytest.approx([1.0, 0.5])
-
-    asyncio.run(scenario())
-
-
-def test_run_tells_each_job_whether_all_threads_have_work():
-    async def scenario():
-        scene = Scene(threads=2)
-        await scene.submit(MIDDLE, "portrait", 0.1, 5)
-        await scene.run(5)
-        assert scene.crowded == [False, False, True, True, True]
-        await scene.submit(MIDDLE, "portrait", 0.1, 2)
-        await scene.run(2)
-        assert scene.crowded[5:] == [False, False]
-        scene.end()
 
     asyncio.run(scenario())
 
@@ -225,10 +212,10 @@ def test_run_tells_each_job_whether_all_threads_have_work():
 def test_run_after_the_threads_ended_is_cancelled():
     async def scenario():
         threads = ThreadPoolExecutor(1)
-        lanes = Lanes(threads, 1)
+        scheduler = FairScheduler(threads, 1)
         threads.shutdown()
         with pytest.raises(asyncio.CancelledError):
-            await lanes.run(SMALL, divmod, 7, 2)
+            await scheduler.run(SMALL, divmod, 7, 2)
 
     asyncio.run(scenario())
 
@@ -238,15 +225,26 @@ def test_standing_is_told_since_the_queue_was_last_empty_by_lane():
         scene = Scene()
         await scene.submit(LARGE, "large", 0.5, 4)  # two are at the thread, two wait
         await scene.run(1)
-        assert scene.lanes.standing_s(LARGE) == pytest.approx(0.5)
-        assert scene.lanes.standing_s(SMALL) == 0
+        assert scene.scheduler.backlog_age_s(LARGE) == pytest.approx(0.5)
+        assert scene.scheduler.backlog_age_s(SMALL) == 0
         await scene.submit(LARGE, "large", 0.5, 3)
         await scene.run(2)
-        assert scene.lanes.standing_s(LARGE) == pytest.approx(1.5)  # those who joined a queue did not begin it
+        assert scene.scheduler.backlog_age_s(LARGE) == pytest.approx(1.5)  # those who joined a queue did not begin it
         await scene.run(4)
-        assert scene.lanes.standing_s(LARGE) == 0
+        assert scene.scheduler.backlog_age_s(LARGE) == 0
         await scene.submit(LARGE, "large", 0.5, 4)
-        assert scene.lanes.standing_s(LARGE) == 0
+        assert scene.scheduler.backlog_age_s(LARGE) == 0
         scene.end()
+
+    asyncio.run(scenario())
+
+
+def test_run_returns_how_long_each_job_waited_for_a_thread():
+    async def scenario():
+        scene = Scene()
+        await scene.submit(LARGE, "large", 0.5, 3)
+        await scene.run(3)
+        answers = await asyncio.gather(*scene.tasks)
+        assert [answer.queue_s for answer in answers] == pytest.approx([0.0, 0.5, 1.0])
 
     asyncio.run(scenario())

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from app.engine.watchdog import LOOKS_UNTIL_HUNG, HungError, watch
+from app.engine.watchdog import POLLS_UNTIL_HUNG, HungError, watch
 
 
-class Looks:
+class Polls:
     """Shows one entry of a script at every look, the last one for ever."""
 
     def __init__(self, *entries) -> None:
@@ -21,10 +21,10 @@ class Looks:
         return self._entries.pop(0) if len(self._entries) > 1 else self._entries[0]
 
 
-def watched(looks: Looks, until: int) -> None:
+def watched(polls: Polls, until: int) -> None:
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(looks, limit_s=0.0))
-        while looks.count < until and not watching.done():
+        watching = asyncio.create_task(watch(polls, limit_s=0.0))
+        while polls.count < until and not watching.done():
             await asyncio.sleep(0)
         if watching.done():
             watching.result()
@@ -35,20 +35,20 @@ def watched(looks: Looks, until: int) -> None:
 
 def test_watch_same_work_at_every_look_has_hung():
     for work in (("image", None), (None, "batch"), ("image", "batch")):
-        looks = Looks(work)
+        polls = Polls(work)
         with pytest.raises(HungError):
-            watched(looks, until=10 * LOOKS_UNTIL_HUNG)
-        assert looks.count == LOOKS_UNTIL_HUNG
+            watched(polls, until=10 * POLLS_UNTIL_HUNG)
+        assert polls.count == POLLS_UNTIL_HUNG
 
 
 def test_watch_idle_threads_have_not_hung():
-    watched(Looks((None, None)), until=5 * LOOKS_UNTIL_HUNG)
+    watched(Polls((None, None)), until=5 * POLLS_UNTIL_HUNG)
 
 
 def test_watch_threads_that_come_to_new_work_have_not_hung():
-    watched(Looks(*((number // 5, number // 7) for number in range(1000))), until=900)
+    watched(Polls(*((number // 5, number // 7) for number in range(1000))), until=900)
 
 
 def test_watch_process_that_was_stopped_for_long_has_not_hung():
-    # One look before, one after: however much time lies between them, the work has not had ten looks' time to move.
-    watched(Looks(*([("image", None)] * 2), (None, None)), until=5 * LOOKS_UNTIL_HUNG)
+    # One look before, one after: however much time lies between them, the work has not had ten polls' time to move.
+    watched(Polls(*([("image", None)] * 2), (None, None)), until=5 * POLLS_UNTIL_HUNG)

@@ -47,7 +47,7 @@ def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
     with client_of(OpenTelemetryTracing(exporter, {})) as client:
         client.post("/predict", content=encoded(picture(2)), headers=TRACEPARENT | {"X-Request-ID": "mine"})
     spans = spans_by_name(exporter)
-    assert set(spans) == {"POST /predict", "decode", "detect", "queue", "infer"}
+    assert set(spans) == {"POST /predict", "vision_queue", "decode", "detect", "queue", "infer"}
     request = spans.pop("POST /predict")
     assert format(request.context.trace_id, "032x") == TRACE_ID
     assert format(request.parent.span_id, "016x") == PARENT_ID
@@ -60,7 +60,7 @@ def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
     }
     assert request.status.status_code.name == "UNSET"
     stages = sorted(spans.values(), key=lambda span: span.start_time)
-    assert [span.name for span in stages] == ["decode", "detect", "queue", "infer"]
+    assert [span.name for span in stages] == ["vision_queue", "decode", "detect", "queue", "infer"]
     slack_ns = 1_000_000  # the two clocks, read one after the other
     for before, after in pairwise(stages):
         assert before.end_time <= after.start_time + slack_ns
@@ -80,13 +80,13 @@ def test_a_request_that_fails_shows_the_stages_that_it_went_through(exporter):
         poisoned = encoded(np.full((48, 48), 7, dtype=np.uint8))
         assert client.post("/predict?detect=false", content=poisoned).status_code == 500
     spans = spans_by_name(exporter)
-    assert set(spans) == {"POST /predict", "decode", "detect"}
+    assert set(spans) == {"POST /predict", "vision_queue", "decode", "detect"}
     assert spans["POST /predict"].status.status_code.name == "ERROR"
 
 
 def test_failures_are_marked_and_unknown_paths_share_a_name(exporter):
     with client_of(OpenTelemetryTracing(exporter, {})) as client:
-        client.app.state.service.engine = None
+        client.app.state.service.engine._model = None
         client.post("/predict", content=b"x")
         client.get("/no/such/path")
     spans = spans_by_name(exporter)
@@ -188,7 +188,7 @@ def test_a_real_receiver_gets_the_spans_over_http(monkeypatch):
     assert {path for path, _ in received} == {"/v1/traces"}
     scopes = [scope for _, message in received for resource in message.resource_spans for scope in resource.scope_spans]
     names = {span.name for scope in scopes for span in scope.spans}
-    assert names == {"POST /predict", "decode", "detect", "queue", "infer"}
+    assert names == {"POST /predict", "vision_queue", "decode", "detect", "queue", "infer"}
     assert {span.trace_id.hex() for scope in scopes for span in scope.spans} == {TRACE_ID}
     assert "happy" not in json.dumps([str(message) for _, message in received])
 
@@ -212,5 +212,5 @@ def test_a_frame_of_a_stream_is_a_span_with_its_stages_below_it(exporter):
     stages = [span for span in exporter.get_finished_spans() if span.name != "WS /ws"]
     assert [span.attributes["http.response.status_code"] for span in frames] == [200, 415]
     assert {format(span.parent.span_id, "016x") for span in frames} == {PARENT_ID}
-    assert {span.name for span in stages} == {"decode", "detect", "queue", "infer"}
+    assert {span.name for span in stages} == {"vision_queue", "decode", "detect", "queue", "infer"}
     assert {span.parent.span_id for span in stages} == {frames[0].context.span_id}

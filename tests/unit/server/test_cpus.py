@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.server.cpus import HomeCores, available_cpus, go_behind_the_event_loop
+from app.server.cpus import available_cpus, lower_thread_priority
 
 
 @pytest.fixture(autouse=True)
@@ -42,53 +40,4 @@ def test_threads_work_where_their_priority_may_not_be_changed(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", forbidden)
-    go_behind_the_event_loop()
-
-
-@pytest.fixture
-def moves(monkeypatch):
-    """Where threads were sent, by thread."""
-    moves = {}
-    monkeypatch.setattr(
-        os, "sched_setaffinity", lambda pid, cores: moves.setdefault(threading.get_ident(), []).append(cores)
-    )
-    return moves
-
-
-def settle_in_threads(threads: int, *crowded: bool) -> None:
-    homes, together = HomeCores(threads), threading.Barrier(threads)
-
-    def settle() -> None:
-        together.wait(10)  # so that each thread has one of the calls
-        for case in crowded:
-            homes.settle(case)
-
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(settle) for _ in range(threads)]:
-            future.result()
-
-
-def test_threads_stay_on_cores_of_their_own_while_all_have_work(moves):
-    settle_in_threads(16, False, True, True, False, False)
-    assert sorted(next(iter(held)) for held, _ in moves.values()) == list(range(16))
-    assert all((len(held), freed) == (1, set(range(16))) for held, freed in moves.values())
-
-
-@pytest.mark.parametrize("threads", [2, 17], ids=["quota", "more threads than cores"])
-def test_threads_are_not_held_where_they_are_not_one_for_each_core(moves, threads):
-    settle_in_threads(threads, True)
-    assert moves == {}
-
-
-def test_one_thread_on_one_core_is_not_held(moves, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
-    settle_in_threads(1, True)
-    assert moves == {}
-
-
-def test_threads_work_where_they_may_not_be_held(monkeypatch):
-    def forbidden(pid, cores):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
-    settle_in_threads(16, True, False)
+    lower_thread_priority()

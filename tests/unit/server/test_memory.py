@@ -9,16 +9,16 @@ import sys
 
 import pytest
 
-from app.server.memory import keep_freed_memory
+from app.server.memory import tune_allocator
 from tests.support.paths import REPOSITORY
 
 # What a camera's photograph takes in a vision thread, several times over; prints the page faults of the last rounds.
 _PHOTOGRAPHS = """
 import resource, threading
 import numpy as np
-from app.server.memory import keep_freed_memory
+from app.server.memory import tune_allocator
 if {keep}:
-    assert keep_freed_memory({{}})
+    assert tune_allocator({{}})
 def photograph():
     blocks = [np.ones(megabytes << 20, np.uint8) for megabytes in (3, 12, 12, 3)]
 def rounds(number):
@@ -49,25 +49,27 @@ def test_memory_of_one_photograph_serves_the_next():
 
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_memory_is_left_to_an_operator_who_chose(name):
-    assert not keep_freed_memory({name: "1"})
+    assert not tune_allocator({name: "1"})
 
 
-# Prints how often the collector looked while a hundred requests' worth of objects came, and while many more did.
-_COLLECTIONS = """
-import gc
-from app.server.memory import spare_from_collection
-def looks(count):
-    before = sum(generation["collections"] for generation in gc.get_stats())
-    kept = [[] for _ in range(count)]
-    return sum(generation["collections"] for generation in gc.get_stats()) - before
-{before}
-print(looks(10_000), looks(100_000) > 0)
+# Prints the number of frozen objects before and after the call, and whether a cycle that is made later is collected.
+_FREEZE = """
+import gc, weakref
+from app.server.memory import freeze_garbage_collector
+class Node: pass
+before = gc.get_freeze_count()
+freeze_garbage_collector()
+node = Node()
+node.itself = node
+gone = weakref.ref(node)
+del node
+kept = [[] for _ in range(100_000)]
+print(before, gc.get_freeze_count() > 1000, gone() is None)
 """
 
 
-@pytest.mark.parametrize(("before", "spared"), [("", False), ("spare_from_collection()", True)])
-def test_collector_does_not_look_at_what_requests_bring_and_still_at_what_piles_up(before, spared):
-    program = [sys.executable, "-c", _COLLECTIONS.format(before=before)]
-    looks, at_many = subprocess.check_output(program, cwd=REPOSITORY, text=True).split()
-    assert (int(looks) == 0) == spared
-    assert at_many == "True"
+def test_objects_of_the_start_are_frozen_and_later_cycles_are_collected():
+    before, frozen, collected = subprocess.check_output(
+        [sys.executable, "-c", _FREEZE], cwd=REPOSITORY, text=True
+    ).split()
+    assert (before, frozen, collected) == ("0", "True", "True")

@@ -103,10 +103,10 @@ def test_reload_serves_the_new_model_and_says_so(client, shelf):
 
 
 def test_reload_of_the_same_file_changes_nothing(client, shelf):
-    engine = client.app.state.service.engine
+    model = client.app.state.service.engine.model
     answer = client.post("/admin/reload", headers=RELOAD)
     assert answer.json()["replaced"] is False
-    assert client.app.state.service.engine is engine
+    assert client.app.state.service.engine.model is model
     assert reload_count(client, "unchanged") == 1
 
 
@@ -117,7 +117,7 @@ def test_reload_of_new_figures_for_the_same_file_serves_them(client, shelf):
     again.manifest = manifest.model_copy(update={"robustness": {"blur": 0.5}})
     shelf.classifier = again
     assert client.post("/admin/reload", headers=RELOAD).json()["replaced"] is True
-    assert client.app.state.service.engine.manifest == again.manifest
+    assert client.app.state.service.engine.model.manifest == again.manifest
 
 
 def test_reload_of_a_bad_model_is_refused_and_the_old_one_serves_on(client, shelf):
@@ -160,7 +160,7 @@ def test_request_that_began_with_the_old_model_ends_with_it(client, shelf):
     old.released.clear()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(version, client)
-        wait_until(lambda: client.app.state.service.admitted == 1)
+        wait_until(lambda: client.app.state.service.admission.permits == 1)
         shelf.classifier = model("2")
         assert client.post("/admin/reload", headers=RELOAD).json()["replaced"] is True
         assert version(client) == "2026.11.2"  # the new model does not wait for the old one's batch

@@ -1,0 +1,156 @@
+"""The input forms of `/predict` and `/predict/batch`: multipart, base64 in JSON, raw body.
+
+Each form yields the bytes of the image files, and the options that the body carries beside them. Bodies are kept in
+memory only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+from starlette.requests import Request
+
+from app.api.options import OptionsQuery
+from app.api.parsing.base64_image import from_base64
+from app.api.parsing.body import JSON, MULTIPART, URL_ENCODED, media_type, read_body
+from app.api.parsing.form import Part, read_form
+from app.api.parsing.json_body import body_decoder, decode_json, option_values
+from app.errors import ErrorCode, FerError
+
+FILE_FIELDS = ("file", "image")
+JSON_FIELDS = ("image", "image_base64", "file", "img")
+JSON_LIST_FIELD = "images"
+
+_OPTIONS = tuple(OptionsQuery.model_fields)
+_IMAGE_BODY = body_decoder("ImageBody", texts=JSON_FIELDS, others=_OPTIONS)
+_BATCH_BODY = body_decoder("BatchBody", others=(JSON_LIST_FIELD, *_OPTIONS))
+_TEXT = msgspec.json.Decoder(str)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """The image of a request, and the options in its body by name."""
+
+    image: bytes
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInput:
+    """The images of a batch request in input order, and the options in its body by name.
+
+    An entry that is not base64 is an error in the place of the image.
+    """
+
+    images: list[bytes | FerError]
+    options: dict[str, Any]
+
+
+async def read_image(request: Request) -> ImageInput:
+    """Read the one image of a request.
+
+    Raises:
+        FerError: `unsupported_media_type`, `malformed_request`, `invalid_parameter`, `invalid_base64`,
+            `too_many_images`, `payload_too_large` or `deadline_exceeded`.
+    """
+    kind = media_type(request)
+    if kind == MULTIPART:
+        files, options = await _read_files(request, max_files=1)
+        return ImageInput(files[0], options)
+    body = await read_body(request)
+    if kind == JSON:
+        document = decode_json(body, _IMAGE_BODY)
+        text = next((text for name in JSON_FIELDS if (text := getattr(document, name)) is not UNSET), None)
+        if text is None:
+            raise FerError(
+                ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}"
+            )
+        return ImageInput(from_base64(text, JSON_FIELDS[0]), option_values(document, _OPTIONS))
+    # `curl --data-binary` declares a URL-encoded form by default. A form is ASCII, and no image file is.
+    is_curl_default = kind == URL_ENCODED and not body.isascii()
+    if kind in {"", "application/octet-stream"} or kind.startswith("image/") or is_curl_default:
+        return ImageInput(body, {})
+    raise FerError(
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        f"expected multipart/form-data, application/json, image/* or application/octet-stream. Received: {kind[:100]}",
+    )
+
+
+async def read_images(request: Request, max_images: int) -> BatchInput:
+    """Read the images of a batch request.
+
+    Raises:
+        FerError: The request itself is malformed: the codes of `read_image`.
+    """
+    kind = media_type(request)
+    images: list[bytes | FerError]
+    if kind == MULTIPART:
+        files, options = await _read_files(request, max_files=max_images)
+        images = list(files)
+    elif kind == JSON:
+        document = decode_json(await read_body(request), _BATCH_BODY)
+        images = _read_list(getattr(document, JSON_LIST_FIELD), max_images)
+        options = option_values(document, _OPTIONS)
+    else:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"expected multipart/form-data or application/json. Received: {kind[:100]}",
+        )
+    if not images:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, "expected at least one image. Received: none")
+    return BatchInput(images, options)
+
+
+async def _read_files(request: Request, max_files: int) -> tuple[list[bytes], dict[str, Any]]:
+    """Read the files of a form, at least one, and the options in its text parts."""
+    parts = await read_form(request, max_files)
+    files = [part.data for part in parts if part.name in FILE_FIELDS and _is_image(part)]
+    if len(files) > max_files:
+        raise _too_many(max_files)
+    if not files:
+        received = ", ".join(f"{'a file' if part.is_file else 'a text'} named {part.name[:50]}" for part in parts[:5])
+        raise FerError(
+            ErrorCode.MALFORMED_REQUEST,
+            f"expected a file part named {' or '.join(FILE_FIELDS)}. Received: {received or 'no part'}",
+        )
+    return files, {part.name: part.text for part in parts if part.name in _OPTIONS and not part.is_file}
+
+
+def _is_image(part: Part) -> bool:
+    """A client may omit the file name. Such a part is an image if it is not ASCII text: no image file is ASCII."""
+    return part.is_file or not part.data.isascii()
+
+
+def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:
+    if not raw:
+        raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}")
+    entries = decode_json(raw, _list_decoder(max_images + 1))
+    values = [value for name in entries.__struct_fields__ if (value := getattr(entries, name))]
+    if len(values) > max_images:
+        raise _too_many(max_images)
+    return [_base64_or_error(value, f"{JSON_LIST_FIELD}[{index}]") for index, value in enumerate(values)]
+
+
+@lru_cache(maxsize=8)
+def _list_decoder(entries: int) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Return a decoder of the first entries of a JSON list. It skips the others, of which there may be millions."""
+    fields = [(f"entry_{index}", Raw, Raw()) for index in range(entries)]
+    return msgspec.json.Decoder(msgspec.defstruct("Entries", fields, array_like=True))
+
+
+def _base64_or_error(value: Raw, name: str) -> bytes | FerError:
+    try:
+        return from_base64(_TEXT.decode(value), name)
+    except FerError as error:
+        # A new error: the traceback of the caught one refers to the list of all images.
+        return FerError(error.code, error.detail)
+    except ValueError:
+        return FerError(ErrorCode.MALFORMED_REQUEST, f"{name} must be a base64 string")
+
+
+def _too_many(max_images: int) -> FerError:
+    return FerError(ErrorCode.TOO_MANY_IMAGES, f"at most {max_images} images are accepted. Received: more")

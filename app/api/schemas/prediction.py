@@ -1,0 +1,124 @@
+"""The responses of `/predict` and `/predict/batch`."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from app.api.schemas import examples
+from app.api.schemas.base import Document, ModelName, Probability
+from app.api.schemas.problem import Problem
+from app.contract.labels import Emotion
+from app.domain import FaceEmotion, ImageResult, StageTimings
+
+_SCORE_DIGITS = 6
+_DIGITS = 3  # of times and detection weights
+
+
+class Box(Document):
+    """A face box in pixels of the upright image."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Face(Document):
+    """One face and its apparent expression."""
+
+    box: Box
+    detection_confidence: float | None = Field(
+        description="weight of the cascade (higher is more certain), not a probability; null with detect=false"
+    )
+    emotion: Emotion
+    confidence: Probability
+    scores: dict[Emotion, Probability] = Field(description="all seven labels, summing to 1")
+
+    @classmethod
+    def of(cls, face: FaceEmotion) -> Face:
+        """Render one face."""
+        weight = face.detection_confidence
+        return cls(
+            box=Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height),
+            detection_confidence=None if weight is None else round(weight, _DIGITS),
+            emotion=Emotion(face.emotion),
+            confidence=round(face.confidence, _SCORE_DIGITS),
+            scores={Emotion(label): round(score, _SCORE_DIGITS) for label, score in face.scores.items()},
+        )
+
+
+class ImageSize(Document):
+    """Size of the upright image, in pixels."""
+
+    width: int
+    height: int
+
+
+class Timings(Document):
+    """Wall time of each stage, in milliseconds."""
+
+    vision_queue: float = Field(description="wait for a vision thread")
+    decode: float
+    detect: float
+    queue: float = Field(description="wait of the slowest face for the model")
+    infer: float
+    total: float
+
+    @classmethod
+    def of(cls, timings: StageTimings) -> Timings:
+        """Render the timings of one image."""
+        return cls(
+            vision_queue=round(timings.vision_queue_ms, _DIGITS),
+            decode=round(timings.decode_ms, _DIGITS),
+            detect=round(timings.detect_ms, _DIGITS),
+            queue=round(timings.queue_ms, _DIGITS),
+            infer=round(timings.infer_ms, _DIGITS),
+            total=round(timings.total_ms, _DIGITS),
+        )
+
+
+class Prediction(Document):
+    """The faces of one image. The top-level emotion, confidence and scores repeat those of the largest face."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PREDICTION]})
+
+    emotion: Emotion | None
+    confidence: Probability | None
+    scores: dict[Emotion, Probability] | None
+    faces: tuple[Face, ...] = Field(description="largest first")
+    image: ImageSize
+    model: ModelName
+    timings_ms: Timings
+    request_id: str
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, result: ImageResult, request_id: str) -> Prediction:
+        """Render the result for one image."""
+        faces = tuple(Face.of(face) for face in result.faces)
+        largest = faces[0] if faces else None
+        return cls(
+            emotion=largest.emotion if largest else None,
+            confidence=largest.confidence if largest else None,
+            scores=largest.scores if largest else None,
+            faces=faces,
+            image=ImageSize(width=result.width_px, height=result.height_px),
+            model=ModelName.of(result.model),
+            timings_ms=Timings.of(result.timings),
+            request_id=request_id,
+            warnings=list(result.warnings),
+        )
+
+
+class BatchEntryError(Document):
+    """The error of one image of a batch."""
+
+    error: Problem
+
+
+class BatchPrediction(Document):
+    """The response of `POST /predict/batch`: one result or one error for each image, in input order."""
+
+    results: list[Prediction | BatchEntryError]
+    model: ModelName
+    request_id: str

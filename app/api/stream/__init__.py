@@ -1,0 +1,1 @@
+"""The WebSocket API: frames of a video in, one response for each out."""

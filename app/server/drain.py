@@ -1,0 +1,93 @@
+"""A uvicorn server that drains on SIGTERM and reloads the model on SIGHUP."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from app.engine.readiness import Readiness
+from app.errors import FerError
+from app.server.memory import freeze_garbage_collector
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn server that continues to serve for a while after SIGTERM, until load balancers have noticed the drain.
+
+    Args:
+        config: Configuration of uvicorn.
+        readiness: State of the instance; the drain changes it.
+        drain_s: Duration of the drain in seconds. SIGINT (Ctrl-C) and a second SIGTERM end it early.
+        reload: Called for each SIGHUP. It logs its failures itself.
+
+    Attributes:
+        fatal: The error that ended the server; None if a signal ended it.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, readiness: Readiness, drain_s: float, reload: Callable[[], Awaitable[object]]
+    ) -> None:
+        super().__init__(config)
+        self._readiness = readiness
+        self._drain_s = drain_s
+        self._reload = reload
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self.fatal: Exception | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, and handle SIGHUP from now on."""
+        await super().startup(sockets)
+        freeze_garbage_collector()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start_reload)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain on the first SIGTERM, end the server on the next signal, drop requests on the third.
+
+        uvicorn's own handler is not called: it raises the signal again after a clean end, which sets the exit status.
+        """
+        del frame
+        self._readiness.drain()
+        if self.should_exit:
+            self.force_exit = True
+        elif sig == signal.SIGTERM and not self._draining:
+            self._start_drain()
+        else:
+            self._end()
+
+    def fail(self, error: Exception, has_served: bool) -> None:
+        """End the server because it cannot serve.
+
+        Args:
+            error: The failure.
+            has_served: True if load balancers may still send requests. The server then drains first.
+        """
+        self.fatal = error
+        if not has_served:
+            self._end()
+        elif not self._draining:
+            self._start_drain()
+
+    def _start_reload(self) -> None:
+        async def reload() -> None:
+            with suppress(FerError):
+                await self._reload()
+
+        task = asyncio.create_task(reload())
+        self._reloads.add(task)  # the event loop keeps weak references only
+        task.add_done_callback(self._reloads.discard)
+
+    def _start_drain(self) -> None:
+        self._draining = True
+        timer = threading.Timer(self._drain_s, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        self.should_exit = True

@@ -1,0 +1,73 @@
+"""The OpenAPI document: committed, complete, with plain names."""
+
+from __future__ import annotations
+
+import json
+
+from app.api.problems import STATUS
+from app.errors import ErrorCode
+from app.openapi import document
+from tests.support.paths import REPOSITORY
+
+
+def test_committed_document_is_the_document_of_the_code():
+    committed = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))
+    assert committed == document(), "the API has changed: run `make openapi` and review the difference"
+
+
+def test_operation_ids_are_plain_and_unique():
+    operations = [each for path in document()["paths"].values() for each in path.values()]
+    identifiers = [operation["operationId"] for operation in operations]
+    assert {"predict", "predict_batch", "healthz", "readyz", "metrics", "info", "reload"} <= set(identifiers)
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_stream_is_described_with_its_messages():
+    described = document()
+    (tag,) = described["tags"]
+    assert "/ws" in tag["description"]
+    assert {"FramePrediction", "StreamError", "StreamKey"} <= set(described["components"]["schemas"])
+
+
+def test_openapi_documents_every_form_and_an_example_of_every_status(client):
+    document = client.get("/openapi.json").json()
+    predict = document["paths"]["/predict"]["post"]
+    assert set(predict["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "application/json",
+        "image/*",
+        "application/octet-stream",
+    }
+    parameters = {parameter["name"]: parameter for parameter in predict["parameters"]}
+    assert {name: parameter["schema"]["default"] for name, parameter in parameters.items()} == {
+        "detect": True,
+        "max_faces": 100,
+        "min_face_size": 0,
+        "require_face": False,
+    }
+    assert all(parameter["in"] == "query" and parameter["description"] for parameter in parameters.values())
+    assert parameters["max_faces"]["schema"]["maximum"] == 1000
+    batch = document["paths"]["/predict/batch"]["post"]
+    assert {parameter["name"] for parameter in batch["parameters"]} == set(parameters)
+    documented = set()
+    for path in ("/predict", "/predict/batch", "/readyz"):
+        operation = next(iter(document["paths"][path].values()))
+        for status, response in operation["responses"].items():
+            examples = response.get("content", {}).get("application/problem+json", {}).get("examples", {})
+            for code, example in examples.items():
+                assert example["value"]["status"] == int(status) == STATUS[ErrorCode(code)]
+                documented.add(code)
+    # Errors of streams, which OpenAPI cannot describe, and of the reload, whose route needs admin keys.
+    elsewhere = {ErrorCode.FORBIDDEN_ORIGIN, ErrorCode.RELOAD_IN_PROGRESS, ErrorCode.MODEL_REFUSED}
+    undocumented = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED} | elsewhere
+    assert documented == set(ErrorCode) - undocumented
+    assert document["components"]["schemas"]["Prediction"]["examples"]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    has_example = "example" in content or content.get("examples")
+                    assert has_example, f"{path}: {status}"
+    assert {scheme["type"] for scheme in document["components"]["securitySchemes"].values()} == {"apiKey", "http"}
+    assert document["paths"]["/metrics"]["get"]["responses"].keys() == {"200", "401"}
+    assert "422" in predict["responses"]
