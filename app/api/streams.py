@@ -28,7 +28,7 @@ from app.engine.readiness import State
 from app.errors import ErrorCode, FerError
 from app.vision.tracking import MIN_OVERLAP, FaceTracker
 
-# Between these searches of the whole picture, faces are followed: `Detector.follow`.
+# Between these searches of the whole picture, faces are followed: `Detector.track`.
 SEARCH_EVERY_S = 0.5
 
 # Source: RFC 6455, 7.4.1, and IANA's registry of close codes.
@@ -243,7 +243,7 @@ class Stream:
             self._begin_search(frame, engine.pipeline, deadline)
             result = await engine.pipeline.predict(frame.data, self._options, deadline, self._take_known())
         self._known = tuple(face.box for face in result.faces)
-        followed = self._tracker.follow(result.faces, frame.arrived_s)
+        followed = self._tracker.update(result.faces, frame.arrived_s)
         return FramePrediction.of_frame(
             replace(result, faces=tuple(tracked.face for tracked in followed)),
             [tracked.track for tracked in followed],
