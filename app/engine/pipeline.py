@@ -37,7 +37,7 @@ class Detector(Protocol):
     def detect(self, grey: GreyImage) -> list[Detection]:
         """Faces of an upright grey image, uint8 (H, W), largest first. Called by several threads at once."""
 
-    def follow(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
+    def track(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
         """The same for a video's next picture, cheaper: known faces are looked for near where they were."""
 
 
@@ -100,7 +100,7 @@ class Pipeline:
             data: The image file's bytes.
             options: What the caller chose.
             deadline: Event-loop time by which the answer must be there.
-            known: Faces of the picture before, where the image is a video's next one: `Detector.follow` finds its
+            known: Faces of the picture before, where the image is a video's next one: `Detector.track` finds its
                 faces. None searches all of it.
 
         Raises:
@@ -174,7 +174,7 @@ class Pipeline:
         decoded = time.perf_counter()
         height, width = grey.shape
         if options.detect:
-            found = self._detector.detect(grey) if known is None else self._detector.follow(grey, known)
+            found = self._detector.detect(grey) if known is None else self._detector.track(grey, known)
             chosen = _choose(found, options)
             faces = tuple(_Found(face.box, face.weight, crop_face(grey, face.box)) for face in chosen)
         else:

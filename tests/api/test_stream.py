@@ -181,7 +181,7 @@ class Following(FakeDetector):
         self.searches += 1
         return super().detect(grey)
 
-    def follow(self, grey, known):
+    def track(self, grey, known):
         return [face for face in super().detect(grey) if face.box in known]
 
 

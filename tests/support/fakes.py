@@ -61,5 +61,5 @@ class FakeDetector:
         ]
         return sorted(found, key=lambda face: -face.box.area_px)
 
-    def follow(self, grey: np.ndarray, known: Sequence[FaceBox]) -> list[Detection]:
+    def track(self, grey: np.ndarray, known: Sequence[FaceBox]) -> list[Detection]:
         return self.detect(grey)
