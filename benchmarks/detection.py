@@ -19,7 +19,8 @@ import numpy as np
 
 from app.contract.preprocess import GreyImage
 from app.domain import Detection, FaceBox
-from app.vision.detection.detector import HAAR_CASCADE, MIN_FACE_SHARE, FaceDetector
+from app.vision.detection.cascades import HAAR_CASCADE
+from app.vision.detection.detector import MIN_FACE_SHARE, FaceDetector
 from tests.support.photographs import Photograph, count_found, load_photographs
 from tests.support.scenes import SAME_FACE, Grey, group_scene, mixed_scene, single_face_scene
 from training.data.fer2013 import Split, load_fer2013

@@ -1,8 +1,8 @@
-"""The model at work: verified session, batching, readiness. Knows nothing of HTTP, images or detection."""
+"""Model inference: verified ONNX Runtime session and batcher. Independent of HTTP, image files and detection."""
 
 import os
 
-# Since 1.29, ONNX Runtime for Linux gives the machine an id, keeps it in the home folder and reports every session to
-# its maker. Only this variable stops it, and only where it is set before the library is loaded. A service for
-# photographs of people reports to nobody.
+# Since 1.29, ONNX Runtime for Linux stores a machine id in the home folder and reports every session to its vendor.
+# Only this variable prevents it, and only if it is set before the library is loaded. A service that processes
+# photographs of people must not report to anybody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,7 +1,8 @@
-"""A work-conserving batcher: whatever waited while the last batch ran is the next batch. asyncio only; knows no arrays.
+"""Batcher without a timer: the items that arrive while a batch runs form the next batch.
 
-An idle batcher adds no wait. Items whose caller has gone or whose deadline has passed are dropped before a batch is
-built. One bad item never hurts a neighbour: a batch that fails is run again item by item.
+An idle batcher runs an item at once. Cancelled and expired items are dropped before a batch is built. If a batch fails,
+its items run again one by one, so that an item can only fail by itself. The batcher uses asyncio and does not depend on
+the type of the items.
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_COST_MEMORY = 0.1  # weight of the newest batch in the mean of what an item takes
+_EWMA_WEIGHT = 0.1  # of the newest batch in the average time per item
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Batched(Generic[Result]):
-    """A result with what it waited and what its batch took, in seconds."""
+    """Result of one item.
+
+    Attributes:
+        result: Return value of `run` for the item.
+        queue_s: Time in the queue, in seconds.
+        run_s: Time of the whole batch, in seconds.
+    """
 
     result: Result
     queue_s: float
@@ -41,20 +48,20 @@ class _Entry(Generic[Item, Result]):
 
 
 class BatcherStoppedError(Exception):
-    """The batcher no longer runs, so the item was not processed."""
+    """The batcher does not run, so the item was not processed."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers single items into batches. All methods are called on the event loop that started it.
+    """Queue of single items that runs them in batches. Call all methods on the event loop that called `start`.
 
     Args:
-        run: Maps items to as many results, in order; called in `executor`, one batch at a time.
-        max_batch: Most items of one call.
-        executor: Where `run` runs.
-        on_batch: Told the size of every batch that `run` finished.
-        on_success: Told when a batch succeeded.
-        on_failure: Told when `run` failed for a single item.
-        on_death: Told when the loop itself died; nothing will be run any more.
+        run: Function that returns one result per item, in order. `executor` calls it with one batch at a time.
+        max_batch: Largest number of items per batch.
+        executor: Executor of `run`.
+        on_batch: Callback for each successful batch; receives the number of items.
+        on_success: Callback for each successful batch.
+        on_failure: Callback for each item whose run failed.
+        on_death: Callback for an error in the batch loop itself, after which no item can run.
     """
 
     def __init__(
@@ -78,45 +85,45 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._item_s = 0.0
+        self._seconds_per_item = 0.0
         self._running: Sequence[object] | None = None
 
     @property
     def depth(self) -> int:
-        """Items that wait."""
+        """Number of items in the queue."""
         return len(self._waiting)
 
     @property
     def wait_s(self) -> float:
-        """How long a new item would wait for its batch, judged by what waits and what items took lately."""
-        return len(self._waiting) * self._item_s
+        """Expected wait of a new item in seconds: items in the queue times the average time per item."""
+        return len(self._waiting) * self._seconds_per_item
 
     @property
     def running(self) -> object | None:
-        """The batch that `run` has now: the same object for as long as it is the same batch."""
+        """The batch that runs now, or None. The object is the same as long as the batch is the same."""
         return self._running
 
     def start(self) -> None:
-        """Begins to take batches, on the running event loop."""
+        """Start the batch loop on the running event loop."""
         self._task = asyncio.create_task(self._loop(), name="batcher")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._on_loop_end)
 
     async def stop(self) -> None:
-        """Ends the loop; what still waits fails with `BatcherStoppedError`."""
+        """Stop the batch loop. Unfinished items fail with `BatcherStoppedError`."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def submit(self, item: Item, deadline: float) -> asyncio.Future[Batched[Result]]:
-        """Queues one item.
+        """Add one item to the queue.
 
         Args:
-            item: What `run` takes.
-            deadline: Event-loop time after which it is not worth running.
+            item: Input of `run`.
+            deadline: Event-loop time after which the item must not run any more.
 
         Returns:
-            A future of the result. Cancel it to drop the item. It fails with `TimeoutError` when the deadline passes
-            in the queue, with `BatcherStoppedError` when the batcher stops, else with what `run` raised.
+            Future of the result; cancel it to drop the item. It fails with `TimeoutError` if the deadline passes in the
+            queue, with `BatcherStoppedError` if the batcher stops, and otherwise with the exception of `run`.
 
         Raises:
             BatcherStoppedError: The batcher does not run.
@@ -132,11 +139,11 @@ class Batcher(Generic[Item, Result]):
     async def _loop(self) -> None:
         while True:
             await self._arrived.wait()
-            batch = self._take()
+            batch = self._next_batch()
             if batch:
                 await self._process(batch)
 
-    def _take(self) -> list[_Entry[Item, Result]]:
+    def _next_batch(self) -> list[_Entry[Item, Result]]:
         now = asyncio.get_running_loop().time()
         batch: list[_Entry[Item, Result]] = []
         while self._waiting and len(batch) < self._max_batch:
@@ -153,7 +160,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _process(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
-            await self._run_together(batch)
+            await self._run_batch(batch)
         except asyncio.CancelledError:
             _fail(batch, BatcherStoppedError())
             raise
@@ -169,11 +176,11 @@ class Batcher(Generic[Item, Result]):
                     if not entry.future.done():
                         await self._process([entry])
             finally:
-                _fail(batch, BatcherStoppedError())  # those that a stop left over
+                _fail(batch, BatcherStoppedError())  # a stop may leave items that did not run
 
-    async def _run_together(self, batch: list[_Entry[Item, Result]]) -> None:
+    async def _run_batch(self, batch: list[_Entry[Item, Result]]) -> None:
         loop = asyncio.get_running_loop()
-        started = time.perf_counter()  # uvloop's own clock has whole milliseconds only
+        started = time.perf_counter()  # uvloop's clock has a resolution of 1 ms
         self._running = batch
         try:
             results = await loop.run_in_executor(self._executor, self._run, [entry.item for entry in batch])
@@ -182,18 +189,19 @@ class Batcher(Generic[Item, Result]):
         if len(results) != len(batch):
             raise RuntimeError(f"a batch of {len(batch)} items returned {len(results)} results")
         run_s = time.perf_counter() - started
-        self._item_s += (run_s / len(batch) - self._item_s) * (_COST_MEMORY if self._item_s else 1.0)
+        weight = _EWMA_WEIGHT if self._seconds_per_item else 1.0
+        self._seconds_per_item += (run_s / len(batch) - self._seconds_per_item) * weight
         self._on_batch(len(batch))
         self._on_success()
         for entry, result in zip(batch, results, strict=True):
             if not entry.future.done():
                 entry.future.set_result(Batched(result, started - entry.submitted, run_s))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_loop_end(self, task: asyncio.Task[None]) -> None:
         _fail(self._waiting, BatcherStoppedError())
         self._waiting.clear()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.critical("the batch loop died", exc_info=error)
+            _logger.critical("the batch loop failed", exc_info=error)
             self._on_death()
 
 

@@ -1,4 +1,4 @@
-"""What the service asks of a model, so that tests can stand in for it. No implementation here."""
+"""Interface of a model to the rest of the service. Tests implement it with a fake."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.contract.preprocess import GreyImage
 
 
 class Classifier(Protocol):
-    """Scores crops. `classify` is called by one thread at a time."""
+    """Model that classifies face crops. Only one thread at a time calls `classify`."""
 
     @property
     def manifest(self) -> Manifest:
-        """What the model is and where it comes from."""
+        """Identity, contract and metrics of the model."""
 
     @property
     def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it: `CPUExecutionProvider`, `CUDAExecutionProvider`."""
+        """Execution provider in use, by ONNX Runtime's name: `CPUExecutionProvider` or `CUDAExecutionProvider`."""
 
     def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float32]]:
-        """Logits of every crop; `app.contract.scores.probabilities` makes scores of them.
+        """Return the logits of each crop; `app.contract.scores.probabilities` converts them to scores.
 
         Args:
             crops: N arrays, uint8 (48, 48, 1).

@@ -1,6 +1,6 @@
-"""The ONNX Runtime session of one verified model: load, choose the provider, self-test, warm up, run.
+"""ONNX Runtime session of one verified model: provider selection, self-test, warm-up, inference.
 
-The service and `python -m training evaluate` both measure through this class, so a published figure is the served one.
+`python -m training evaluate` uses this class too, so published figures apply to the service.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ from app.contract.preprocess import GreyImage
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
-# Largest difference of a logit from its golden value. Kernels of another CPU differ by about 1e-5; CUDA runs without
-# TF32 (below) and stays within 1e-3. With fewer bits a last digit that rounds the other way weighs more.
+# Largest difference of a logit from its golden value. Results of different CPUs differ by about 1e-5 and those of CUDA
+# without TF32 by up to 1e-3. At a lower precision, rounding in another direction makes a larger difference.
 GOLDEN_TOLERANCE: Mapping[Precision, float] = {"float32": 1e-3, "float16": 0.05, "int8": 0.1}
 
 _logger = logging.getLogger(__name__)
 
 
 class DeviceError(Exception):
-    """The execution provider that was asked for cannot be had. The message says why."""
+    """The requested execution provider is not available; the message gives the reason."""
 
 
 class SelfTestError(Exception):
-    """The loaded model does not compute what it computed when it was exported."""
+    """The loaded model does not reproduce the results of its export."""
 
 
 class EmotionSession:
-    """A loaded, verified model. Thread-safe after construction.
+    """Loaded and verified model. Thread-safe after construction.
 
     Args:
-        model_path: The ONNX file; its manifest and golden vectors lie beside it.
-        device: `cpu`, `cuda` (refuses anything else) or `auto` (CUDA where it works, else the CPU with a log line).
-        threads: Cores that one run may use on the CPU.
+        model_path: ONNX file. Its manifest and golden vectors are in the same folder.
+        device: `cpu`, `cuda` (fails if CUDA does not work) or `auto` (CUDA if it works, otherwise the CPU and a log
+            message).
+        threads: Number of threads of one run on the CPU.
 
     Raises:
-        ManifestError: The file, its manifest and this service do not fit each other.
-        DeviceError: `cuda` was asked for and cannot be had.
+        ManifestError: The file, its manifest and this service do not match.
+        DeviceError: The device is `cuda`, and CUDA does not work.
     """
 
     def __init__(self, model_path: Path, device: Device, threads: int) -> None:
@@ -64,10 +65,10 @@ class EmotionSession:
         self._verify_tensors()
 
     def logits(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Runs the network once.
+        """Run the network once.
 
         Args:
-            crops: uint8 (N, 48, 48, 1), raw grey levels; N at least 1.
+            crops: uint8 (N, 48, 48, 1), grey levels 0 to 255; N is at least 1.
 
         Returns:
             float32 (N, 7).
@@ -77,14 +78,14 @@ class EmotionSession:
         return np.asarray(result, dtype=np.float32)
 
     def classify(self, crops: Sequence[GreyImage]) -> Sequence[npt.NDArray[np.float32]]:
-        """Logits of every crop; see `Classifier`."""
+        """Return the logits of each crop; see `Classifier`."""
         return list(self.logits(np.stack(crops)))
 
     def self_test(self) -> None:
-        """Replays the golden vectors.
+        """Compare the logits of the golden vectors with those of the export.
 
         Raises:
-            ManifestError: They are missing or damaged.
+            ManifestError: The golden vectors are missing or damaged.
             SelfTestError: A logit differs by more than `GOLDEN_TOLERANCE`.
         """
         crops, golden = load_golden(self._model_path)
@@ -97,7 +98,7 @@ class EmotionSession:
             )
 
     def warm_up(self, max_batch: int) -> None:
-        """Runs the smallest and the largest batch, so that the first request pays for no allocation."""
+        """Run the smallest and the largest batch, so that the memory is allocated before the first request."""
         contract = self.manifest.contract
         for batch in (1, max_batch):
             self.logits(np.zeros((batch, *map(int, contract.input.shape[1:])), dtype=np.uint8))
@@ -115,33 +116,33 @@ class EmotionSession:
 
 
 def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """The golden vectors beside a model: crops uint8 (N, 48, 48, 1) and their logits float32 (N, 7).
+    """Return the golden vectors of a model: crops, uint8 (N, 48, 48, 1), and their logits, float32 (N, 7).
 
     Raises:
-        ManifestError: They are missing or damaged.
+        ManifestError: The golden vectors are missing or damaged.
     """
     path = golden_path(model_path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["crops"], arrays["logits"]
-    except Exception as error:  # numpy raises many kinds for a damaged archive
+    except Exception as error:  # numpy raises many kinds of exceptions for a damaged archive
         raise ManifestError(f"golden vectors {path} are missing or damaged") from error
 
 
 def open_session(model_path: Path, device: Device, threads: int) -> ort.InferenceSession:
-    """ONNX Runtime's session of any ONNX file, as the service opens it; arguments and errors as `EmotionSession`."""
+    """Open any ONNX file with the service's options. Arguments and errors are those of `EmotionSession`."""
     if device == "cpu":
         return _open(model_path, [CPU_PROVIDER], threads)
     if device == "auto" and not _gpu_visible():
-        _logger.info("this machine shows no NVIDIA GPU: serving from the CPU")
+        _logger.info("no NVIDIA GPU found: serving from the CPU")
         return _open(model_path, [CPU_PROVIDER], threads)
     obstacle = _cuda_obstacle()
     if obstacle is None:
         session = _open(model_path, [CUDA_PROVIDER, CPU_PROVIDER], threads)
-        # ONNX Runtime falls back to the CPU with a log line only when CUDA's libraries do not load.
+        # If CUDA's libraries do not load, ONNX Runtime falls back to the CPU with only a log message.
         if session.get_providers()[0] == CUDA_PROVIDER:
             return session
-        obstacle = "ONNX Runtime could not load CUDA or cuDNN; its own log line says which library"
+        obstacle = "ONNX Runtime could not load CUDA or cuDNN; its log message names the library"
     if device == "cuda":
         raise DeviceError(f"FER_DEVICE=cuda cannot be served: {obstacle}")
     _logger.warning("FER_DEVICE=auto serves from the CPU: %s", obstacle)
@@ -149,29 +150,28 @@ def open_session(model_path: Path, device: Device, threads: int) -> ort.Inferenc
 
 
 def _cuda_obstacle() -> str | None:
-    """Why CUDA cannot be tried, or None. Loads CUDA's libraries from NVIDIA's Python packages where installed."""
+    """Return the reason why CUDA cannot work, or None. Load CUDA's libraries from NVIDIA's packages if installed."""
     if CUDA_PROVIDER not in ort.get_available_providers():
         return "this build of ONNX Runtime has no CUDA (install requirements.txt and requirements/cuda.txt)"
     if not _gpu_visible():
-        return "this machine shows no NVIDIA GPU"
+        return "no NVIDIA GPU found"
     ort.preload_dlls()
     return None
 
 
 def _gpu_visible() -> bool:
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second: Windows' Linux subsystem
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # /dev/dxg: WSL
 
 
 def _open(model_path: Path, providers: list[str], threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # idle threads leave the cores to detection
+    # Idle threads must not spin: detection needs the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
     provider_options = [{"use_tf32": "0"} if provider == CUDA_PROVIDER else {} for provider in providers]
     try:
         return ort.InferenceSession(model_path, options, providers=providers, provider_options=provider_options)
-    except Exception as error:  # onnxruntime's own exceptions have no public base class
+    except Exception as error:  # ONNX Runtime's exceptions have no public base class
         raise ManifestError(f"{model_path} cannot be loaded by ONNX Runtime: {error}") from error

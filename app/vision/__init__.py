@@ -1,1 +1,1 @@
-"""From bytes to faces: decoding and detection. Knows nothing of models or HTTP."""
+"""From image files to faces: decoding, detection and tracking. Independent of models and HTTP."""

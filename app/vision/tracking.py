@@ -1,6 +1,6 @@
-"""Faces over time: which face of a frame is which face of the frames before, and scores smoothed along each.
+"""Tracking of faces through the frames of a stream: track numbers and scores smoothed over time.
 
-Pure: no clock, no pixels, no I/O. One tracker serves one stream.
+The module has no clock and reads no pixels: the caller passes times and faces.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from dataclasses import dataclass, replace
 
 from app.domain import FaceBox, FaceEmotion
 
-# Overlap (IoU) at which a box continues a track. At 25 frames a second a head moves little; after dropped frames more.
+# Smallest overlap (IoU) of a face with its track's last box. A head moves little between two frames at 25 frames per
+# second, and more after dropped frames.
 MIN_OVERLAP = 0.3
-# The cascade misses a face for a moment when it blinks or turns: through frames without it a track waits this long.
+# Time that a track lasts without a face: the detector misses faces for a moment when they blink or turn.
 KEEP_S = 1.0
-# `smoothing` is the share of the old scores that is left after this time, so that it means the same at any frame rate.
+# Time after which `smoothing` is the share of the old scores. A fixed time makes it independent of the frame rate.
 SMOOTHING_STEP_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """A face of one frame, with scores smoothed over time, and the number that it keeps while it is followed."""
+    """Face of one frame with its track.
+
+    Attributes:
+        track: Number of the track, unique within a stream, from 1.
+        face: The face with smoothed scores.
+    """
 
     track: int
     face: FaceEmotion
@@ -31,15 +37,15 @@ class _Track:
     number: int
     box: FaceBox
     scores: Mapping[str, float]
-    seen_s: float
+    updated_s: float
 
 
 class FaceTracker:
-    """Follows the faces of one stream by the overlap of their boxes.
+    """Tracks of one stream. Faces of successive frames belong to one track if their boxes overlap.
 
     Args:
-        smoothing: 0 to 1: the share of the old scores that is left after a tenth of a second. 0 leaves every frame as
-            it is; 1 keeps a face's first scores.
+        smoothing: Share of the old scores that is left after a tenth of a second, 0 to 1. 0 returns the scores of each
+            frame; 1 keeps a track's first scores.
     """
 
     def __init__(self, smoothing: float) -> None:
@@ -48,17 +54,17 @@ class FaceTracker:
         self._last_number = 0
 
     def update(self, faces: Sequence[FaceEmotion], at_s: float) -> list[TrackedFace]:
-        """Continues the tracks with the faces of the next frame.
+        """Continue the tracks with the faces of the next frame, and start tracks for new faces.
 
         Args:
-            faces: Of one frame.
-            at_s: When the frame arrived, on any clock; never less than in the call before.
+            faces: Faces of one frame.
+            at_s: Arrival time of the frame in seconds, from any clock; never less than in the call before.
 
         Returns:
-            The faces in the order given, with their tracks and smoothed scores.
+            The faces in the given order.
         """
         matches = self._match(faces)
-        followed = []
+        tracked_faces = []
         for index, face in enumerate(faces):
             track = matches.get(index)
             if track is None:
@@ -67,19 +73,19 @@ class FaceTracker:
                 self._tracks.append(track)
             else:
                 track.scores = self._smooth(track, face, at_s)
-                track.box, track.seen_s = face.box, at_s
-            followed.append(TrackedFace(track.number, _with_scores(face, track.scores)))
-        self._tracks = [track for track in self._tracks if at_s - track.seen_s <= KEEP_S]
-        return followed
+                track.box, track.updated_s = face.box, at_s
+            tracked_faces.append(TrackedFace(track.number, _with_scores(face, track.scores)))
+        self._tracks = [track for track in self._tracks if at_s - track.updated_s <= KEEP_S]
+        return tracked_faces
 
     def _match(self, faces: Sequence[FaceEmotion]) -> dict[int, _Track]:
-        """The track of each face that continues one, by index: the largest overlap is matched first."""
+        """Assign faces to tracks in descending order of overlap. Return the track of each face by index."""
         candidates = sorted(
             (
-                (share, index, track)
+                (overlap, index, track)
                 for index, face in enumerate(faces)
                 for track in self._tracks
-                if (share := face.box.overlap(track.box)) >= MIN_OVERLAP
+                if (overlap := face.box.overlap(track.box)) >= MIN_OVERLAP
             ),
             key=lambda candidate: (-candidate[0], candidate[1], candidate[2].number),
         )
@@ -94,7 +100,7 @@ class FaceTracker:
     def _smooth(self, track: _Track, face: FaceEmotion, at_s: float) -> Mapping[str, float]:
         if self._smoothing == 0:
             return face.scores
-        kept = self._smoothing ** ((at_s - track.seen_s) / SMOOTHING_STEP_S)
+        kept = self._smoothing ** ((at_s - track.updated_s) / SMOOTHING_STEP_S)
         return {label: kept * track.scores[label] + (1 - kept) * score for label, score in face.scores.items()}
 
 

@@ -1,4 +1,4 @@
-"""The batcher: gathers without waiting, drops what nobody waits for, keeps neighbours apart."""
+"""Batches, dropped items, failed items, stop and expected wait of the batcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAR = 1e9
 
 
 class Doubler:
-    """Doubles numbers; can be held; fails for batches with a negative number."""
+    """Model that doubles numbers. It can be blocked, and fails for batches with a negative number."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -32,9 +32,9 @@ class Doubler:
 
 
 @asynccontextmanager
-async def running(run: Doubler, max_batch: int = 4, **observers) -> AsyncIterator[Batcher[int, int]]:
+async def running(run: Doubler, max_batch: int = 4, **callbacks) -> AsyncIterator[Batcher[int, int]]:
     with ThreadPoolExecutor(1) as executor:
-        batcher: Batcher[int, int] = Batcher(run, max_batch=max_batch, executor=executor, **observers)
+        batcher: Batcher[int, int] = Batcher(run, max_batch=max_batch, executor=executor, **callbacks)
         batcher.start()
         try:
             yield batcher
@@ -49,7 +49,7 @@ async def until(condition) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_submit_single_item_runs_at_once():
+def test_submit_runs_a_single_item_at_once():
     async def scenario():
         run = Doubler()
         async with running(run) as batcher:
@@ -62,7 +62,7 @@ def test_submit_single_item_runs_at_once():
     asyncio.run(scenario())
 
 
-def test_submit_what_waited_becomes_the_next_batch_in_order():
+def test_submit_runs_waiting_items_as_the_next_batch_in_order():
     async def scenario():
         run, sizes = Doubler(), []
         async with running(run, on_batch=sizes.append) as batcher:
@@ -80,15 +80,15 @@ def test_submit_what_waited_becomes_the_next_batch_in_order():
     asyncio.run(scenario())
 
 
-def test_submit_cancelled_item_is_dropped_before_the_batch():
+def test_submit_drops_a_cancelled_item_before_the_batch():
     async def scenario():
         run = Doubler()
         async with running(run) as batcher:
             run.released.clear()
             first = batcher.submit(0, FAR)
             await until(lambda: run.batches)
-            gone, kept = batcher.submit(1, FAR), batcher.submit(2, FAR)
-            gone.cancel()
+            cancelled, kept = batcher.submit(1, FAR), batcher.submit(2, FAR)
+            cancelled.cancel()
             run.released.set()
             assert (await kept).result == 4
             await first
@@ -97,29 +97,29 @@ def test_submit_cancelled_item_is_dropped_before_the_batch():
     asyncio.run(scenario())
 
 
-def test_submit_expired_item_times_out_and_is_not_run():
+def test_submit_does_not_run_an_expired_item():
     async def scenario():
         run = Doubler()
         async with running(run) as batcher:
             run.released.clear()
             first = batcher.submit(0, FAR)
             await until(lambda: run.batches)
-            late = batcher.submit(1, asyncio.get_running_loop().time() + 0.01)
+            expired = batcher.submit(1, asyncio.get_running_loop().time() + 0.01)
             await asyncio.sleep(0.02)
             run.released.set()
             with pytest.raises(TimeoutError):
-                await late
+                await expired
             await first
         assert run.batches == [[0]]
 
     asyncio.run(scenario())
 
 
-def test_submit_bad_item_fails_alone():
+def test_submit_fails_only_the_bad_item_of_a_batch():
     async def scenario():
         run, failures, successes = Doubler(), [], []
-        observers = {"on_failure": lambda: failures.append(1), "on_success": lambda: successes.append(1)}
-        async with running(run, **observers) as batcher:
+        callbacks = {"on_failure": lambda: failures.append(1), "on_success": lambda: successes.append(1)}
+        async with running(run, **callbacks) as batcher:
             run.released.clear()
             first = batcher.submit(0, FAR)
             await until(lambda: run.batches)
@@ -136,7 +136,7 @@ def test_submit_bad_item_fails_alone():
     asyncio.run(scenario())
 
 
-def test_submit_wrong_number_of_results_fails_instead_of_mixing_up():
+def test_submit_fails_for_a_wrong_number_of_results():
     async def scenario():
         with ThreadPoolExecutor(1) as executor:
             batcher: Batcher[int, int] = Batcher(lambda items: [1, 2, 3], max_batch=4, executor=executor)
@@ -148,7 +148,7 @@ def test_submit_wrong_number_of_results_fails_instead_of_mixing_up():
     asyncio.run(scenario())
 
 
-def test_stop_fails_what_waits_and_refuses_what_comes():
+def test_stop_fails_unfinished_items_and_refuses_new_ones():
     async def scenario():
         run = Doubler()
         with ThreadPoolExecutor(1) as executor:
@@ -171,22 +171,22 @@ def test_stop_fails_what_waits_and_refuses_what_comes():
     asyncio.run(scenario())
 
 
-def test_stop_fails_what_a_failed_batch_has_left():
+def test_stop_fails_the_remaining_items_of_a_failed_batch():
     async def scenario():
-        begun, released = threading.Event(), threading.Event()
+        started, released = threading.Event(), threading.Event()
 
-        def alone(items: Sequence[int]) -> Sequence[int]:
+        def single_items_only(items: Sequence[int]) -> Sequence[int]:
             if len(items) > 1:
-                raise ValueError("only one")
-            begun.set()
+                raise ValueError("more than one item")
+            started.set()
             assert released.wait(5)
             return items
 
         with ThreadPoolExecutor(1) as executor:
-            batcher: Batcher[int, int] = Batcher(alone, max_batch=4, executor=executor)
+            batcher: Batcher[int, int] = Batcher(single_items_only, max_batch=4, executor=executor)
             batcher.start()
             items = [batcher.submit(item, FAR) for item in range(3)]
-            await until(begun.is_set)
+            await until(started.is_set)
             stopping = asyncio.create_task(batcher.stop())
             await asyncio.sleep(0)
             released.set()
@@ -198,12 +198,9 @@ def test_stop_fails_what_a_failed_batch_has_left():
     asyncio.run(scenario())
 
 
-def test_loop_that_dies_says_so_and_fails_what_waits():
+def test_error_in_the_batch_loop_is_reported_and_fails_waiting_items():
     async def scenario():
         deaths = []
-
-        def broken_observer(size: int) -> None:
-            raise SystemError("observer")
 
         run = Doubler()
         with ThreadPoolExecutor(1) as executor:
@@ -220,26 +217,26 @@ def test_loop_that_dies_says_so_and_fails_what_waits():
     asyncio.run(scenario())
 
 
-def test_wait_grows_with_what_waits_and_running_names_the_batch():
+def test_wait_s_grows_with_the_queue_and_running_is_the_current_batch():
     async def scenario():
         run = Doubler()
         async with running(run) as batcher:
             assert (batcher.wait_s, batcher.running) == (0.0, None)
             await batcher.submit(0, FAR)
             run.released.clear()
-            held = [batcher.submit(1, FAR)]
+            pending = [batcher.submit(1, FAR)]
             await until(lambda: len(run.batches) == 2)
             assert batcher.wait_s == 0.0
-            first = batcher.running
-            assert first is not None
-            held += [batcher.submit(item, FAR) for item in range(2, 5)]
-            three = batcher.wait_s
-            held += [batcher.submit(item, FAR) for item in range(5, 8)]
-            assert batcher.wait_s == pytest.approx(2 * three)
-            assert three > 0
-            assert batcher.running is first
+            batch = batcher.running
+            assert batch is not None
+            pending += [batcher.submit(item, FAR) for item in range(2, 5)]
+            wait_of_three = batcher.wait_s
+            pending += [batcher.submit(item, FAR) for item in range(5, 8)]
+            assert batcher.wait_s == pytest.approx(2 * wait_of_three)
+            assert wait_of_three > 0
+            assert batcher.running is batch
             run.released.set()
-            await asyncio.gather(*held)
+            await asyncio.gather(*pending)
             assert batcher.running is None
 
     asyncio.run(scenario())

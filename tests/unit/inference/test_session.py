@@ -1,4 +1,4 @@
-"""The session of a real ONNX file: verification, self-test, providers. The shipped model is used where it can be."""
+"""Verification, self-test, inference and providers of the session, with the shipped models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def session() -> EmotionSession:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """The shipped model in a folder where a test may spoil it."""
+    """Copy of the shipped model that a test may damage."""
     return copy_of(SHIPPED, tmp_path)
 
 
@@ -55,28 +55,28 @@ def test_shipped_model_reproduces_its_golden_vectors(session):
     session.self_test()
 
 
-def test_golden_faces_of_the_shipped_model_are_of_all_classes(session):
+def test_golden_vectors_of_the_shipped_model_cover_all_classes(session):
     _, logits = load_golden(SHIPPED)
     assert logits[: len(LABELS)].argmax(axis=1).tolist() == list(range(len(LABELS)))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 33, 64])
-def test_logits_of_a_batch_equal_each_crop_alone(session, batch):
+def test_logits_of_a_batch_equal_those_of_single_crops(session, batch):
     crops = np.random.default_rng(batch).integers(0, 256, size=(batch, 48, 48, 1), dtype=np.uint8)
-    together = session.logits(crops)
-    alone = np.concatenate([session.logits(crop[np.newaxis]) for crop in crops])
-    assert np.abs(together - alone).max() <= 1e-5
-    assert together.shape == (batch, 7)
+    batched = session.logits(crops)
+    single = np.concatenate([session.logits(crop[np.newaxis]) for crop in crops])
+    assert np.abs(batched - single).max() <= 1e-5
+    assert batched.shape == (batch, 7)
 
 
-def test_classify_gives_the_logits_of_each_crop(session):
+def test_classify_returns_the_logits_of_each_crop(session):
     crops, golden = load_golden(SHIPPED)
     logits = np.stack(session.classify(list(crops)))
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, golden, atol=1e-3)
 
 
-def test_logits_from_many_threads_are_those_of_one(session):
+def test_logits_from_many_threads_equal_those_of_one_thread(session):
     crops = np.random.default_rng(5).integers(0, 256, size=(32, 48, 48, 1), dtype=np.uint8)
     expected = [session.logits(crop[np.newaxis]) for crop in crops]
     with ThreadPoolExecutor(8) as threads:
@@ -84,8 +84,8 @@ def test_logits_from_many_threads_are_those_of_one(session):
     np.testing.assert_array_equal(np.concatenate(received), np.concatenate(expected))
 
 
-def test_session_leaves_no_trace_of_telemetry_in_the_home_folder(tmp_path):
-    """ONNX Runtime otherwise keeps an id of the machine there, and sends it to its maker with every session."""
+def test_session_writes_no_telemetry_to_the_home_folder(tmp_path):
+    """By default, ONNX Runtime stores a machine id there and sends it to its vendor with every session."""
     load = "from app.inference.session import EmotionSession; from pathlib import Path"
     code = f"{load}; EmotionSession(Path({str(SHIPPED)!r}), 'cpu', 1)"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
@@ -93,16 +93,16 @@ def test_session_leaves_no_trace_of_telemetry_in_the_home_folder(tmp_path):
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_session_warm_up_runs_the_largest_batch(session):
+def test_warm_up_runs_the_largest_batch(session):
     session.warm_up(64)
 
 
-def test_session_missing_model_is_refused(tmp_path):
+def test_session_refuses_a_missing_model(tmp_path):
     with pytest.raises(ManifestError, match="does not exist"):
         EmotionSession(tmp_path / "none.onnx", "cpu", 1)
 
 
-def test_session_changed_model_file_is_refused_by_its_hash(copied):
+def test_session_refuses_a_changed_model_file(copied):
     data = bytearray(copied.read_bytes())
     data[len(data) // 2] ^= 1
     copied.write_bytes(data)
@@ -110,7 +110,7 @@ def test_session_changed_model_file_is_refused_by_its_hash(copied):
         EmotionSession(copied, "cpu", 1)
 
 
-MANIFEST_SPOILERS = {
+MANIFEST_CHANGES = {
     "labels": lambda document: document["contract"]["labels"].reverse(),
     "preprocess_id": lambda document: document["contract"].update(preprocess_id="other"),
     "input": lambda document: document["contract"]["input"].update(dtype="float32"),
@@ -121,20 +121,20 @@ MANIFEST_SPOILERS = {
 }
 
 
-@pytest.mark.parametrize("field", MANIFEST_SPOILERS)
-def test_session_manifest_that_does_not_fit_is_refused_by_name(copied, field):
-    edit_manifest(copied, MANIFEST_SPOILERS[field])
+@pytest.mark.parametrize("field", MANIFEST_CHANGES)
+def test_session_refuses_a_wrong_manifest_field_by_name(copied, field):
+    edit_manifest(copied, MANIFEST_CHANGES[field])
     with pytest.raises(ManifestError, match=field):
         EmotionSession(copied, "cpu", 1)
 
 
-def test_session_missing_manifest_is_refused(copied):
+def test_session_refuses_a_missing_manifest(copied):
     manifest_path(copied).unlink()
     with pytest.raises(ManifestError, match="cannot be read"):
         EmotionSession(copied, "cpu", 1)
 
 
-def test_session_file_that_is_no_onnx_is_refused(copied):
+def test_session_refuses_a_file_that_is_not_onnx(copied):
     copied.write_bytes(b"no model")
     import hashlib
 
@@ -144,8 +144,8 @@ def test_session_file_that_is_no_onnx_is_refused(copied):
 
 
 @pytest.mark.parametrize(("model", "accepted", "refused"), [(FULL, 0.0005, 0.01), (SHIPPED, 0.05, 0.2)])
-def test_self_test_other_golden_vectors_fail_with_the_difference(tmp_path, model, accepted, refused):
-    """Eight bits may round the other way elsewhere; whole floats may not."""
+def test_self_test_fails_for_other_golden_vectors_with_the_difference(tmp_path, model, accepted, refused):
+    """The tolerance is larger for int8, which may round in another direction on another CPU."""
     copied = copy_of(model, tmp_path)
     crops, logits = load_golden(copied)
     np.savez(golden_path(copied), crops=crops, logits=logits + accepted)
@@ -155,32 +155,32 @@ def test_self_test_other_golden_vectors_fail_with_the_difference(tmp_path, model
         EmotionSession(copied, "cpu", 1).self_test()
 
 
-def test_self_test_without_golden_vectors_is_refused(copied):
+def test_self_test_refuses_missing_golden_vectors(copied):
     golden_path(copied).unlink()
     with pytest.raises(ManifestError, match="golden"):
         EmotionSession(copied, "cpu", 1).self_test()
 
 
-def test_session_cuda_without_cuda_never_serves_from_the_cpu(monkeypatch):
+def test_session_cuda_fails_without_cuda(monkeypatch):
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(DeviceError, match="FER_DEVICE=cuda"):
         EmotionSession(SHIPPED, "cuda", 1)
 
 
-def test_session_cuda_that_falls_back_inside_onnx_runtime_is_refused(monkeypatch, caplog):
-    """What onnxruntime-gpu does where CUDA's libraries are missing: it offers CUDA, logs, and runs on the CPU."""
+def test_session_cuda_refuses_a_fallback_inside_onnx_runtime(monkeypatch, caplog):
+    """Without CUDA's libraries, onnxruntime-gpu lists CUDA as available, logs a message and runs on the CPU."""
     monkeypatch.setattr(session_module, "_gpu_visible", lambda: True)
     monkeypatch.setattr(session_module, "_cuda_obstacle", lambda: None)
     opened = session_module._open
     monkeypatch.setattr(session_module, "_open", lambda path, providers, threads: opened(path, providers[-1:], threads))
     with pytest.raises(DeviceError, match="could not load CUDA"):
         EmotionSession(SHIPPED, "cuda", 1)
-    fallen_back = EmotionSession(SHIPPED, "auto", 1)
-    assert fallen_back.provider == "CPUExecutionProvider"
+    session = EmotionSession(SHIPPED, "auto", 1)
+    assert session.provider == "CPUExecutionProvider"
     assert "serves from the CPU" in caplog.text
 
 
-def test_session_auto_without_a_gpu_serves_from_the_cpu(monkeypatch):
+def test_session_auto_uses_the_cpu_without_a_gpu(monkeypatch):
     monkeypatch.setattr(session_module, "_gpu_visible", lambda: False)
     assert EmotionSession(SHIPPED, "auto", 1).provider == "CPUExecutionProvider"
 
@@ -189,13 +189,13 @@ def test_session_auto_without_a_gpu_serves_from_the_cpu(monkeypatch):
     "CUDAExecutionProvider" not in ort.get_available_providers() or not session_module._gpu_visible(),
     reason="needs an NVIDIA GPU and onnxruntime-gpu",
 )
-def test_session_cuda_serves_from_cuda_and_agrees_with_the_golden_vectors():
+def test_session_cuda_uses_cuda_and_reproduces_the_golden_vectors():
     cuda = EmotionSession(SHIPPED, "cuda", 1)
     assert cuda.provider == "CUDAExecutionProvider"
     cuda.self_test()
 
 
-def test_shipped_graph_is_a_plain_chain_of_convolutions():
+def test_shipped_graph_contains_only_convolutions_relu_and_pooling():
     onnx = pytest.importorskip("onnx")
     operations = [node.op_type for node in onnx.load(FULL).graph.node]
     first, last = operations.index("Conv"), len(operations) - 1 - operations[::-1].index("Conv")
@@ -203,7 +203,7 @@ def test_shipped_graph_is_a_plain_chain_of_convolutions():
     assert "BatchNormalization" not in operations
 
 
-def test_shipped_manifest_says_how_good_the_model_is():
+def test_shipped_manifest_contains_metrics_and_provenance():
     manifest = load_manifest(SHIPPED)
     assert {"PublicTest", "PrivateTest"} <= set(manifest.metrics)
     assert manifest.metrics["PrivateTest"].images == 3589

@@ -1,4 +1,4 @@
-"""Tracks and smoothed scores over time."""
+"""Face tracks and smoothed scores."""
 
 from __future__ import annotations
 
@@ -21,85 +21,85 @@ def moved(box: FaceBox, x: int) -> FaceBox:
     return FaceBox(box.x + x, box.y, box.width, box.height)
 
 
-def numbers(followed) -> list[int]:
-    return [tracked.track for tracked in followed]
+def numbers(tracked_faces) -> list[int]:
+    return [tracked.track for tracked in tracked_faces]
 
 
-def test_follow_moving_faces_keep_their_tracks_in_whatever_order_they_come():
+def test_update_keeps_the_tracks_of_moving_faces_in_any_order():
     tracker = FaceTracker(0)
-    assert numbers(tracker.follow([face(LEFT), face(RIGHT)], 0)) == [1, 2]
-    assert numbers(tracker.follow([face(moved(RIGHT, 20)), face(moved(LEFT, 20))], 0.04)) == [2, 1]
-    assert numbers(tracker.follow([face(moved(RIGHT, 40)), face(moved(LEFT, 40))], 0.08)) == [2, 1]
+    assert numbers(tracker.update([face(LEFT), face(RIGHT)], 0)) == [1, 2]
+    assert numbers(tracker.update([face(moved(RIGHT, 20)), face(moved(LEFT, 20))], 0.04)) == [2, 1]
+    assert numbers(tracker.update([face(moved(RIGHT, 40)), face(moved(LEFT, 40))], 0.08)) == [2, 1]
 
 
-def test_follow_face_elsewhere_is_a_new_one():
+def test_update_starts_a_track_for_a_face_elsewhere():
     tracker = FaceTracker(0)
-    tracker.follow([face(LEFT)], 0)
-    assert numbers(tracker.follow([face(moved(LEFT, 60))], 0.04)) == [2]  # overlap 0.25
+    tracker.update([face(LEFT)], 0)
+    assert numbers(tracker.update([face(moved(LEFT, 60))], 0.04)) == [2]  # overlap 0.25
 
 
-def test_follow_two_faces_near_one_track_the_nearer_continues_it():
+def test_update_continues_a_track_with_the_face_of_the_largest_overlap():
     tracker = FaceTracker(0)
-    tracker.follow([face(LEFT)], 0)
-    assert numbers(tracker.follow([face(moved(LEFT, 40)), face(moved(LEFT, 5))], 0.04)) == [2, 1]
+    tracker.update([face(LEFT)], 0)
+    assert numbers(tracker.update([face(moved(LEFT, 40)), face(moved(LEFT, 5))], 0.04)) == [2, 1]
 
 
-def test_follow_face_that_was_missed_for_a_moment_keeps_its_track():
+def test_update_continues_a_track_after_a_short_gap():
     tracker = FaceTracker(0)
-    tracker.follow([face(LEFT)], 0)
-    tracker.follow([], KEEP_S / 2)
-    assert numbers(tracker.follow([face(LEFT)], KEEP_S)) == [1]
+    tracker.update([face(LEFT)], 0)
+    tracker.update([], KEEP_S / 2)
+    assert numbers(tracker.update([face(LEFT)], KEEP_S)) == [1]
 
 
-def test_follow_face_that_was_away_for_long_is_a_new_one():
+def test_update_starts_a_track_after_a_long_gap():
     tracker = FaceTracker(0)
-    tracker.follow([face(LEFT)], 0)
-    tracker.follow([], KEEP_S + 0.1)
-    assert numbers(tracker.follow([face(LEFT)], KEEP_S + 0.2)) == [2]
+    tracker.update([face(LEFT)], 0)
+    tracker.update([], KEEP_S + 0.1)
+    assert numbers(tracker.update([face(LEFT)], KEEP_S + 0.2)) == [2]
 
 
-def test_follow_face_of_a_slow_stream_keeps_its_track_from_frame_to_frame():
+def test_update_continues_tracks_of_a_stream_with_a_low_frame_rate():
     tracker = FaceTracker(0)
-    assert [numbers(tracker.follow([face(LEFT)], at_s)) for at_s in (0, 5, 10)] == [[1], [1], [1]]
+    assert [numbers(tracker.update([face(LEFT)], at_s)) for at_s in (0, 5, 10)] == [[1], [1], [1]]
 
 
-def test_follow_without_smoothing_gives_the_scores_of_the_frame():
+def test_update_without_smoothing_returns_the_scores_of_the_frame():
     tracker = FaceTracker(0)
-    tracker.follow([face(LEFT, 1.0)], 0)
-    for at_s in (0.04, 0.04):  # the second at the same time: nothing may be left of the first
-        (tracked,) = tracker.follow([face(LEFT, 0.2)], at_s)
+    tracker.update([face(LEFT, 1.0)], 0)
+    for at_s in (0.04, 0.04):  # even at the same time, nothing of the old scores may be left
+        (tracked,) = tracker.update([face(LEFT, 0.2)], at_s)
         assert tracked.face == face(LEFT, 0.2)
 
 
-def test_follow_smoothed_scores_keep_the_named_share_after_a_tenth_of_a_second():
+def test_update_keeps_the_smoothing_share_of_the_old_scores_after_a_tenth_of_a_second():
     tracker = FaceTracker(0.8)
-    tracker.follow([face(LEFT, 1.0)], 0)
-    (tracked,) = tracker.follow([face(LEFT, 0.0)], 0.1)
+    tracker.update([face(LEFT, 1.0)], 0)
+    (tracked,) = tracker.update([face(LEFT, 0.0)], 0.1)
     assert tracked.face.scores["happy"] == pytest.approx(0.8)
     assert sum(tracked.face.scores.values()) == pytest.approx(1)
     assert (tracked.face.emotion, tracked.face.confidence) == ("happy", pytest.approx(0.8))
 
 
-def test_follow_smoothing_means_the_same_at_every_frame_rate():
+def test_update_smooths_independently_of_the_frame_rate():
     results = []
     for frames in (5, 50):
         tracker = FaceTracker(0.8)
-        tracker.follow([face(LEFT, 1.0)], 0)
+        tracker.update([face(LEFT, 1.0)], 0)
         for index in range(1, frames + 1):
-            (tracked,) = tracker.follow([face(LEFT, 0.0)], index / frames * 0.5)
+            (tracked,) = tracker.update([face(LEFT, 0.0)], index / frames * 0.5)
         results.append(tracked.face.scores["happy"])
     assert results == pytest.approx([0.8**5, 0.8**5])
 
 
-def test_follow_smoothed_emotion_turns_when_the_new_one_leads():
+def test_update_changes_the_emotion_when_the_smoothed_scores_change_order():
     tracker = FaceTracker(0.5)
-    tracker.follow([face(LEFT, 1.0)], 0)
-    emotions = [tracker.follow([face(LEFT, 0.0)], at_s)[0].face.emotion for at_s in (0.05, 0.2)]
+    tracker.update([face(LEFT, 1.0)], 0)
+    emotions = [tracker.update([face(LEFT, 0.0)], at_s)[0].face.emotion for at_s in (0.05, 0.2)]
     assert emotions == ["happy", "sad"]
 
 
-def test_follow_each_face_is_smoothed_by_its_own_past():
+def test_update_smooths_each_face_with_its_own_track():
     tracker = FaceTracker(1)
-    tracker.follow([face(LEFT, 0.9), face(RIGHT, 0.1)], 0)
-    followed = tracker.follow([face(RIGHT, 0.5), face(LEFT, 0.5)], 0.1)
-    assert [tracked.face.scores["happy"] for tracked in followed] == [0.1, 0.9]
+    tracker.update([face(LEFT, 0.9), face(RIGHT, 0.1)], 0)
+    tracked_faces = tracker.update([face(RIGHT, 0.5), face(LEFT, 0.5)], 0.1)
+    assert [tracked.face.scores["happy"] for tracked in tracked_faces] == [0.1, 0.9]

@@ -1,0 +1,15 @@
+"""Image decoding: from the bytes of an image file to an upright greyscale array.
+
+Modules:
+    decoder: `decode_grey`, the entry point, and its errors.
+    formats: Supported file formats and their signatures.
+    limits: Limits on pixels, memory and header size, which apply before any pixel is decoded.
+    jpeg: JPEG structure: scans and components.
+    pixels: Decoding with Pillow or OpenCV.
+    grey: Conversion of every colour mode and bit depth to 8-bit grey.
+    orientation: EXIF orientation.
+"""
+
+from app.vision.decode.decoder import decode_grey
+
+__all__ = ["decode_grey"]

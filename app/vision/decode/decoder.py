@@ -1,0 +1,56 @@
+"""Decoding of untrusted image files."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from app.contract.preprocess import GreyImage
+from app.errors import ErrorCode, FerError
+from app.vision.decode.formats import SUPPORTED_FORMATS, identify_format
+from app.vision.decode.limits import BoundedReader, check_limits
+from app.vision.decode.pixels import decode_pixels
+
+
+def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
+    """Decode an image file to an upright greyscale image.
+
+    The format is identified by the file's signature, and all limits are checked against the header before any pixel is
+    decoded. Only the first frame of an animation or a multi-page file is decoded. Thread-safe.
+
+    Args:
+        data: Complete JPEG, PNG, WebP, BMP, GIF or TIFF file in any common colour mode. Transparent pixels become
+            white.
+        max_pixels: Largest accepted width times height.
+
+    Returns:
+        uint8 (H, W) with the EXIF orientation applied.
+
+    Raises:
+        FerError: `empty_image`, `unsupported_image_format`, `too_many_pixels`, `image_too_small` or
+            `undecodable_image`.
+    """
+    if not data:
+        raise FerError(ErrorCode.EMPTY_IMAGE, "the image has no bytes")
+    image_format = identify_format(data)
+    if image_format is None:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_IMAGE_FORMAT,
+            f"expected a {SUPPORTED_FORMATS} file. Received: a file with none of their signatures",
+        )
+    try:
+        with Image.open(BoundedReader(data), formats=(image_format,)) as image:
+            check_limits(image, data, max_pixels)
+            return decode_pixels(image, data)
+    except FerError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        pillow_limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)  # Pillow may refuse a file before `check_limits` runs
+        raise FerError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"at most {min(max_pixels, pillow_limit)} pixels are accepted. Received: an image with more",
+        ) from None
+    except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
+        raise FerError(
+            ErrorCode.UNDECODABLE_IMAGE,
+            f"the {image_format} file is truncated, corrupt or of an unsupported kind ({len(data)} bytes)",
+        ) from error

@@ -1,0 +1,126 @@
+"""Limits on pixels, memory and decoding time. All checks read the header only.
+
+A file of a few kilobytes can decode to hundreds of megabytes, or keep a decoder busy for minutes.
+"""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, TiffImagePlugin
+
+from app.errors import ErrorCode, FerError
+from app.vision.decode.formats import JPEG_FORMATS, is_plain_webp
+from app.vision.decode.jpeg import coefficients_per_pixel, count_scans
+
+MIN_SIDE_PX = 8
+
+# The decoder processes the whole image once per scan. A scan of 61 bytes takes 27 ms at 40 million pixels, so 10 MiB of
+# scans would keep a thread busy for more than an hour. Encoders write about ten scans.
+MAX_JPEG_SCANS = 50
+
+# Peak memory of one decoding. The bytes per pixel below include what Pillow holds at the same time, the grey image and
+# its copies. Source: peak memory measured with images of 6300x6300 pixels (`python -m stress.badinput` checks it).
+MAX_DECODE_BYTES = 150_000_000
+_GREY_BYTES = 3.0
+_MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RGBA": 6.9, "RGBX": 6.9}
+_OTHER_MODE_BYTES = 6.0  # palette, 1 bit, 16 bit
+_PLAIN_WEBP_BYTES, _OTHER_WEBP_BYTES = 4.2, 15.8
+_COEFFICIENT_BYTES = 2  # a JPEG with several scans also holds all its coefficients
+
+_MIN_READS, _BYTES_PER_READ = 10_000, 512
+
+_TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 0x0142, 0x0143
+
+
+class BoundedReader(io.BytesIO):
+    """File in memory with a limit on the number of reads, proportional to the file size.
+
+    Pillow reads headers in small pieces and keeps them: a JPEG with millions of 4-byte segments takes seconds and
+    hundreds of megabytes before the first pixel. Files from cameras and encoders need some hundred reads, a PNG with
+    small chunks one read per kilobyte or two.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads_left = _MIN_READS + len(data) // _BYTES_PER_READ
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read like `io.BytesIO.read`.
+
+        Raises:
+            ValueError: The limit on the number of reads is reached.
+        """
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise ValueError("the file needs too many reads")
+        return super().read(size)
+
+
+def check_limits(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    """Refuse an image that is too large, too small or too expensive to decode.
+
+    Args:
+        image: Opened file whose pixels are not decoded yet.
+        data: The same file.
+        max_pixels: Largest accepted width times height.
+
+    Raises:
+        FerError: `too_many_pixels`, `image_too_small` or `undecodable_image` (too many JPEG scans).
+    """
+    _check_size(image.width, image.height, max_pixels)
+    scans = count_scans(data) if image.format in JPEG_FORMATS else 0
+    if scans > MAX_JPEG_SCANS:
+        raise FerError(
+            ErrorCode.UNDECODABLE_IMAGE, f"at most {MAX_JPEG_SCANS} scans are accepted in a JPEG. Received: more"
+        )
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tile(image, max_pixels)
+    _check_memory(image, scans)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise FerError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"at most {max_pixels} pixels are accepted. Received: {width * height} ({width}x{height})",
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise FerError(
+            ErrorCode.IMAGE_TOO_SMALL,
+            f"both sides need at least {MIN_SIDE_PX} pixels. Received: {width}x{height}",
+        )
+
+
+def _check_tile(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
+    # The decoder decodes complete tiles, even if only a corner of a tile is inside the image.
+    width, length = image.tag_v2.get(_TILE_WIDTH_TAG, 0), image.tag_v2.get(_TILE_LENGTH_TAG, 0)
+    if width * length > max_pixels:
+        raise FerError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"at most {max_pixels} pixels are accepted in a tile. Received: {width}x{length}",
+        )
+
+
+def _check_memory(image: Image.Image, scans: int) -> None:
+    max_pixels = int(MAX_DECODE_BYTES / _bytes_per_pixel(image, scans))
+    if image.width * image.height > max_pixels:
+        raise FerError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"at most {max_pixels} pixels are accepted in a {image.format} file of mode {image.mode}, which takes much"
+            f" memory to decode. Received: {image.width * image.height} ({image.width}x{image.height})",
+        )
+
+
+def _bytes_per_pixel(image: Image.Image, scans: int) -> float:
+    """Return the peak memory of decoding, in bytes per pixel."""
+    if image.format == "WEBP":
+        return _PLAIN_WEBP_BYTES if is_plain_webp(image) else _OTHER_WEBP_BYTES
+    if image.format in JPEG_FORMATS:
+        # Only the luma of a colour JPEG is decoded; CMYK has no luma.
+        converted, channels = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
+        coefficients = coefficients_per_pixel(image) * _COEFFICIENT_BYTES if scans > 1 else 0.0
+        return max(converted, channels + coefficients)
+    if image.mode == "L":
+        return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
+    return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)

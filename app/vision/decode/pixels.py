@@ -1,0 +1,59 @@
+"""Decoding of pixels with Pillow or OpenCV."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.contract.preprocess import GreyImage
+from app.vision.decode.formats import is_plain_webp
+from app.vision.decode.grey import to_grey
+from app.vision.decode.orientation import upright_operation
+
+_STRIP_BYTES = 1024 * 1024
+
+
+def decode_pixels(image: Image.Image, data: bytes) -> GreyImage:
+    """Decode the first frame of a file.
+
+    Args:
+        image: Opened file that passed `limits.check_limits`.
+        data: The same file.
+
+    Returns:
+        uint8 (H, W), upright.
+
+    Raises:
+        FerError: `undecodable_image` for 32-bit pixels.
+        Exception: The file is damaged; Pillow raises many kinds.
+    """
+    if is_plain_webp(image):
+        return _decode_plain_webp(image, data)
+    image.draft("L", None)  # lets the JPEG decoder skip the chroma; other formats ignore it
+    image.load()
+    grey = to_grey(image)
+    operation = upright_operation(image)
+    return _to_array(grey if operation is None else grey.transpose(operation))
+
+
+def _decode_plain_webp(image: Image.Image, data: bytes) -> GreyImage:
+    """Decode with OpenCV, in half the time and a quarter of the memory: Pillow decodes every WebP as an animation."""
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if decoded is None or decoded.shape != (image.height, image.width):
+        raise ValueError("OpenCV cannot decode the WebP file")
+    operation = upright_operation(image)
+    return np.asarray(decoded if operation is None else Image.fromarray(decoded).transpose(operation), dtype=np.uint8)
+
+
+def _to_array(grey: Image.Image) -> GreyImage:
+    """Copy an image to an array in strips, because numpy alone makes two more copies of the whole image."""
+    rows = max(1, _STRIP_BYTES // grey.width)
+    if rows >= grey.height:
+        return np.asarray(grey, dtype=np.uint8)
+    pixels = np.empty((grey.height, grey.width), dtype=np.uint8)
+    for top in range(0, grey.height, rows):
+        strip = pixels[top : top + rows]
+        strip[:] = np.asarray(grey.crop((0, top, grey.width, top + len(strip))))
+    return pixels

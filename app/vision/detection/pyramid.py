@@ -1,0 +1,53 @@
+"""Image pyramid."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from app.contract.preprocess import GreyImage
+
+
+class ImagePyramid:
+    """Image with copies at 1/2, 1/4, 1/8 and so on of its size, each computed at first use.
+
+    Every other scale is computed from the next larger copy, because halving an image is much faster than any other
+    downscaling.
+
+    Args:
+        image: uint8 (H, W).
+    """
+
+    def __init__(self, image: GreyImage) -> None:
+        self.image = image
+        self.long_side_px = max(image.shape)
+        self._levels = [image]
+
+    def level(self, scale: float) -> tuple[GreyImage, float]:
+        """Return the smallest copy whose scale is at least `scale`, and its scale (1, 1/2, 1/4, ...)."""
+        wanted = max(0, math.floor(-math.log2(scale)))
+        while len(self._levels) <= wanted and min(self._levels[-1].shape) > 1:
+            above = self._levels[-1]
+            height, width = above.shape[0] // 2, above.shape[1] // 2
+            even = above[: height * 2, : width * 2]
+            halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+            self._levels.append(np.asarray(halved, dtype=np.uint8))
+        index = min(wanted, len(self._levels) - 1)
+        return self._levels[index], 0.5**index
+
+    def downscaled(self, long_side_px: int) -> tuple[GreyImage, float]:
+        """Return a copy with the given long side, and its scale. A smaller image is returned unchanged."""
+        scale = min(1.0, long_side_px / self.long_side_px)
+        level, level_scale = self.level(scale)
+        return resized(level, scale / level_scale), scale
+
+
+def resized(image: GreyImage, scale: float) -> GreyImage:
+    """Return a copy of an image at a scale of at most 1, or the image itself if its size does not change."""
+    height, width = image.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size == (width, height):
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

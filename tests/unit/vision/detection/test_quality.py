@@ -1,0 +1,41 @@
+"""Faces found and false boxes on the photographs and the generated scenes of the shared data."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.vision.detection import FaceDetector
+from benchmarks.detection import FULL_SIZE_PX, OnePass, kept_share, make_scenes
+from tests.support.paths import SHARED_DATA, needs_shared_data
+from tests.support.photographs import count_found, load_photographs
+from tests.support.scenes import SAME_FACE
+
+
+@needs_shared_data
+def test_detect_finds_every_face_of_the_photographs_and_one_false_box():
+    face_detector = FaceDetector()
+    missed, false = [], []
+    for photograph in load_photographs(SHARED_DATA / "photos"):
+        boxes = [detection.box for detection in face_detector.detect(photograph.grey)]
+        found, false_count = count_found(photograph, boxes)
+        missed += [photograph.path.name] * (len(photograph.faces) - found)
+        false += [photograph.path.name] * false_count
+    assert missed == []
+    assert false == ["selfie-many-people.jpg"]  # a white shirt
+
+
+@needs_shared_data
+@pytest.mark.parametrize(("kind", "share"), [("groups", 0.95), ("mixed", 0.9), ("singles", 0.9)])
+def test_detect_finds_the_faces_that_slow_searches_find(kind, share):
+    counts = {"groups": 0, "mixed": 0, "singles": 0} | {kind: {"groups": 10, "mixed": 25, "singles": 40}[kind]}
+    scenes = getattr(make_scenes(SHARED_DATA / "fer2013.zip", **counts), kind)
+    slow = OnePass(working_size_px=FULL_SIZE_PX if kind == "groups" else 640)
+    reference = [
+        (scene, [box for box in boxes if any(box.overlap(face.box) >= SAME_FACE for face in slow.detect(scene))])
+        for scene, boxes in scenes
+    ]
+    wanted = sum(len(boxes) for _, boxes in reference)
+    kept, _, false = kept_share(FaceDetector(), scenes, reference)
+    assert wanted > 20
+    assert kept >= share * wanted
+    assert false <= 0.2 * wanted
