@@ -45,8 +45,8 @@ class Door:
             size_bytes: Of the body.
         """
         started = time.perf_counter()
-        path, _, query = target.partition(b"?")
-        if method != b"POST" or path not in _PATHS or b"format=" in query:
+        path, _, _ = target.partition(b"?")
+        if method != b"POST" or path not in _PATHS:
             return None
         refusal = self._refusal(size_bytes)
         if refusal is None:

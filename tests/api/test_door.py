@@ -152,13 +152,12 @@ def test_refusal_is_traced(make_client):
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [
-        (head(len(PNG), target="/predict?format=azure"), 429),
         (head(len(PNG), "X-API-Key: wrong"), 401),
         (head(len(PNG), target="/nothing"), 404),
         (head(len(PNG), target="/predict").replace(b"POST", b"PUT"), 405),
         (head(len(PNG), "Origin: https://page.example"), 503),
     ],
-    ids=["dialect", "wrong key", "elsewhere", "method", "browser"],
+    ids=["wrong key", "elsewhere", "method", "browser"],
 )
 def test_what_the_door_does_not_answer_its_route_does(request_head, status):
     keys = {"api_keys": "right", "cors_origins": "https://page.example"}

@@ -157,11 +157,11 @@ def test_overloaded_is_counted_under_its_route_and_a_wrong_key_is_still_unauthor
     assert 'fer_rejections_total{reason="overloaded"} 1.0' in text
 
 
-def test_overloaded_in_another_services_form_is_refused_in_that_form(make_client):
+def test_overloaded_compatible_api_answers_in_its_own_format(make_client):
     client = make_client(max_queue=1)
     client.app.state.service.admitted = 1
-    own, other = (client.post(f"/predict{query}", content=PNG) for query in ("", "?format=azure"))
+    native, compatible = (client.post(path, content=PNG) for path in ("/predict", "/face/v1.0/detect"))
     client.app.state.service.admitted = 0
-    assert own.headers["content-type"] == "application/problem+json"
-    assert other.headers["content-type"] == "application/json"
-    assert own.headers["retry-after"] == other.headers["retry-after"]
+    assert native.headers["content-type"] == "application/problem+json"
+    assert compatible.headers["content-type"] == "application/json"
+    assert native.headers["retry-after"] == compatible.headers["retry-after"]

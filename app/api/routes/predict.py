@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,21 +25,11 @@ from app.api.plain import PlainRoute
 from app.api.problems import internal_error, problem
 from app.api.schemas import BatchEntryError, BatchPrediction, ModelName, Prediction
 from app.api.service import Engine, service_of
-from app.compat import formats
-from app.compat.error_format import errors_in
-from app.compat.formats import AnswerFormat
 from app.domain import PredictOptions
 from app.errors import ErrorCode, FerError
 
 router = APIRouter(tags=["predict"])
-# Answers in another service's form fail in its form too.
-portrait_router = APIRouter(tags=["predict"], route_class=errors_in(formats.dialect_of, PlainRoute))
-
-
-class PredictQuery(OptionsQuery):
-    """The query parameters of `POST /predict`."""
-
-    format: AnswerFormat = Field(AnswerFormat.FER, description="whose answer is wanted: see docs/migrating.md")
+portrait_router = APIRouter(tags=["predict"], route_class=PlainRoute)
 
 
 @portrait_router.post(
@@ -48,20 +37,17 @@ class PredictQuery(OptionsQuery):
     summary="One image in, its faces and emotions out",
     response_model=Prediction,
     responses={
-        200: {"content": formats.ANSWERS | {"application/json": {"examples": PREDICTION_EXAMPLES | formats.EXAMPLES}}},
-        **formats.documented(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+        200: {"content": {"application/json": {"examples": PREDICTION_EXAMPLES}}},
+        **problem_responses(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
     },
-    openapi_extra=PREDICT_BODY | query_parameters(PredictQuery),
+    openapi_extra=PREDICT_BODY | query_parameters(OptionsQuery),
 )
 async def predict(request: Request) -> Response:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
     with admitted(request) as engine:
-        query = read_query(request, PredictQuery)
-        formats.check(query.format, request)
+        options = read_query(request, OptionsQuery).options
         data = await read_image(request)
-        result = await engine.pipeline.predict(data, query.options, request.state.deadline)
-    if query.format is not AnswerFormat.FER:
-        return formats.render(result, query.format)
+        result = await engine.pipeline.predict(data, options, request.state.deadline)
     answer = Prediction.of(result, ModelName.of(engine.manifest), request.state.request_id)
     return Response(answer.model_dump_json(), media_type="application/json")
 
