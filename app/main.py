@@ -36,7 +36,7 @@ from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.tracing import NoTracing, Tracing, load_tracing
 from app.server.cpus import available_cpus, lower_thread_priority
-from app.vision.detection.detector import FaceDetector
+from app.vision.detection import FaceDetector
 
 API_VERSION = "1.0.0"
 _DESCRIPTION = (

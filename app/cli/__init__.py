@@ -1,1 +1,1 @@
-"""The service's pipeline on files, without HTTP: `python -m app.cli predict photo.jpg folder/`."""
+"""Command line that classifies image files without HTTP: `python -m app.cli predict photo.jpg folder/`."""

@@ -1,4 +1,4 @@
-"""`python -m app.cli`: reads the command line, spreads the files over processes, says what failed."""
+"""Entry point of `python -m app.cli`: parse the command line, process the files, report failures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
 from app.cli.draw import draw
 from app.cli.files import find_images
 from app.cli.output import (
-    NAMES_AS_THEY_ARE,
+    FILENAME_ERRORS,
     ResumeError,
     csv_header,
     csv_rows,
@@ -32,107 +33,129 @@ from app.domain import PredictOptions
 from app.inference.session import DeviceError, SelfTestError
 
 _SOME_FAILED = 1
-_CANNOT_BEGIN = 2
-_INTERRUPTED = 130  # as shells count a Ctrl-C
-_READER_LEFT = 141  # as they count SIGPIPE
+_NOT_STARTED = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-class _RefusedError(Exception):
-    """A command line that cannot be begun. The message says why."""
+class _UsageError(Exception):
+    """A command line that cannot be run. The message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 1 when some files failed, 2 when the work could not be done."""
-    asked = _parser().parse_args(arguments)
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program; None for `sys.argv`.
+
+    Returns:
+        The exit status: 0, 1 if some files failed, 2 if the command could not be run.
+    """
+    args = _parser().parse_args(arguments)
     try:
-        return _run(asked)
-    except (_RefusedError, SettingsError, ManifestError, DeviceError, SelfTestError, ResumeError) as error:
-        sentence = str(error)
-    except BrokenPipeError:  # who read the results has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush would fail too
-        return _READER_LEFT
+        return _run(args)
+    except (_UsageError, SettingsError, ManifestError, DeviceError, SelfTestError, ResumeError) as error:
+        message = str(error)
+    except BrokenPipeError:  # the reader of standard output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails too
+        return _BROKEN_PIPE
     except OSError as error:
-        sentence = f"{error.filename}: {error.strerror}"
+        message = f"{error.filename}: {error.strerror}"
     except BrokenProcessPool:
-        sentence = "a worker process ended before its time, for want of memory or of a model: see above"
+        message = "a worker process ended unexpectedly; see its messages above, or use fewer --jobs to save memory"
     except KeyboardInterrupt:
-        print("fer: interrupted; --resume continues an --output", file=sys.stderr)
+        print("fer: interrupted; with --output, repeat the command with --resume to continue", file=sys.stderr)
         return _INTERRUPTED
-    print(f"fer: {sentence}", file=sys.stderr)
-    return _CANNOT_BEGIN
+    print(f"fer: {message}", file=sys.stderr)
+    return _NOT_STARTED
 
 
-def _run(asked: argparse.Namespace) -> int:
-    if asked.resume and asked.output is None:
-        raise _RefusedError("--resume needs --output: what is on the screen cannot be continued")
+def _run(args: argparse.Namespace) -> int:
+    if args.resume and args.output is None:
+        raise _UsageError("expected --output FILE with --resume. Received: --resume only")
     settings = load_settings(os.environ)
-    load_manifest(settings.model)  # a bad model is reported before any image is read
-    done = _already_done(asked)
-    paths = [path for path in find_images(asked.places) if path not in done]
+    load_manifest(settings.model)  # reports a bad model before the first image
+    done = _completed(args)
+    paths = [path for path in find_images(args.paths) if path not in done]
     if not paths and not done:
-        raise _RefusedError("there is no image file in what was named")
-    return _predict(asked, settings, paths)
+        raise _UsageError(f"expected at least one image file. Received: {', '.join(map(str, args.paths))}")
+    return _predict(args, settings, paths)
 
 
-def _predict(asked: argparse.Namespace, settings: Settings, paths: list[Path]) -> int:
-    render = csv_rows if asked.csv else json_line
+def _predict(args: argparse.Namespace, settings: Settings, paths: list[Path]) -> int:
+    render = csv_rows if args.csv else json_line
     failures = 0
     with ExitStack() as stack:
-        stream = sys.stdout
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=NAMES_AS_THEY_ARE)
-        if asked.output is not None:
-            stream = stack.enter_context(open_output(asked.output, append=asked.resume))
-        if asked.csv and (asked.output is None or stream.tell() == 0):
-            stream.write(csv_header())
-        options = PredictOptions(detect=not asked.no_detect, max_faces=asked.max_faces)
-        outcomes = predict_files(paths, settings, options, asked.jobs)
-        # None: no bar where standard error is no terminal.
+        stream = _open_stream(args, stack)
+        options = PredictOptions(detect=not args.no_detect, max_faces=args.max_faces)
+        outcomes = predict_files(paths, settings, options, args.jobs)
+        # disable=None hides the bar if standard error is not a terminal.
         for outcome in tqdm(outcomes, total=len(paths), unit="image", disable=None, file=sys.stderr):
             if outcome.result is None:
                 failures += 1
                 tqdm.write(f"{outcome.path}: {outcome.failure}", file=sys.stderr)
                 continue
-            if asked.draw is not None:
-                draw(outcome.path, outcome.result, _drawing_of(outcome.path, asked.draw))
-            stream.write(render(outcome.path, outcome.result))  # last: what is written is done
+            if args.draw is not None:
+                draw(outcome.path, outcome.result, _drawing_path(outcome.path, args.draw))
+            stream.write(render(outcome.path, outcome.result))  # last, because --resume skips what is written
             stream.flush()
     if failures:
         print(f"fer: {failures} of {len(paths)} images failed", file=sys.stderr)
     return _SOME_FAILED if failures else 0
 
 
-def _already_done(asked: argparse.Namespace) -> set[Path]:
-    if not asked.resume:
+def _open_stream(args: argparse.Namespace, stack: ExitStack) -> TextIO:
+    """Return the stream for results, with the CSV header if it is a new CSV output."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=FILENAME_ERRORS)
+    if args.output is not None:
+        stream = stack.enter_context(open_output(args.output, append=args.resume))
+    if args.csv and (args.output is None or stream.tell() == 0):
+        stream.write(csv_header())
+    return stream
+
+
+def _completed(args: argparse.Namespace) -> set[Path]:
+    if not args.resume:
         return set()
-    return resume_csv(asked.output) if asked.csv else resume_json(asked.output)
+    return resume_csv(args.output) if args.csv else resume_json(args.output)
 
 
-def _drawing_of(path: Path, folder: Path) -> Path:
-    """Where the drawing of a photograph goes: its own path below the folder, so that equal names do not meet."""
+def _drawing_path(path: Path, folder: Path) -> Path:
+    """Return the file for the drawing of an image: the path of the image below the folder, so that names are unique."""
     inside = path.resolve().relative_to(path.resolve().anchor) if path.is_absolute() or ".." in path.parts else path
     return folder / inside.parent / (inside.name + ".jpg")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m app.cli", description="The service's pipeline on files. FER_MODEL and FER_DEVICE hold here too."
+        prog="python -m app.cli",
+        description="Classify the faces of image files. FER_MODEL, FER_DEVICE and the other FER_* settings apply.",
     )
     predict = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "predict", help="find and classify the faces of photographs"
+        "predict", help="detect and classify the faces of image files"
     )
-    predict.add_argument("places", nargs="+", type=Path, metavar="PATH", help="image files, and folders of them")
-    shape = predict.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="one JSON object a line and image (the default)")
-    shape.add_argument("--csv", action="store_true", help="one row a face")
-    predict.add_argument("--output", type=Path, metavar="FILE", help="where to write; else to standard output")
-    predict.add_argument("--resume", action="store_true", help="continue --output: skip the images that it has")
+    predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders with image files")
+    output_format = predict.add_mutually_exclusive_group()
+    output_format.add_argument("--json", action="store_true", help="write one JSON object per image and line (default)")
+    output_format.add_argument("--csv", action="store_true", help="write one row per face")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    predict.add_argument("--resume", action="store_true", help="append to --output and skip the images that it has")
     predict.add_argument(
-        "--draw", type=Path, metavar="FOLDER", help="also write every photograph with its faces framed"
+        "--draw", type=Path, metavar="FOLDER", help="write a copy of every image with its faces marked"
     )
-    predict.add_argument("--no-detect", action="store_true", help="every image is already one cropped face")
-    predict.add_argument("--max-faces", type=_positive, default=PredictOptions().max_faces, metavar="N")
-    predict.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes; each loads the model")
+    predict.add_argument("--no-detect", action="store_true", help="classify each image as one cropped face")
+    predict.add_argument(
+        "--max-faces",
+        type=_positive,
+        default=PredictOptions().max_faces,
+        metavar="N",
+        help="keep the N largest faces of an image (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="number of processes (default: 1); each loads the model"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Boxes and emotions drawn on a copy of the photograph."""
+"""Drawing of boxes and emotions on a copy of an image."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from app.vision.decode import decode_grey
 
 _BOX_COLOUR = (0, 200, 120)
 _TEXT_COLOUR = (0, 0, 0)
-_LINE_SHARE = 1 / 300  # of the image's long side
+_LINE_SHARE = 1 / 300  # of the long side of the image
 _TEXT_SHARE = 1 / 40
-_LINE_HEIGHT = 1.3  # of the text's size
+_LINE_HEIGHT = 1.3  # of the font size
 
 
 def draw(path: Path, result: ImageResult, destination: Path) -> None:
-    """Writes a JPEG of the upright photograph with every face framed and named.
+    """Write a JPEG copy of the upright image with a box and the emotion of every face.
 
     Args:
-        path: The photograph, already read without error.
-        result: What was found in it.
-        destination: The file to write; folders are made.
+        path: The image, which the pipeline has decoded without error.
+        result: The result of the image.
+        destination: The file to write. Missing folders are created.
     """
     with Image.open(path) as stored:
-        if stored.mode.startswith("I;16"):  # Pillow would cut off all that is above 255
-            photograph = Image.fromarray(decode_grey(path.read_bytes(), stored.width * stored.height)).convert("RGB")
+        if stored.mode.startswith("I;16"):  # Pillow clips values above 255
+            image = Image.fromarray(decode_grey(path.read_bytes(), stored.width * stored.height)).convert("RGB")
         else:
-            photograph = ImageOps.exif_transpose(stored).convert("RGB")
-    canvas = ImageDraw.Draw(photograph)
-    long_side = max(photograph.size)
+            image = ImageOps.exif_transpose(stored).convert("RGB")
+    canvas = ImageDraw.Draw(image)
+    long_side = max(image.size)
     line_px = max(2, round(long_side * _LINE_SHARE))
     text_px = max(10.0, long_side * _TEXT_SHARE)
     font = ImageFont.load_default(text_px)
@@ -42,4 +42,4 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
         canvas.rectangle(canvas.textbbox(place, label, font=font), fill=_BOX_COLOUR)
         canvas.text(place, label, fill=_TEXT_COLOUR, font=font)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    photograph.save(destination, "JPEG", quality=90, subsampling=0)
+    image.save(destination, "JPEG", quality=90, subsampling=0)

@@ -1,27 +1,32 @@
-"""Which files a command line means. Reads folders; opens no file."""
+"""Search for image files. Reads folders; opens no file."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# What `app.vision.decode` reads. In folders only these are taken; a file that is named itself always is.
+# Formats that `app.vision.decode` reads. Files in folders need one of these suffixes, files on the command line do not.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
-def find_images(places: Iterable[Path]) -> Iterator[Path]:
-    """The files named, and the image files below the folders named: each once, folders in order of their paths.
+def find_images(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and the image files below folders, each once. The files of a folder are in order of their paths.
+
+    Args:
+        paths: Files and folders.
 
     Raises:
-        FileNotFoundError: A place does not exist; its `filename` says which.
+        FileNotFoundError: A path does not exist; `filename` names it.
     """
     seen: set[Path] = set()
-    for place in places:
-        if place.is_dir():
-            found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        elif place.exists():
-            found = [place]
+    for start in paths:
+        if start.is_dir():
+            found = sorted(path for path in start.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        elif start.exists():
+            found = [start]
         else:
-            raise FileNotFoundError(2, "there is no such file or folder", str(place))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(start))
         yield from (path for path in found if path not in seen)
         seen.update(found)

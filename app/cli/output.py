@@ -1,4 +1,4 @@
-"""Results as JSON lines or CSV, written image by image, so that a run that was cut short can be resumed."""
+"""Results as JSON lines or CSV. Each image is written at once, so that `--resume` can continue an interrupted run."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from app.contract.labels import LABELS
 from app.domain import ImageResult
 
 _BOX = ("x", "y", "width", "height")
-# How Python holds the bytes of a file's name that are no UTF-8, and how they become the same bytes again.
-NAMES_AS_THEY_ARE = "surrogateescape"
+# Error handler that keeps the bytes of file names that are not UTF-8.
+FILENAME_ERRORS = "surrogateescape"
 CSV_COLUMNS = ("path", "faces", "face", *_BOX, "detection_confidence", "emotion", "confidence", *LABELS)
 
 
 class ResumeError(Exception):
-    """The output that should be continued is none of this format. The message says so."""
+    """The output to resume has another format. The message says what was expected."""
 
 
 def json_line(path: Path, result: ImageResult) -> str:
-    """One line for one image: as `POST /predict` answers, with the file's path."""
+    """Return the JSON line of one image: the response of `POST /predict` with the path of the file."""
     prediction = Prediction.of(result, request_id="")
     fields = prediction.model_dump(mode="json", exclude={"request_id", "timings_ms"})
-    # A name that is no UTF-8 can be written as escapes only, which stand for the same name when they are read again.
+    # JSON is UTF-8. Escapes keep a name that is not UTF-8 and give the same name when they are read again.
     return json.dumps({"path": str(path)} | fields, ensure_ascii=not _is_utf8(path)) + "\n"
 
 
 def csv_rows(path: Path, result: ImageResult) -> str:
-    """One row for each face, numbered from 1; an image without faces has one row that says 0."""
+    """Return one row per face, numbered from 1. An image without faces has one row with 0 faces."""
     faces = Prediction.of(result, request_id="").faces
     rows: list[list[object]] = [[str(path), 0]] if not faces else []
     for number, face in enumerate(faces, start=1):
@@ -43,53 +43,54 @@ def csv_rows(path: Path, result: ImageResult) -> str:
 
 
 def csv_header() -> str:
-    """The first line of a CSV output."""
+    """Return the first line of a CSV output."""
     return _as_csv([CSV_COLUMNS])
 
 
 def resume_json(output: Path) -> set[Path]:
-    """The images that a JSON output already has. A last line that was cut short is removed from the file.
+    """Return the images in a JSON output. Remove an incomplete last line from the file.
 
     Raises:
-        ResumeError: It holds something else.
+        ResumeError: The file has another format.
     """
-    text = _whole_lines(output)
+    text = _complete_lines(output)
     try:
         return {Path(json.loads(line)["path"]) for line in text.split("\n")[:-1]}
     except (ValueError, KeyError, TypeError):
-        raise ResumeError(f"{output} is not JSON lines as this command writes them") from None
+        raise ResumeError(f"expected the JSON lines of an earlier run in {output}. Received: another format") from None
 
 
 def resume_csv(output: Path) -> set[Path]:
-    """The images that a CSV output already has whole. Rows of an image that was cut short are removed from the file.
+    """Return the images in a CSV output. Remove the rows of an incomplete last image from the file.
 
     Raises:
-        ResumeError: It holds something else.
+        ResumeError: The file has another format.
     """
-    rows = list(csv.reader(io.StringIO(_whole_lines(output), newline="")))
+    rows = list(csv.reader(io.StringIO(_complete_lines(output), newline="")))
     if rows and tuple(rows[0]) != CSV_COLUMNS:
-        raise ResumeError(f"{output} has not the columns that this command writes")
+        received = ",".join(rows[0])[:100]
+        raise ResumeError(f"expected a CSV file with the columns of this command in {output}. Received: {received}")
     if len(rows) > 1 and int(rows[-1][1]) and rows[-1][1] != rows[-1][2]:
         unfinished = rows[-1][0]
         rows = [row for row in rows if row[0] != unfinished]
-        output.write_text(_as_csv(rows), encoding="utf-8", errors=NAMES_AS_THEY_ARE, newline="")
+        output.write_text(_as_csv(rows), encoding="utf-8", errors=FILENAME_ERRORS, newline="")
     return {Path(row[0]) for row in rows[1:]}
 
 
 def open_output(output: Path, append: bool) -> TextIO:
-    """Opens a file for results, in UTF-8; names of files that are none are written as they are."""
-    return output.open("a" if append else "w", encoding="utf-8", errors=NAMES_AS_THEY_ARE, newline="")
+    """Open a file for results in UTF-8. File names that are not UTF-8 keep their bytes."""
+    return output.open("a" if append else "w", encoding="utf-8", errors=FILENAME_ERRORS, newline="")
 
 
-def _whole_lines(output: Path) -> str:
-    """The file's text up to its last line end; what follows was being written when the run ended, and is cut off."""
+def _complete_lines(output: Path) -> str:
+    """Return the text of a file up to its last line end. Remove an incomplete last line from the file."""
     if not output.exists():
         return ""
     data = output.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        output.write_bytes(whole)
-    return whole.decode("utf-8", NAMES_AS_THEY_ARE)
+    complete = data[: data.rfind(b"\n") + 1]
+    if complete != data:
+        output.write_bytes(complete)
+    return complete.decode("utf-8", FILENAME_ERRORS)
 
 
 def _as_csv(rows: Iterable[Iterable[object]]) -> str:

@@ -1,4 +1,4 @@
-"""Spreads files over processes. Not in `__main__`: a spawned process cannot import functions from there."""
+"""Distribution of files over processes. Not in `__main__`: a spawned process cannot import functions from there."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from app.config import Settings
 from app.domain import PredictOptions
 from app.server.cpus import available_cpus
 
-_worker: Worker | None = None  # of a pool's process: made by its initialiser, as nothing else reaches it
+_worker: Worker | None = None  # of a process of the pool; the initialiser creates it
 
 
 def predict_files(paths: Sequence[Path], settings: Settings, options: PredictOptions, jobs: int) -> Iterator[Outcome]:
-    """What became of every file, in order.
+    """Yield the outcome of every file, in order.
 
     Args:
-        paths: Of images.
-        settings: The service's.
-        options: What is asked for.
-        jobs: Processes; with 1 the work is done in this one.
+        paths: Image files.
+        settings: The settings of the service.
+        options: Options for every image.
+        jobs: Number of processes. 1 runs in this process.
 
     Raises:
-        BrokenProcessPool: A process ended before its time.
+        BrokenProcessPool: A process ended unexpectedly.
     """
     jobs = min(jobs, max(1, len(paths)))
     threads = max(1, available_cpus() // jobs)
@@ -36,16 +36,16 @@ def predict_files(paths: Sequence[Path], settings: Settings, options: PredictOpt
         finally:
             worker.close()
         return
-    # Fresh processes: a forked one would inherit locks of threads that it does not have.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (settings, options, threads))
+    # spawn, because a forked process inherits locked locks of threads that it does not have
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (settings, options, threads))
     try:
         yield from pool.map(_predict, paths)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(settings: Settings, options: PredictOptions, threads: int) -> None:
-    global _worker  # noqa: PLW0603  (how a pool's process keeps what its initialiser made)
+def _start_worker(settings: Settings, options: PredictOptions, threads: int) -> None:
+    global _worker  # noqa: PLW0603  (an initialiser has no other way to pass an object)
     _worker = Worker(settings, options, threads)
 
 

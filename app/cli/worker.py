@@ -1,4 +1,4 @@
-"""One process's share of the work: the service's own pipeline on a verified model, file by file."""
+"""Worker that runs the pipeline of the service on one file after another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: a result, or a sentence of why there is none."""
+    """Outcome of one file: a result, or the reason why there is none."""
 
     path: Path
     result: ImageResult | None = None
@@ -31,14 +31,14 @@ class Outcome:
 
 
 class Worker:
-    """Predicts files one after another. Belongs to one thread; close it.
+    """Engine for files. Use it from one thread only, and close it.
 
     Args:
-        settings: The service's; its model, device and limits hold here too.
-        options: What is asked for.
-        threads: Cores that the network may use.
-        classifier: A ready model; None loads the settings' own.
-        detector: Finds faces; None for the Haar detector.
+        settings: The settings of the service; its model, device and limits apply.
+        options: Options for every image.
+        threads: Number of threads for the network.
+        classifier: A loaded model; None loads the model of the settings.
+        detector: A face detector; None selects the Haar cascade.
     """
 
     def __init__(
@@ -56,22 +56,22 @@ class Worker:
         self._runner.run(self._start(classifier))
 
     def close(self) -> None:
-        """End the threads of the engine."""
+        """Stop the threads of the engine."""
         self._runner.run(self._engine.stop())
         self._runner.close()
 
     def predict(self, path: Path) -> Outcome:
-        """Finds and classifies the faces of one file; never raises for what is wrong with it."""
+        """Detect and classify the faces of one file. A bad file gives an outcome with a failure, not an exception."""
         try:
             data = path.read_bytes()
             return Outcome(path, self._runner.run(self._engine.predict(data, self._options, _NO_DEADLINE)))
         except FerError as error:
             return Outcome(path, failure=error.detail)
         except OSError as error:
-            return Outcome(path, failure=f"cannot be read: {error.strerror}")
-        except Exception as error:  # one file must not end the work on thousands
+            return Outcome(path, failure=f"cannot read the file: {error.strerror}")
+        except Exception as error:  # one file must not stop the others
             _logger.debug("%s failed", path, exc_info=error)
-            return Outcome(path, failure=f"failed inside the service: {type(error).__name__}")
+            return Outcome(path, failure=f"internal error: {type(error).__name__}")
 
     async def _start(self, classifier: Classifier | None) -> None:
         if classifier is None:

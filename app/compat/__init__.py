@@ -1,5 +1,5 @@
-"""Other services' HTTP interfaces, spoken by this one: a module for each dialect.
+"""HTTP interfaces of other services: DeepFace, Amazon Rekognition, Azure Face and the Open Inference Protocol.
 
-Each translates to and from the domain's types and answers errors in its own shape. Nothing here knows pixels, and no
-other part of the service knows a dialect. Off with FER_COMPAT=false.
+Each module translates one interface to and from the types of `app.domain` and answers errors in the format of that
+interface. The package depends on `app.api`; no module of `app.api` imports it. `FER_COMPAT=false` disables all of it.
 """

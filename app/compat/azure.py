@@ -1,7 +1,7 @@
-"""Azure Face v1.0 detect: its answer for `/predict?format=azure`, and its own wire form at `/face/v1.0/detect`.
+"""Azure Face v1.0: `POST /face/v1.0/detect` as it was before Microsoft withdrew the emotion attribute (2022 to 2023).
 
-Microsoft has withdrawn the emotion attribute (2022-2023); this is the interface as it was published.
-Reference: azure-cognitiveservices-vision-face 0.6.1 and Microsoft's "Azure AI Face API error codes"; docs/migrating.md.
+Reference: azure-cognitiveservices-vision-face 0.6.1 and Microsoft's "Azure AI Face API error codes". docs/migrating.md
+lists the differences.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from app.api.parsing.body import media_type, read_body
 from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
-from app.compat.error_format import Dialect, errors_in
+from app.compat.error_format import CompatibleRoute, ErrorFormat
 from app.contract.labels import Emotion
-from app.domain import FaceEmotion, ImageResult, PredictOptions
+from app.domain import FaceEmotion, PredictOptions
 from app.errors import ErrorCode, FerError
 
 EMOTION_NAMES: dict[Emotion, str] = {
@@ -33,8 +33,8 @@ EMOTION_NAMES: dict[Emotion, str] = {
     Emotion.SAD: "sadness",
     Emotion.SURPRISE: "surprise",
 }
-# The model has no such class. Azure's schema always holds it, so it is there and always 0.
-WITHOUT_COUNTERPART = "contempt"
+# Azure's schema requires a score for contempt. The model has no such class: the score is always 0.
+MISSING_EMOTION = "contempt"
 
 _SCORE_DIGITS = 6
 _EMOTION = "emotion"
@@ -49,7 +49,7 @@ _NAMES: dict[ErrorCode, str] = {
     ErrorCode.IMAGE_TOO_SMALL: "InvalidImageSize",
     ErrorCode.PAYLOAD_TOO_LARGE: "InvalidImageSize",
     ErrorCode.TOO_MANY_PIXELS: "InvalidImageSize",
-    ErrorCode.UNAUTHORIZED: "401",  # so published
+    ErrorCode.UNAUTHORIZED: "401",  # the code that Microsoft documents
     ErrorCode.OVERLOADED: "RateLimitExceeded",
     ErrorCode.DEADLINE_EXCEEDED: "OperationTimeOut",
     ErrorCode.INTERNAL: "InternalServerError",
@@ -78,15 +78,13 @@ def _error_body(error: FerError) -> dict[str, Any]:
     return {"error": {"code": _NAMES.get(error.code, "BadArgument"), "message": error.detail}}
 
 
-DIALECT = Dialect(_error_body, _status)
+class _AzureRoute(CompatibleRoute):
+    error_format = ErrorFormat(_error_body, _status)
 
-router = APIRouter(
-    tags=["compatible"],
-    dependencies=[Depends(authorise), ADMIT],
-    route_class=errors_in(lambda request: DIALECT),
-)
 
-EXAMPLE: list[dict[str, Any]] = [
+router = APIRouter(tags=["compatible"], dependencies=[Depends(authorise), ADMIT], route_class=_AzureRoute)
+
+_EXAMPLE: list[dict[str, Any]] = [
     {
         "faceId": "c5c24a82-6845-4031-9d5d-978df9175426",
         "faceRectangle": {"top": 66, "left": 176, "width": 96, "height": 96},
@@ -109,11 +107,11 @@ _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {_FILE_TYP
 
 @router.post(
     "/face/v1.0/detect",
-    summary="Azure Face v1.0: detect, as its SDKs call it",
+    summary="Azure Face v1.0: detect",
     response_class=Response,
     responses={
-        200: {"description": "The faces, largest first", "content": {"application/json": {"example": EXAMPLE}}},
-        **DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS),
+        200: {"description": "The faces, largest first", "content": {"application/json": {"example": _EXAMPLE}}},
+        **_AzureRoute.error_format.openapi_responses(*REQUEST_ERRORS, *IMAGE_ERRORS),
     },
     openapi_extra=_BODY,
 )
@@ -121,42 +119,38 @@ async def detect(
     request: Request,
     with_face_id: Annotated[bool, Query(alias="returnFaceId")] = True,
     with_landmarks: Annotated[bool, Query(alias="returnFaceLandmarks")] = False,
-    attributes: Annotated[str, Query(alias="returnFaceAttributes", description="`emotion`, or nothing")] = "",
+    attributes: Annotated[str, Query(alias="returnFaceAttributes", description="`emotion` or empty")] = "",
     with_recognition_model: Annotated[bool, Query(alias="returnRecognitionModel")] = False,
 ) -> Response:
-    """Point an Azure SDK's endpoint here. The image is the body: URLs are not read."""
-    asked = {name for name in attributes.split(",") if name}
-    if asked - {_EMOTION}:
+    """Use this service as the endpoint of an Azure SDK. The request body is the image; the service reads no URLs."""
+    requested = {name for name in attributes.split(",") if name}
+    if requested - {_EMOTION}:
         raise FerError(
-            ErrorCode.INVALID_PARAMETER, f"returnFaceAttributes: only {_EMOTION}. Received: {attributes[:80]}"
+            ErrorCode.INVALID_PARAMETER,
+            f"returnFaceAttributes: expected {_EMOTION} or no value. Received: {attributes[:80]}",
         )
     if with_landmarks or with_recognition_model:
-        raise FerError(ErrorCode.INVALID_PARAMETER, "this service has neither landmarks nor a recognition model")
-    if media_type(request) != _FILE_TYPE:
         raise FerError(
-            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected the image as {_FILE_TYPE}: this service reads no URLs"
+            ErrorCode.INVALID_PARAMETER,
+            "expected returnFaceLandmarks and returnRecognitionModel to be false. Received: true",
+        )
+    kind = media_type(request)
+    if kind != _FILE_TYPE:
+        raise FerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"expected the image as {_FILE_TYPE}: this service reads no URLs. Received: {kind[:100] or 'no type'}",
         )
     pipeline = service_of(request).engine
     result = await pipeline.predict(await read_body(request), PredictOptions(), request.state.deadline)
-    return response(result, with_face_id, with_emotion=bool(asked))
+    return JSONResponse([_face(face, with_face_id, with_emotion=bool(requested)) for face in result.faces])
 
 
-def response(result: ImageResult, with_face_id: bool = True, with_emotion: bool = True) -> Response:
-    """The answer of detect. A face id is made for the answer and means nothing afterwards: nothing is stored.
-
-    Args:
-        result: The domain's.
-        with_face_id: As `returnFaceId`.
-        with_emotion: As `returnFaceAttributes=emotion`.
-    """
-    return JSONResponse([_detected(face, with_face_id, with_emotion) for face in result.faces])
-
-
-def _detected(face: FaceEmotion, with_face_id: bool, with_emotion: bool) -> dict[str, Any]:
+def _face(face: FaceEmotion, with_face_id: bool, with_emotion: bool) -> dict[str, Any]:
+    """Return one face as Azure describes it. The face id is random: the service stores no faces."""
     box = face.box
     detected: dict[str, Any] = {"faceId": str(uuid.uuid4())} if with_face_id else {}
     detected["faceRectangle"] = {"top": box.y, "left": box.x, "width": box.width, "height": box.height}
     if with_emotion:
         scores = {name: round(face.scores[label], _SCORE_DIGITS) for label, name in EMOTION_NAMES.items()}
-        detected["faceAttributes"] = {"emotion": dict(sorted((scores | {WITHOUT_COUNTERPART: 0.0}).items()))}
+        detected["faceAttributes"] = {"emotion": dict(sorted((scores | {MISSING_EMOTION: 0.0}).items()))}
     return detected

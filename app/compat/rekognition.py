@@ -1,24 +1,27 @@
-"""Amazon Rekognition's DetectFaces: its answer for `/predict?format=rekognition`, and its own wire form at `POST /`.
+"""Amazon Rekognition: the operation DetectFaces at `POST /`.
 
-Reference: the service model `rekognition/2016-06-27` that botocore ships; docs/migrating.md has the mapping.
+Reference: the service model `rekognition/2016-06-27` in botocore. docs/migrating.md lists the differences.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.auth import authorise
 from app.api.documentation import IMAGE_ERRORS, REQUEST_ERRORS
+from app.api.parsing.base64_image import from_base64
 from app.api.parsing.body import read_body
+from app.api.parsing.json_body import decode_json
 from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
-from app.compat.error_format import Dialect, certainty, errors_in
-from app.compat.json_body import from_base64, json_object
+from app.compat.confidence import to_probability_scale
+from app.compat.error_format import CompatibleRoute, ErrorFormat
 from app.contract.labels import Emotion
 from app.domain import FaceEmotion, ImageResult, PredictOptions
 from app.errors import ErrorCode, FerError
@@ -36,12 +39,28 @@ EMOTION_TYPES: dict[Emotion, str] = {
     Emotion.SURPRISE: "SURPRISED",
     Emotion.NEUTRAL: "CALM",
 }
-# The model has no such class. Rekognition always lists it, and programs look it up, so it is there and always 0.
-WITHOUT_COUNTERPART = "CONFUSED"
+# Rekognition always lists CONFUSED. The model has no such class: its confidence is always 0.
+MISSING_EMOTION = "CONFUSED"
 
 _RATIO_DIGITS = 6
 _PERCENT_DIGITS = 4
 _BAD_REQUEST, _INTERNAL, _UNAVAILABLE = 400, 500, 503
+_Attribute = Literal[
+    "DEFAULT",
+    "ALL",
+    "AGE_RANGE",
+    "BEARD",
+    "EMOTIONS",
+    "EYE_DIRECTION",
+    "EYEGLASSES",
+    "EYES_OPEN",
+    "GENDER",
+    "MOUTH_OPEN",
+    "MUSTACHE",
+    "FACE_OCCLUDED",
+    "SMILE",
+    "SUNGLASSES",
+]
 _EMOTION_ATTRIBUTES = frozenset({"ALL", "EMOTIONS"})
 
 _NAMES: dict[ErrorCode, str] = {
@@ -61,26 +80,34 @@ _NAMES: dict[ErrorCode, str] = {
 
 
 def _status(code: ErrorCode) -> int:
-    """400 for all that is the caller's, as AWS's JSON protocol has it; its clients retry the others."""
-    own = STATUS[code]
-    if code is ErrorCode.OVERLOADED or own < _INTERNAL:
+    """Return 400 for client errors and for throttling, as AWS's JSON protocol does. Its clients retry 500 and 503."""
+    status = STATUS[code]
+    if code is ErrorCode.OVERLOADED or status < _INTERNAL:
         return _BAD_REQUEST
-    return own if own == _INTERNAL else _UNAVAILABLE
+    return status if status == _INTERNAL else _UNAVAILABLE
 
 
 def _error_body(error: FerError) -> dict[str, str]:
     return {"__type": _NAMES.get(error.code, "InvalidParameterException"), "message": error.detail}
 
 
-DIALECT = Dialect(_error_body, _status, MEDIA_TYPE)
+class _RekognitionRoute(CompatibleRoute):
+    error_format = ErrorFormat(_error_body, _status, MEDIA_TYPE)
 
-router = APIRouter(
-    tags=["compatible"],
-    dependencies=[Depends(authorise), ADMIT],
-    route_class=errors_in(lambda request: DIALECT),
-)
 
-EXAMPLE: dict[str, Any] = {
+router = APIRouter(tags=["compatible"], dependencies=[Depends(authorise), ADMIT], route_class=_RekognitionRoute)
+
+
+class _Image(msgspec.Struct, rename="pascal"):
+    bytes: str | None = None
+
+
+class _DetectFacesRequest(msgspec.Struct, rename="pascal"):
+    image: _Image = msgspec.field(default_factory=_Image)
+    attributes: list[_Attribute] = msgspec.field(default_factory=list)
+
+
+_EXAMPLE: dict[str, Any] = {
     "FaceDetails": [
         {
             "BoundingBox": {"Width": 0.1875, "Height": 0.1875, "Left": 0.34375, "Top": 0.128906},
@@ -123,37 +150,32 @@ _BODY: dict[str, Any] = {
 
 @router.post(
     "/",
-    summary="Rekognition: DetectFaces, as the AWS SDKs call it",
+    summary="Amazon Rekognition: DetectFaces",
     response_class=Response,
     responses={
-        200: {"description": "The faces", "content": {MEDIA_TYPE: {"example": EXAMPLE}}},
-        **DIALECT.documented(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.NOT_FOUND),
+        200: {"description": "The faces", "content": {MEDIA_TYPE: {"example": _EXAMPLE}}},
+        **_RekognitionRoute.error_format.openapi_responses(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.NOT_FOUND),
     },
     openapi_extra=_BODY,
 )
 async def detect_faces(request: Request) -> Response:
-    """Point an AWS SDK's `endpoint_url` here. `Image.Bytes` only: nothing is read from S3."""
+    """Use this service as the `endpoint_url` of an AWS SDK. Send `Image.Bytes`; the service reads no S3 objects."""
     target = request.headers.get(TARGET_HEADER, "")
     if target != DETECT_FACES:
         raise FerError(ErrorCode.NOT_FOUND, f"expected {TARGET_HEADER}: {DETECT_FACES}. Received: {target[:100]}")
     pipeline = service_of(request).engine
-    document = json_object(await read_body(request))
-    result = await pipeline.predict(_image(document), PredictOptions(), request.state.deadline)
-    return response(result, with_emotions=_wants_emotions(document))
-
-
-def response(result: ImageResult, with_emotions: bool = True) -> Response:
-    """The answer of DetectFaces.
-
-    Args:
-        result: The domain's.
-        with_emotions: False leaves them out, as Rekognition does where `Attributes` does not name them.
-    """
+    body = decode_json(await read_body(request), _DetectFacesRequest, ErrorCode.INVALID_PARAMETER)
+    if body.image.bytes is None:
+        raise FerError(ErrorCode.INVALID_PARAMETER, "expected Image.Bytes: this service reads no S3 objects")
+    image = from_base64(body.image.bytes, "Image.Bytes")
+    result = await pipeline.predict(image, PredictOptions(), request.state.deadline)
+    with_emotions = not _EMOTION_ATTRIBUTES.isdisjoint(body.attributes)
     details = [_face_detail(face, result, with_emotions) for face in result.faces]
     return JSONResponse({"FaceDetails": details}, media_type=MEDIA_TYPE)
 
 
 def _face_detail(face: FaceEmotion, result: ImageResult, with_emotions: bool) -> dict[str, Any]:
+    """Return one face as Rekognition describes it. Rekognition omits emotions unless `Attributes` requests them."""
     box = face.box
     detail: dict[str, Any] = {
         "BoundingBox": {
@@ -164,25 +186,11 @@ def _face_detail(face: FaceEmotion, result: ImageResult, with_emotions: bool) ->
         }
     }
     if face.detection_confidence is not None:
-        detail["Confidence"] = round(100 * certainty(face.detection_confidence), _PERCENT_DIGITS)
+        detail["Confidence"] = round(100 * to_probability_scale(face.detection_confidence), _PERCENT_DIGITS)
     if with_emotions:
         ranked = sorted(face.scores.items(), key=lambda scored: -scored[1])
         detail["Emotions"] = [
             {"Type": EMOTION_TYPES[Emotion(label)], "Confidence": round(100 * score, _PERCENT_DIGITS)}
             for label, score in ranked
-        ] + [{"Type": WITHOUT_COUNTERPART, "Confidence": 0.0}]
+        ] + [{"Type": MISSING_EMOTION, "Confidence": 0.0}]
     return detail
-
-
-def _image(document: dict[str, Any]) -> bytes:
-    image = document.get("Image")
-    if not (isinstance(image, dict) and "Bytes" in image):
-        raise FerError(ErrorCode.INVALID_PARAMETER, "expected Image.Bytes: this service reads no S3 objects")
-    return from_base64(image["Bytes"], "Image.Bytes")
-
-
-def _wants_emotions(document: dict[str, Any]) -> bool:
-    attributes = document.get("Attributes", ["DEFAULT"])
-    if not isinstance(attributes, list) or not all(isinstance(name, str) for name in attributes):
-        raise FerError(ErrorCode.INVALID_PARAMETER, "Attributes must be a list of strings")
-    return not _EMOTION_ATTRIBUTES.isdisjoint(attributes)

@@ -1,1 +1,1 @@
-"""Metrics, log lines and traces."""
+"""Metrics, logs and traces."""

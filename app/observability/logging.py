@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, text for a terminal. Never image bytes, boxes, scores or keys."""
+"""Logging configuration: JSON, or text on a terminal. Logs never hold image bytes, boxes, scores or keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from app.config import LogFormat
 _TEXT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 _JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  (never written to)
+_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  (the default is never changed)
 
 
 @contextmanager
 def log_fields(fields: Mapping[str, str]) -> Iterator[None]:
-    """Adds fields, such as the request's id, to every line that is logged within."""
+    """Add fields, such as the request id, to every record that is logged inside the `with` block."""
     token = _fields.set(fields)
     try:
         yield
@@ -30,10 +30,10 @@ def log_fields(fields: Mapping[str, str]) -> Iterator[None]:
 
 
 class FieldsFilter(logging.Filter):
-    """Puts the fields of `log_fields` on every record that passes."""
+    """Filter that adds the fields of `log_fields` to every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lets every record pass; its own fields win."""
+        """Add the fields that the record does not have, and accept the record."""
         for name, value in _fields.get().items():
             if not hasattr(record, name):
                 setattr(record, name, value)
@@ -41,10 +41,10 @@ class FieldsFilter(logging.Filter):
 
 
 def configure_logging(log_format: LogFormat | None) -> None:
-    """Sends all logging of the process, uvicorn's too, to standard error in one format.
+    """Send all log records of the process, including uvicorn's, to standard error in one format.
 
     Args:
-        log_format: None chooses text where standard error is a terminal, else JSON.
+        log_format: `text` or `json`. None selects text if standard error is a terminal, else JSON.
     """
     chosen = log_format or ("text" if sys.stderr.isatty() else "json")
     stream = logging.StreamHandler(sys.stderr)
@@ -54,11 +54,11 @@ def configure_logging(log_format: LogFormat | None) -> None:
         else JsonFormatter(
             _JSON_FIELDS,
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # an extra field of uvicorn for terminals
         )
     )
     stream.addFilter(FieldsFilter())
-    # What no format here shows is not looked up for every line.
+    # Neither format shows these fields, so collecting them for every record is wasted time.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # documented ("Optimization", Logging HOWTO): the place of a call is not looked up
+    logging._srcfile = None  # disables the search for the caller; see "Optimization" in the Logging HOWTO
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

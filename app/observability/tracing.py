@@ -1,7 +1,7 @@
-"""OpenTelemetry traces of requests and their stages; off unless asked for, and then by the standard OTEL_* variables.
+"""OpenTelemetry traces of requests and their stages. Off by default; the standard OTEL_* variables configure them.
 
-The only module that knows OpenTelemetry, whose packages are an extra (requirements/otel.txt). Span attributes never
-hold image bytes, boxes, scores or keys.
+Only this module imports OpenTelemetry, whose packages are optional (requirements/otel.txt). Span attributes never hold
+image bytes, boxes, scores or keys.
 """
 
 from __future__ import annotations
@@ -24,60 +24,64 @@ _NS = 1_000_000_000
 
 
 class RequestTrace:
-    """The trace of one request; this one records nothing."""
+    """The trace of one request. This base class records nothing."""
 
-    trace_id = ""  # 32 hex digits where there is one
+    trace_id = ""  # 32 hexadecimal digits, or empty if nothing is recorded
 
     def answered(self, method: str, route: str, status: int, request_id: str) -> None:
-        """Tells how the request ended."""
+        """Record how the request ended."""
 
 
 class Tracing(Protocol):
-    """Records what happens; `NoTracing` is what runs unless traces are asked for."""
+    """Recorder of requests and stages."""
 
     def request(self, headers: Mapping[str, str]) -> AbstractContextManager[RequestTrace]:
-        """A trace around one request, continuing the caller's (W3C `traceparent`)."""
+        """Return a context that traces one request and continues the trace of its `traceparent` header (W3C)."""
 
     def stage(self, name: str, started: float, seconds: float) -> None:
-        """One stage of the current request.
+        """Record one stage of the current request.
 
         Args:
-            name: As in the metrics.
-            started: By `time.perf_counter()`.
-            seconds: How long it took.
+            name: Stage name, one of `app.observability.metrics.STAGES`.
+            started: Start time by `time.perf_counter()`.
+            seconds: Duration.
         """
 
     def shutdown(self) -> None:
-        """Sends what is left. Blocks for at most the exporter's timeout."""
+        """Send the remaining spans. Blocks for at most the timeout of the exporter."""
 
 
 class NoTracing:
-    """Records nothing, and costs nothing."""
+    """Tracing that records nothing."""
 
     def request(self, headers: Mapping[str, str]) -> AbstractContextManager[RequestTrace]:
-        """As `Tracing`."""
+        """See `Tracing`."""
         del headers
         return nullcontext(_UNTRACED)
 
     def stage(self, name: str, started: float, seconds: float) -> None:
-        """As `Tracing`."""
+        """See `Tracing`."""
 
     def shutdown(self) -> None:
-        """As `Tracing`."""
+        """See `Tracing`."""
 
 
 _UNTRACED = RequestTrace()
 
 
 def load_tracing(settings: Settings, environment: Mapping[str, str]) -> Tracing:
-    """Traces as the operator asked: by FER_TRACING, else where an OTLP endpoint is named.
+    """Return the tracing that FER_TRACING selects. Without it, traces are on if an OTLP endpoint is set.
+
+    Args:
+        settings: The service settings.
+        environment: Environment variables; read for the OTLP endpoint.
 
     Raises:
-        SettingsError: They are wanted and OpenTelemetry is not installed.
+        SettingsError: Tracing is on and OpenTelemetry is not installed.
     """
     endpoint = next((name for name in ENDPOINT_VARIABLES if environment.get(name)), None)
-    wanted = endpoint is not None if settings.tracing is None else settings.tracing
-    if not wanted:
+    enabled = endpoint is not None if settings.tracing is None else settings.tracing
+    if not enabled:
         return NoTracing()
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -85,15 +89,16 @@ def load_tracing(settings: Settings, environment: Mapping[str, str]) -> Tracing:
         return OpenTelemetryTracing(OTLPSpanExporter(), environment)
     except ImportError as error:
         cause = endpoint if settings.tracing is None else "FER_TRACING"
-        raise SettingsError(f"{cause} asks for traces, which need the packages of requirements/otel.txt") from error
+        raise SettingsError(f"{cause} enables traces, which need the packages of requirements/otel.txt") from error
 
 
 class OpenTelemetryTracing:
-    """Spans for requests and stages, exported in the background.
+    """Tracing that exports a span per request and per stage in the background.
 
     Args:
-        exporter: Where finished spans go.
-        environment: For OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the SDK reads its other variables itself.
+        exporter: Receives finished spans.
+        environment: Read for OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES. The SDK reads the other OTEL_* variables
+            from the process environment.
 
     Raises:
         ImportError: OpenTelemetry's SDK is not installed.
@@ -116,7 +121,7 @@ class OpenTelemetryTracing:
 
     @contextmanager
     def request(self, headers: Mapping[str, str]) -> Iterator[RequestTrace]:
-        """As `Tracing`."""
+        """See `Tracing`."""
         from opentelemetry.trace import SpanKind
 
         parent = self._propagator.extract(headers)
@@ -124,12 +129,12 @@ class OpenTelemetryTracing:
             yield _OpenTelemetryRequest(span)
 
     def stage(self, name: str, started: float, seconds: float) -> None:
-        """As `Tracing`."""
+        """See `Tracing`."""
         start_ns = time.time_ns() - int((time.perf_counter() - started) * _NS)
         self._tracer.start_span(name, start_time=start_ns).end(start_ns + int(seconds * _NS))
 
     def shutdown(self) -> None:
-        """As `Tracing`."""
+        """See `Tracing`."""
         self._provider.shutdown()
 
 
@@ -139,7 +144,7 @@ class _OpenTelemetryRequest(RequestTrace):
         self.trace_id = format(span.get_span_context().trace_id, "032x")
 
     def answered(self, method: str, route: str, status: int, request_id: str) -> None:
-        """Names and describes the span after OpenTelemetry's conventions for HTTP."""
+        """Set the name, attributes and status of the span by the semantic conventions for HTTP."""
         from opentelemetry.trace import StatusCode
 
         self._span.update_name(f"{method} {route}")

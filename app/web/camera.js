@@ -1,15 +1,15 @@
-// The webcam: its frames go to /ws as JPEG, and the answers come back in order. At most two frames are on their way, so
-// that answers stay fresh on a slow line.
+// The webcam: sends frames to /ws as JPEG and receives the answers in order. At most two frames are in flight, which
+// limits the delay on a slow connection.
 
 import { openStream, sentence } from "./service.js";
 
 const LONG_SIDE_PX = 640;
 const JPEG_QUALITY = 0.8;
-const MOST_ON_THEIR_WAY = 2;
-const RETRIES = 5;
+const MAX_IN_FLIGHT = 2;
+const MAX_RETRIES = 5;
 const RETRY_MS = 1000;
-const REFUSED = 1008; // the close code of a stream that would be refused again
-const RATE_OVER_MS = 2000;
+const POLICY_VIOLATION = 1008; // close code of a stream that the service would refuse again
+const RATE_WINDOW_MS = 2000;
 
 export class Camera {
   #media = null;
@@ -21,7 +21,10 @@ export class Camera {
   #failures = 0;
   #retry = 0;
 
-  /** `on.answer(answer, statistics)`, `on.problem(sentence, code)` for one frame, `on.end(sentence, code)` for good. */
+  /**
+   * Callbacks: `on.answer(answer, statistics)` and `on.problem(message, code)` for a frame, `on.end(message, code)` when
+   * the camera stops.
+   */
   constructor(video, on) {
     this.video = video;
     this.on = on;
@@ -32,22 +35,22 @@ export class Camera {
   }
 
   async start(smoothing) {
-    if (!navigator.mediaDevices) throw new Error("The webcam needs a page that is served by https:// or from localhost.");
+    if (!navigator.mediaDevices) throw new Error("The webcam works only on https:// or on localhost.");
     try {
       this.#media = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
       });
     } catch (error) {
-      throw new Error(reason(error));
+      throw new Error(describeCameraError(error));
     }
-    this.#media.getVideoTracks()[0].addEventListener("ended", () => this.#end("The webcam was switched off."));
+    this.#media.getVideoTracks()[0].addEventListener("ended", () => this.#end("The webcam was disconnected."));
     this.video.srcObject = this.#media;
     await this.video.play();
     this.#failures = 0;
     this.connect(smoothing);
   }
 
-  /** Opens the stream, or opens it again with another smoothing. */
+  /** Open the stream. Replaces an open stream, for example to change the smoothing. */
   connect(smoothing) {
     this.smoothing = smoothing;
     this.#disconnect();
@@ -56,7 +59,7 @@ export class Camera {
     const socket = (this.#socket = openStream(smoothing));
     socket.addEventListener("open", () => this.#sendNext(socket));
     socket.addEventListener("message", (message) => this.#receive(JSON.parse(message.data)));
-    socket.addEventListener("close", (closed) => this.#closed(socket, closed));
+    socket.addEventListener("close", (event) => this.#onClose(socket, event));
   }
 
   stop() {
@@ -81,26 +84,26 @@ export class Camera {
   #sendNext(socket) {
     if (socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return;
     const next = () => this.#sendNext(socket);
-    if (this.#sentAt.size < MOST_ON_THEIR_WAY && this.video.videoWidth > 0) {
-      this.#grab((jpeg) => {
+    if (this.#sentAt.size < MAX_IN_FLIGHT && this.video.videoWidth > 0) {
+      this.#captureFrame((jpeg) => {
         if (jpeg && socket === this.#socket && socket.readyState === WebSocket.OPEN) {
           socket.send(jpeg);
           this.#sent += 1;
           this.#sentAt.set(this.#sent, performance.now());
         }
-        this.#onNextPicture(next);
+        this.#onNextVideoFrame(next);
       });
     } else {
-      this.#onNextPicture(next);
+      this.#onNextVideoFrame(next);
     }
   }
 
-  #onNextPicture(callback) {
+  #onNextVideoFrame(callback) {
     if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(callback);
     else requestAnimationFrame(callback);
   }
 
-  #grab(callback) {
+  #captureFrame(callback) {
     const { videoWidth, videoHeight } = this.video;
     const scale = Math.min(1, LONG_SIDE_PX / Math.max(videoWidth, videoHeight));
     this.#canvas.width = Math.round(videoWidth * scale);
@@ -112,7 +115,7 @@ export class Camera {
   #receive(answer) {
     if (answer.frame === null) {
       this.#lastProblem = answer.error;
-      return; // the stream closes next
+      return; // the service closes the stream after this message
     }
     const now = performance.now();
     const sentAt = this.#sentAt.get(answer.frame);
@@ -122,7 +125,7 @@ export class Camera {
       return;
     }
     this.#failures = 0;
-    this.#answeredAt = [...this.#answeredAt.filter((time) => now - time < RATE_OVER_MS), now];
+    this.#answeredAt = [...this.#answeredAt.filter((time) => now - time < RATE_WINDOW_MS), now];
     this.on.answer(answer, {
       rate: rate(this.#answeredAt),
       delay_ms: now - sentAt,
@@ -132,12 +135,12 @@ export class Camera {
 
   #lastProblem = null;
 
-  #closed(socket, closed) {
-    if (socket !== this.#socket) return; // closed by this page
+  #onClose(socket, event) {
+    if (socket !== this.#socket) return; // this page closed the socket
     const problem = this.#lastProblem;
     this.#lastProblem = null;
     this.#failures += 1;
-    if (closed.code === REFUSED || this.#failures > RETRIES) {
+    if (event.code === POLICY_VIOLATION || this.#failures > MAX_RETRIES) {
       this.#end(problem ? sentence(problem.detail) : "The connection to the service was lost.", problem?.code);
       return;
     }
@@ -150,11 +153,11 @@ function rate(times) {
   return times.length < 2 ? 0 : ((times.length - 1) * 1000) / (times.at(-1) - times[0]);
 }
 
-function reason(error) {
+function describeCameraError(error) {
   const known = {
-    NotAllowedError: "The browser did not let this page use the webcam. Allow it beside the address, then try again.",
+    NotAllowedError: "The browser blocks the webcam on this page. Allow it next to the address bar, then try again.",
     NotFoundError: "No webcam was found.",
-    NotReadableError: "The webcam is used by another program.",
+    NotReadableError: "Another program uses the webcam.",
   };
-  return known[error.name] ?? "The webcam could not be switched on.";
+  return known[error.name] ?? "The webcam could not be started.";
 }

@@ -1,108 +1,108 @@
-// Wires the page: photographs by file, drop and paste; the webcam; the API key; what is said to people.
+// Connects the elements of the page: images by file, drop and paste, the webcam, the API key, the status line.
 
 import { Camera } from "./camera.js";
 import { describe, Results } from "./results.js";
 import { info, predict, ServiceError, useKey } from "./service.js";
 
-const SAY_EVERY_MS = 3000; // screen readers are told of a live picture's change no more often
-const ASK_AGAIN_MS = 2000;
+const ANNOUNCE_EVERY_MS = 3000; // limits announcements of screen readers while the webcam runs
+const INFO_RETRY_MS = 2000;
 
 const $ = (id) => document.getElementById(id);
 const results = new Results({ boxes: $("boxes"), faces: $("faces") });
 const camera = new Camera($("video"), { answer: showLive, problem: showError, end: endCamera });
 
-let asked = null; // the request being answered; a newer one takes its place
-let last = null; // the photograph shown, to be asked again once there is a key
+let pending = null; // AbortController of the request in progress; a newer request aborts it
+let shownFile = null; // the image on the page; sent again when the user enters an API key
 let maxBytes = Infinity;
 let starting = false;
-let said = { text: "", at: 0 };
+let announced = { text: "", at: 0 };
 
 $("stage").classList.add("empty");
 $("file").addEventListener("change", () => {
-  if ($("file").files.length) showPhotograph($("file").files[0]);
-  $("file").value = ""; // so that the same file can be chosen again
+  if ($("file").files.length) showImage($("file").files[0]);
+  $("file").value = ""; // allows the user to choose the same file again
 });
 $("camera").addEventListener("click", () => !starting && (camera.running ? stopCamera() : startCamera()));
 $("smoothing").addEventListener("change", () => camera.running && camera.connect(Number($("smoothing").value)));
-$("key-form").addEventListener("submit", takeKey);
-$("faces").addEventListener("pointerover", (event) => point(event, true));
-$("faces").addEventListener("pointerout", (event) => point(event, false));
-document.addEventListener("paste", (event) => offered(event, event.clipboardData));
-for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => dragged(event, true));
-for (const name of ["dragleave", "dragend"]) document.addEventListener(name, (event) => dragged(event, false));
+$("key-form").addEventListener("submit", submitKey);
+$("faces").addEventListener("pointerover", (event) => highlight(event, true));
+$("faces").addEventListener("pointerout", (event) => highlight(event, false));
+document.addEventListener("paste", (event) => acceptFile(event, event.clipboardData));
+for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => highlightDrop(event, true));
+for (const name of ["dragleave", "dragend"]) document.addEventListener(name, (event) => highlightDrop(event, false));
 document.addEventListener("drop", (event) => {
-  dragged(event, false);
-  offered(event, event.dataTransfer);
+  highlightDrop(event, false);
+  acceptFile(event, event.dataTransfer);
 });
-learnOfService();
+loadServiceInfo();
 
-async function learnOfService() {
+async function loadServiceInfo() {
   try {
-    const known = await info();
-    maxBytes = known.limits.max_body_bytes;
-    $("model").textContent = `Model ${known.name} ${known.version}.`;
+    const service = await info();
+    maxBytes = service.limits.max_body_bytes;
+    $("model").textContent = `Model ${service.name} ${service.version}.`;
     $("key-form").hidden = true;
   } catch (error) {
-    if (error.code === "unauthorized") askForKey();
-    else if (error.code === "not_ready") setTimeout(learnOfService, ASK_AGAIN_MS);
+    if (error.code === "unauthorized") showKeyForm();
+    else if (error.code === "not_ready") setTimeout(loadServiceInfo, INFO_RETRY_MS);
     else showError(error.message);
   }
 }
 
-function dragged(event, over) {
+function highlightDrop(event, over) {
   event.preventDefault();
   $("stage").classList.toggle("dropping", over);
 }
 
-function offered(event, transfer) {
+function acceptFile(event, transfer) {
   const file = transfer?.files[0];
   if (!file) return;
   event.preventDefault();
-  showPhotograph(file);
+  showImage(file);
 }
 
-async function showPhotograph(file) {
+async function showImage(file) {
   stopCamera();
-  asked?.abort();
-  const mine = (asked = new AbortController());
-  last = file;
+  pending?.abort();
+  const controller = (pending = new AbortController());
+  shownFile = file;
   results.clear();
   showError("");
-  showPicture(file);
+  showPreview(file);
   if (file.size > maxBytes) {
-    say("No answer.");
-    showError(`The file has ${megabytes(file.size)}. This service takes at most ${megabytes(maxBytes)}.`);
+    announce("No answer.");
+    showError(`The file has ${megabytes(file.size)}. This service accepts at most ${megabytes(maxBytes)}.`);
     return;
   }
-  say("Looking for faces…");
+  announce("Looking for faces…");
   $("busy").hidden = false;
   try {
-    const answer = await predict(file, mine.signal);
+    const answer = await predict(file, controller.signal);
     setRatio(answer.image.width, answer.image.height);
     results.show(answer);
-    say(describe(answer));
+    announce(describe(answer));
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof ServiceError)) throw error;
-    say("No answer.");
+    announce("No answer.");
     showError(error.message, error.code);
-    if ($("frame").classList.contains("unshowable")) show("invitation");
+    if ($("frame").classList.contains("no-preview")) setView("invitation");
   } finally {
-    if (asked === mine) $("busy").hidden = true;
+    if (pending === controller) $("busy").hidden = true;
   }
 }
 
-function showPicture(file) {
+function showPreview(file) {
   const photo = $("photo");
   if (photo.src) URL.revokeObjectURL(photo.src);
-  show("photo");
-  $("frame").classList.remove("unshowable");
+  setView("photo");
+  $("frame").classList.remove("no-preview");
   photo.onload = () => setRatio(photo.naturalWidth, photo.naturalHeight);
   photo.onerror = () => {
-    // Not every browser shows every format that the service reads, TIFF for one; boxes and scores are shown still.
+    // Browsers cannot show all formats that the service reads, for example TIFF. The page still shows boxes and scores.
     photo.hidden = true;
-    $("frame").classList.add("unshowable");
-    if ($("error").textContent) show("invitation"); // no picture at all
+    $("frame").classList.add("no-preview");
+    if ($("error").textContent) setView("invitation"); // the file is not an image
   };
   photo.src = URL.createObjectURL(file);
 }
@@ -111,29 +111,29 @@ function setRatio(width, height) {
   $("frame").style.setProperty("--ratio", width / height);
 }
 
-function show(what) {
-  $("stage").classList.toggle("empty", what === "invitation");
-  $("invitation").hidden = what !== "invitation";
-  $("frame").hidden = what === "invitation";
-  $("photo").hidden = what !== "photo";
-  $("video").hidden = what !== "video";
-  $("boxes").classList.toggle("following", what === "video");
+function setView(view) {
+  $("stage").classList.toggle("empty", view === "invitation");
+  $("invitation").hidden = view !== "invitation";
+  $("frame").hidden = view === "invitation";
+  $("photo").hidden = view !== "photo";
+  $("video").hidden = view !== "video";
+  $("boxes").classList.toggle("live-boxes", view === "video");
 }
 
 async function startCamera() {
-  asked?.abort();
-  last = null;
+  pending?.abort();
+  shownFile = null;
   results.clear();
   showError("");
-  starting = true; // not the button's disabled, which would take the focus away
+  starting = true; // a disabled button would lose the keyboard focus
   try {
-    show("video");
+    setView("video");
     await camera.start(Number($("smoothing").value));
     setRatio($("video").videoWidth, $("video").videoHeight);
     $("camera").textContent = "Stop the webcam";
     $("camera").setAttribute("aria-pressed", "true");
     $("live").hidden = $("statistics").hidden = false;
-    say("The webcam is on.");
+    announce("The webcam is on.");
   } catch (error) {
     endCamera(error.message);
   } finally {
@@ -145,17 +145,17 @@ function stopCamera() {
   if (!camera.running) return;
   camera.stop();
   endCamera("");
-  say("The webcam is off.");
+  announce("The webcam is off.");
 }
 
 function endCamera(message, code) {
-  show("invitation");
+  setView("invitation");
   results.clear();
   $("camera").textContent = "Use the webcam";
   $("camera").setAttribute("aria-pressed", "false");
   $("live").hidden = $("statistics").hidden = true;
   $("statistics").textContent = "";
-  say("Nothing to show yet.");
+  announce("Nothing to show yet.");
   showError(message, code);
 }
 
@@ -165,36 +165,36 @@ function showLive(answer, { rate, delay_ms, dropped }) {
   results.show(answer, { mirrored: true });
   $("statistics").textContent = `${Math.round(rate)} frames/s · ${Math.round(delay_ms)} ms · ${dropped} dropped`;
   const now = performance.now();
-  if (now - said.at >= SAY_EVERY_MS) say(describe(answer));
+  if (now - announced.at >= ANNOUNCE_EVERY_MS) announce(describe(answer));
 }
 
-function say(text) {
-  if (text !== said.text) $("summary").textContent = text;
-  said = { text, at: performance.now() };
+function announce(text) {
+  if (text !== announced.text) $("summary").textContent = text;
+  announced = { text, at: performance.now() };
 }
 
 function showError(message, code) {
   if ($("error").textContent !== message) $("error").textContent = message;
-  if (code === "unauthorized") askForKey();
+  if (code === "unauthorized") showKeyForm();
 }
 
-function askForKey() {
+function showKeyForm() {
   $("key-form").hidden = false;
   $("key").focus();
 }
 
-function takeKey(event) {
+function submitKey(event) {
   event.preventDefault();
   useKey($("key").value);
   $("key").value = "";
   showError("");
-  learnOfService();
-  if (last) showPhotograph(last);
+  loadServiceInfo();
+  if (shownFile) showImage(shownFile);
 }
 
-function point(event, pointed) {
+function highlight(event, highlighted) {
   const card = event.target.closest(".face");
-  if (card) results.point([...$("faces").children].indexOf(card), pointed);
+  if (card) results.highlight([...$("faces").children].indexOf(card), highlighted);
 }
 
 function megabytes(bytes) {

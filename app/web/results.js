@@ -1,8 +1,8 @@
-// Draws an answer: boxes over the picture, and a card with the seven scores for each face. Keeps its elements from one
-// answer to the next, so that a live picture does not flicker.
+// Shows an answer: a box over the image and a card with seven scores for each face. Reuses its elements for the next
+// answer, so that live video does not flicker.
 
 const SMALL_BOX_PX = 44;
-const WORDS_PX = 150; // room that "1 surprise 100 %" needs
+const TAG_PX = 150; // width of "1 surprise 100 %"
 
 export class Results {
   constructor({ boxes, faces }) {
@@ -15,11 +15,11 @@ export class Results {
     this.faces.replaceChildren();
   }
 
-  /** Shows the faces of an answer; `mirrored` where the picture is shown as in a mirror. */
+  /** Show the faces of an answer. `mirrored` flips the boxes as the video of the webcam is flipped. */
   show(answer, { mirrored = false } = {}) {
     const { width, height } = answer.image;
-    const shown = this.boxes.getBoundingClientRect();
-    const numbers = numbered(answer.faces);
+    const frame = this.boxes.getBoundingClientRect();
+    const numbers = faceNumbers(answer.faces);
     resize(this.boxes, answer.faces.length, newBox);
     resize(this.faces, answer.faces.length, newCard);
     answer.faces.forEach((face, index) => {
@@ -29,31 +29,31 @@ export class Results {
         top: face.box.y / height,
         width: face.box.width / width,
         height: face.box.height / height,
-      }, shown);
+      }, frame);
       fillCard(this.faces.children[index], face, numbers[index]);
     });
   }
 
-  point(index, pointed) {
-    this.boxes.children[index]?.classList.toggle("pointed", pointed);
+  highlight(index, highlighted) {
+    this.boxes.children[index]?.classList.toggle("highlighted", highlighted);
   }
 
-  #placeBox(box, face, number, share, shown) {
+  #placeBox(box, face, number, share, frame) {
     for (const side of ["left", "top", "width", "height"]) box.style[side] = `${share[side] * 100}%`;
     box.dataset.emotion = face.emotion;
     const tag = box.firstChild;
-    box.classList.toggle("small", share.width * shown.width < SMALL_BOX_PX);
-    tag.classList.toggle("inside", share.top * shown.height < 32);
-    tag.classList.toggle("to-left", (1 - share.left) * shown.width < WORDS_PX);
+    box.classList.toggle("small", share.width * frame.width < SMALL_BOX_PX);
+    tag.classList.toggle("inside", share.top * frame.height < 32);
+    tag.classList.toggle("to-left", (1 - share.left) * frame.width < TAG_PX);
     tag.children[0].textContent = number;
     tag.children[1].textContent = ` ${face.emotion} ${percent(face.confidence)}`;
   }
 }
 
-/** What an answer says, as a sentence for the status line and screen readers. */
+/** Return a sentence about an answer for the status line and screen readers. */
 export function describe(answer) {
   if (answer.faces.length === 0) {
-    return "No face found. Faces are found when they look towards the camera and are not too small.";
+    return "No face found. A face must be turned to the camera and must not be too small.";
   }
   if (answer.faces.length === 1) {
     const [face] = answer.faces;
@@ -70,8 +70,8 @@ function adjective(emotion) {
   return { disgust: "disgusted", fear: "fearful", surprise: "surprised" }[emotion] ?? emotion;
 }
 
-/** A stream's faces keep the number of their track; a photograph's are counted, largest first. */
-function numbered(faces) {
+/** Return the number of each face: its track in a stream, else its position, largest first. */
+function faceNumbers(faces) {
   return faces.map((face, index) => face.track ?? index + 1);
 }
 

@@ -1,8 +1,8 @@
-// What the page asks of the service, and how the service's errors become sentences. The API key lives here, in memory.
+// Requests to the service, and conversion of its errors to sentences. Keeps the API key in memory.
 
 let apiKey = "";
 
-/** A refusal by the service, or no answer from it; the message is a sentence for people. */
+/** An error of the service or of the connection. The message is a sentence for users. */
 export class ServiceError extends Error {
   constructor(detail, code) {
     super(sentence(detail));
@@ -14,17 +14,17 @@ export function useKey(key) {
   apiKey = key;
 }
 
-/** The model and the limits in force. */
+/** Return the model and the limits of the service. */
 export function info() {
-  return ask("info", {});
+  return send("info", {});
 }
 
-/** The faces of an image file. */
+/** Return the faces of an image file. */
 export function predict(file, signal) {
-  return ask("predict", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal });
+  return send("predict", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal });
 }
 
-/** An open WebSocket to /ws; scripts cannot set headers there, so the key is the first message. */
+/** Return a WebSocket to /ws. Scripts cannot set its headers, so the first message is the key. */
 export function openStream(smoothing) {
   const address = new URL(`ws?smoothing=${smoothing}`, location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -40,7 +40,7 @@ export function sentence(detail) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }
 
-async function ask(path, options) {
+async function send(path, options) {
   const headers = { ...options.headers, ...(apiKey ? { "X-API-Key": apiKey } : {}) };
   let response;
   try {

@@ -1,4 +1,4 @@
-"""`python -m app.cli predict`: formats, failures, resuming, drawing, and many processes, with the shipped model."""
+"""`python -m app.cli predict`: formats, failures, --resume, --draw and --jobs, also with the shipped model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
+def repository_as_working_directory(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("FER_DEVICE", "cpu")
 
@@ -31,7 +31,7 @@ def in_the_repository(monkeypatch):
 @pytest.fixture
 def fakes(monkeypatch):
     monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
-    monkeypatch.setattr("app.cli.worker.FaceDetector", FakeDetector)
+    monkeypatch.setattr("app.main.FaceDetector", FakeDetector)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_json_is_a_line_an_image_in_order(fakes, folder, capsys):
+def test_json_has_one_line_per_image_in_order(fakes, folder, capsys):
     assert main(["predict", str(folder)]) == 0
     first, second = lines(capsys.readouterr().out)
     assert (first["path"], second["path"]) == (str(folder / "a.png"), str(folder / "deep" / "b.PNG"))
@@ -57,7 +57,7 @@ def test_json_is_a_line_an_image_in_order(fakes, folder, capsys):
     assert second["warnings"] == ["no_face_detected"]
 
 
-def test_csv_is_a_row_a_face_and_one_for_an_image_without(fakes, folder, capsys):
+def test_csv_has_one_row_per_face_and_one_for_an_image_without_faces(fakes, folder, capsys):
     assert main(["predict", str(folder), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert tuple(rows[0]) == CSV_COLUMNS
@@ -66,7 +66,7 @@ def test_csv_is_a_row_a_face_and_one_for_an_image_without(fakes, folder, capsys)
     assert rows[0]["confidence"] == rows[0][rows[0]["emotion"]]
 
 
-def test_failures_are_sentences_and_the_exit_status(fakes, folder, capsys):
+def test_failures_are_reported_and_set_the_exit_status(fakes, folder, capsys):
     (folder / "broken.jpg").write_bytes(b"no image")
     assert main(["predict", str(folder)]) == 1
     output = capsys.readouterr()
@@ -77,25 +77,25 @@ def test_failures_are_sentences_and_the_exit_status(fakes, folder, capsys):
 
 
 @pytest.mark.parametrize("shape", ["--json", "--csv"])
-def test_resume_skips_what_is_there_and_mends_what_was_cut(fakes, folder, tmp_path, monkeypatch, shape):
+def test_resume_skips_completed_images_and_repairs_incomplete_ones(fakes, folder, tmp_path, monkeypatch, shape):
     output = tmp_path / "out"
     assert main(["predict", str(folder), shape, "--output", str(output)]) == 0
     whole = output.read_bytes()
-    asked: list[str] = []
+    detected: list[str] = []
     predict = FakeDetector.detect
-    monkeypatch.setattr(FakeDetector, "detect", lambda self, grey: asked.append("x") or predict(self, grey))
-    again = ["predict", str(folder), shape, "--output", str(output), "--resume"]
-    assert main(again) == 0
-    assert (output.read_bytes(), asked) == (whole, [])
+    monkeypatch.setattr(FakeDetector, "detect", lambda self, grey: detected.append("x") or predict(self, grey))
+    resume = ["predict", str(folder), shape, "--output", str(output), "--resume"]
+    assert main(resume) == 0
+    assert (output.read_bytes(), detected) == (whole, [])
     ends = [position + 1 for position, byte in enumerate(whole) if byte == ord("\n")]
     for end in {0, 5, *ends, *(end - 9 for end in ends)}:  # between rows, and within each
         output.write_bytes(whole[:end])
-        assert main(again) == 0
+        assert main(resume) == 0
         assert sorted(output.read_bytes().splitlines()) == sorted(whole.splitlines()), end
-    assert asked
+    assert detected
 
 
-def test_resume_tries_failed_images_again(fakes, folder, tmp_path):
+def test_resume_retries_failed_images(fakes, folder, tmp_path):
     broken, output = folder / "broken.png", tmp_path / "out"
     broken.write_bytes(b"no image")
     arguments = ["predict", str(folder), "--output", str(output)]
@@ -106,7 +106,7 @@ def test_resume_tries_failed_images_again(fakes, folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["something else\n", '{"no": "path"}\n', "[]\n"])
-def test_resume_refuses_a_file_of_another_kind(fakes, folder, tmp_path, content, capsys):
+def test_resume_refuses_a_file_of_another_format(fakes, folder, tmp_path, content, capsys):
     output = tmp_path / "out"
     for shape in ("--json", "--csv"):
         output.write_text(content)
@@ -115,7 +115,7 @@ def test_resume_refuses_a_file_of_another_kind(fakes, folder, tmp_path, content,
         assert output.read_text() == content
 
 
-def test_draw_frames_every_face_on_the_upright_photograph(fakes, folder, tmp_path):
+def test_draw_marks_every_face_on_the_upright_image(fakes, folder, tmp_path):
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     stored = np.rot90(picture(1))
     (folder / "turned.jpg").write_bytes(encoded(stored, "JPEG", quality=100, exif=exif))
@@ -133,17 +133,17 @@ def test_draw_frames_every_face_on_the_upright_photograph(fakes, folder, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere"], "nowhere: there is no such file or folder"),
-        (["training/configs"], "there is no image file"),
-        (["tests/photos", "--resume"], "--resume needs --output"),
+        (["nowhere"], "fer: nowhere: No such file or directory"),
+        (["training/configs"], "fer: expected at least one image file. Received: training/configs"),
+        (["tests/photos", "--resume"], "fer: expected --output FILE with --resume. Received: --resume only"),
     ],
 )
-def test_what_cannot_begin_is_a_sentence_and_status_2(fakes, arguments, sentence, capsys):
+def test_invalid_command_line_prints_a_message_and_returns_2(fakes, arguments, sentence, capsys):
     assert main(["predict", *arguments]) == 2
     assert sentence in capsys.readouterr().err
 
 
-def test_settings_of_the_service_hold(fakes, folder, monkeypatch, capsys):
+def test_settings_of_the_service_apply(fakes, folder, monkeypatch, capsys):
     monkeypatch.setenv("FER_MODEL", "models/none.onnx")
     assert main(["predict", str(folder)]) == 2
     assert "models/none.onnx does not exist" in capsys.readouterr().err
@@ -153,19 +153,19 @@ def test_settings_of_the_service_hold(fakes, folder, monkeypatch, capsys):
     assert "at most 100 pixels" in capsys.readouterr().err
 
 
-def test_a_file_named_itself_is_taken_whatever_its_name_and_once(folder):
+def test_file_on_the_command_line_needs_no_suffix_and_is_found_once(folder):
     odd = folder / "notes.txt"
     assert list(find_images([odd, folder, folder / "a.png"])) == [odd, folder / "a.png", folder / "deep" / "b.PNG"]
 
 
-def test_many_processes_answer_as_one_with_the_shipped_model(tmp_path, capsys):
+def test_two_processes_give_the_results_of_one_with_the_shipped_model(tmp_path, capsys):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         (tmp_path / name).write_bytes(ASTRONAUT.read_bytes())
     (tmp_path / "d.jpg").write_bytes(b"no image")
     assert main(["predict", str(tmp_path)]) == 1
     alone = lines(capsys.readouterr().out)
     assert [entry["emotion"] for entry in alone] == ["happy"] * 3
-    # As a user starts it: what a spawned process can import depends on it.
+    # A subprocess, because the imports of spawned workers depend on how the command was started.
     command = [sys.executable, "-m", "app.cli", "predict", str(tmp_path), "--jobs", "2"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
@@ -175,7 +175,7 @@ def test_many_processes_answer_as_one_with_the_shipped_model(tmp_path, capsys):
 
 @pytest.mark.parametrize("shape", ["--json", "--csv"])
 @pytest.mark.parametrize("name", [b"caf\xe9.png", "line\u2028separator.png".encode()])
-def test_names_of_any_kind_are_written_and_resumed(fakes, folder, tmp_path, shape, name, capfdbinary):
+def test_unusual_file_names_are_written_and_resumed(fakes, folder, tmp_path, shape, name, capfdbinary):
     strange = folder / os.fsdecode(name)
     strange.write_bytes(encoded(picture(1)))
     output = tmp_path / "out"
@@ -190,7 +190,7 @@ def test_names_of_any_kind_are_written_and_resumed(fakes, folder, tmp_path, shap
     assert capfdbinary.readouterr().out == written
 
 
-def test_draw_keeps_the_greys_of_sixteen_bits(fakes, tmp_path):
+def test_draw_keeps_the_grey_levels_of_16_bit_images(fakes, tmp_path):
     pixels = np.asarray(picture(1))
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
     photo, out = tmp_path / "deep.png", tmp_path / "drawn"
@@ -201,7 +201,7 @@ def test_draw_keeps_the_greys_of_sixteen_bits(fakes, tmp_path):
         assert abs(float(np.asarray(image.convert("L"), dtype=float)[60:].mean()) - float(grey[60:].mean())) < 5
 
 
-def test_reader_that_leaves_ends_the_run_quietly(tmp_path):
+def test_closed_standard_output_ends_the_command_without_a_message(tmp_path):
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(encoded(picture(0)))
     command = [sys.executable, "-m", "app.cli", "predict", str(tmp_path), "--no-detect"]

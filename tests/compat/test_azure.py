@@ -1,4 +1,4 @@
-"""Azure Face v1.0 detect: its shapes, and Microsoft's own client where installed."""
+"""Azure Face v1.0 detect: the format of answers and errors and, where it is installed, Microsoft's client."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ BODY = {"content": PNG, "headers": {"content-type": "application/octet-stream"}}
 WITH_EMOTION = "/face/v1.0/detect?returnFaceAttributes=emotion"
 
 
-def without_ids(faces: list[dict]) -> list[dict]:
-    return [{key: value for key, value in face.items() if key != "faceId"} for face in faces]
-
-
-def test_predict_format_azure_is_the_same_finding_in_its_words(client):
-    own = client.post("/predict", content=PNG).json()["faces"]
-    faces = client.post("/predict?format=azure", content=PNG).json()
-    assert len(faces) == len(own) == 2
-    for face, expected in zip(faces, own, strict=True):
+def test_detect_returns_the_faces_of_predict_in_azures_format(client):
+    native = client.post("/predict", content=PNG).json()["faces"]
+    faces = client.post(WITH_EMOTION, **BODY).json()
+    assert len(faces) == len(native) == 2
+    for face, expected in zip(faces, native, strict=True):
+        assert set(face) == {"faceId", "faceRectangle", "faceAttributes"}
         assert str(uuid.UUID(face["faceId"])) == face["faceId"]
         box = expected["box"]
         assert face["faceRectangle"] == {
@@ -41,13 +38,12 @@ def test_predict_format_azure_is_the_same_finding_in_its_words(client):
     assert faces[0]["faceId"] != faces[1]["faceId"]
 
 
-def test_detect_wire_form_answers_as_the_format_does(client):
-    assert without_ids(client.post(WITH_EMOTION, **BODY).json()) == without_ids(
-        client.post("/predict?format=azure", content=PNG).json()
-    )
+def test_detect_without_a_face_returns_an_empty_list(client):
+    answer = client.post(WITH_EMOTION, **BODY | {"content": encoded(picture(0))})
+    assert (answer.status_code, answer.json()) == (200, [])
 
 
-def test_detect_gives_only_what_is_asked_for(client):
+def test_detect_returns_only_requested_attributes(client):
     assert [set(face) for face in client.post("/face/v1.0/detect", **BODY).json()] == [{"faceId", "faceRectangle"}] * 2
     without_id = client.post(WITH_EMOTION + "&returnFaceId=false", **BODY).json()
     assert [set(face) for face in without_id] == [{"faceRectangle", "faceAttributes"}] * 2
@@ -62,19 +58,18 @@ def test_detect_gives_only_what_is_asked_for(client):
         ("/face/v1.0/detect", {"json": {"url": "https://example.org/a.jpg"}}, 415, "BadArgument"),
         ("/face/v1.0/detect", BODY | {"content": b"no image"}, 400, "InvalidImage"),
         ("/face/v1.0/detect", BODY | {"content": b""}, 400, "InvalidImageSize"),
-        ("/predict?format=azure", {"json": {"image": "!!!!"}}, 400, "InvalidImage"),
-        ("/predict?format=azure&max_faces=0", BODY, 400, "BadArgument"),
-        ("/predict?format=azure&require_face=true", {"content": encoded(picture(0))}, 400, "InvalidImage"),
+        ("/face/v1.0/detect?returnRecognitionModel=true", BODY, 400, "BadArgument"),
+        ("/face/v1.0/detect", BODY | {"content": encoded(np.zeros((4, 4), np.uint8))}, 400, "InvalidImageSize"),
     ],
 )
-def test_errors_are_in_azures_shape(client, path, arguments, status, code):
+def test_errors_have_azures_format(client, path, arguments, status, code):
     answer = client.post(path, **arguments)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
     assert set(answer.json()) == {"error"}
     assert set(answer.json()["error"]) == {"code", "message"}
 
 
-def test_limits_and_faults_are_in_azures_shape(make_client, classifier):
+def test_limits_and_failures_have_azures_format(make_client, classifier):
     client = make_client(max_body_bytes=2048, max_queue=1, api_keys="key")
     key = {"Ocp-Apim-Subscription-Key": "key", "content-type": "application/octet-stream"}
     denied = client.post(WITH_EMOTION, **BODY)
@@ -83,19 +78,18 @@ def test_limits_and_faults_are_in_azures_shape(make_client, classifier):
     assert client.post(WITH_EMOTION, content=small, headers=key).status_code == 200
     large = client.post(WITH_EMOTION, content=b"x" * 4096, headers=key)
     assert (large.status_code, large.json()["error"]["code"]) == (400, "InvalidImageSize")
-    classifier.poison = 7
-    fault = client.post("/predict?format=azure&detect=false", content=small, headers=key)
-    assert (fault.status_code, fault.json()["error"]["code"]) == (500, "InternalServerError")
-    assert "secret" not in fault.text
-    permit = client.app.state.service.admission.acquire(0)
-    permit.__enter__()
-    busy = client.post(WITH_EMOTION, content=small, headers=key)
-    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "RateLimitExceeded")
-    assert busy.headers["retry-after"] == "1"
+    classifier.poison = 255
+    failure = client.post(WITH_EMOTION, content=encoded(np.full((48, 48), 255, np.uint8)), headers=key)
+    assert (failure.status_code, failure.json()["error"]["code"]) == (500, "InternalServerError")
+    assert "secret" not in failure.text
+    with client.app.state.service.admission.acquire(0):
+        busy = client.post(WITH_EMOTION, content=small, headers=key)
+        assert (busy.status_code, busy.json()["error"]["code"]) == (429, "RateLimitExceeded")
+        assert busy.headers["retry-after"] == "1"
 
 
-@pytest.mark.filterwarnings("ignore")  # msrest's own
-def test_real_azure_client_needs_only_another_endpoint(make_server):
+@pytest.mark.filterwarnings("ignore")  # warnings of msrest
+def test_azure_client_works_with_this_endpoint(make_server):
     pytest.importorskip("azure.cognitiveservices.vision.face", reason="Azure's client: see requirements/clients.txt")
     from azure.cognitiveservices.vision.face import FaceClient
     from azure.cognitiveservices.vision.face.models import APIErrorException

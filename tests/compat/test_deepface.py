@@ -1,4 +1,4 @@
-"""`POST /analyze`: a script written for DeepFace's REST API runs unchanged but for its URL."""
+"""`POST /analyze`: scripts for DeepFace's REST API run with another URL."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 EMOTION = {"actions": ["emotion"]}
 
 
-def test_analyze_answers_every_face_in_deepfaces_words(client):
-    own = client.post("/predict", content=PNG).json()["faces"]
+def test_analyze_returns_the_faces_of_predict_in_deepfaces_format(client):
+    native = client.post("/predict", content=PNG).json()["faces"]
     answer = client.post("/analyze", json={"img": DATA_URL, **EMOTION})
     assert answer.status_code == 200
     body = answer.json()
     assert set(body) == {"results"}
-    assert len(body["results"]) == len(own) == 2
-    for face, expected in zip(body["results"], own, strict=True):
+    assert len(body["results"]) == len(native) == 2
+    for face, expected in zip(body["results"], native, strict=True):
         assert list(face) == ["emotion", "dominant_emotion", "region", "face_confidence"]
         assert list(face["emotion"]) == list(LABELS)
         assert sum(face["emotion"].values()) == pytest.approx(100, abs=0.01)
@@ -57,7 +57,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_analyze_every_request_form_of_deepface_gives_the_same_answer(client, form):
+def test_analyze_returns_the_same_answer_for_every_request_form(client, form):
     answer = client.post("/analyze", **FORMS[form])
     assert answer.status_code == 200, answer.text
     assert answer.json() == client.post("/analyze", json={"img": DATA_URL}).json()
@@ -72,19 +72,19 @@ def test_analyze_every_request_form_of_deepface_gives_the_same_answer(client, fo
         (b"a=b&" * 900, "'img' not found"),
     ],
 )
-def test_analyze_form_of_endless_fields_or_escapes_is_refused_unread(client, form, expected):
+def test_analyze_form_with_too_many_fields_or_escapes_is_refused(client, form, expected):
     answer = client.post("/analyze", content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert (answer.status_code, expected in answer.json()["exception"]) == (400, True), answer.text
 
 
-def test_analyze_large_data_url_in_a_form_is_answered(client):
+def test_analyze_accepts_a_large_data_url_in_a_form(client):
     noise = encoded(np.random.default_rng(0).integers(0, 200, size=(1200, 1200), dtype=np.uint8))
     url = "data:image/png;base64," + base64.b64encode(noise).decode()
     fields = {"img": url, "enforce_detection": "false"}
     assert client.post("/analyze", data=fields, files={"x": (None, "y")}).status_code == 200
 
 
-def test_analyze_without_a_face_is_deepfaces_error_or_the_whole_image(client):
+def test_analyze_without_a_face_returns_an_error_or_analyses_the_whole_image(client):
     empty = "data:image/png;base64," + base64.b64encode(encoded(picture(0))).decode()
     answer = client.post("/analyze", json={"img": empty, **EMOTION})
     assert answer.status_code == 400
@@ -95,7 +95,7 @@ def test_analyze_without_a_face_is_deepfaces_error_or_the_whole_image(client):
         assert face["face_confidence"] == 0
 
 
-def test_analyze_skip_takes_the_image_as_one_face(client):
+def test_analyze_with_skip_classifies_the_whole_image(client):
     (face,) = client.post("/analyze", json={"img": DATA_URL, "detector_backend": "skip"}).json()["results"]
     assert (face["region"]["w"], face["region"]["h"]) == (160, 120)
 
@@ -108,7 +108,7 @@ def test_analyze_max_faces_keeps_the_largest(client):
 @pytest.mark.parametrize(
     "image", ["https://example.org/a.jpg", "/etc/passwd", "photo.jpg", base64.b64encode(PNG).decode(), 5, ["x"]]
 )
-def test_analyze_urls_and_paths_are_refused_clearly(client, image):
+def test_analyze_refuses_urls_and_paths(client, image):
     answer = client.post("/analyze", json={"img": image})
     assert answer.status_code == 400
     assert "no URLs and no paths" in answer.json()["exception"]
@@ -119,20 +119,24 @@ def test_analyze_urls_and_paths_are_refused_clearly(client, image):
     [
         ({"actions": ["age", "emotion"]}, "actions: this service analyses emotion only. Received: age, emotion"),
         ({"actions": "['race']"}, "this service analyses emotion only. Received: race"),
-        ({"actions": []}, "this service analyses emotion only"),
+        ({"actions": []}, "this service analyses emotion only. Received: none"),
+        ({"actions": ["smile"]}, "actions"),
+        ({"actions": 5}, "actions"),
+        ({"max_faces": 0}, "max_faces"),
+        ({"max_faces": "many"}, "max_faces"),
         ({"detector_backend": "eyes"}, "invalid detector_backend passed - eyes"),
         ({"anti_spoofing": True}, "anti_spoofing: this service has no such step"),
         ({"expand_percentage": 10}, "expand_percentage: this service has no such step"),
         ({"enforce_detection": "perhaps"}, "enforce_detection"),
     ],
 )
-def test_analyze_what_it_cannot_do_is_refused_clearly(client, arguments, sentence):
+def test_analyze_refuses_unsupported_options(client, arguments, sentence):
     answer = client.post("/analyze", json={"img": DATA_URL} | arguments)
     assert answer.status_code == 400
     assert sentence in answer.json()["error"]
 
 
-def test_analyze_requests_without_an_image_are_exceptions(client):
+def test_analyze_request_without_an_image_returns_an_exception(client):
     for arguments in (
         {"json": {}},
         {"content": b"{"},
@@ -144,7 +148,7 @@ def test_analyze_requests_without_an_image_are_exceptions(client):
         assert (answer.status_code, list(answer.json())) == (400, ["exception"]), arguments
 
 
-def test_analyze_limits_hold_in_deepfaces_shape(make_client, classifier):
+def test_analyze_applies_limits_in_deepfaces_format(make_client, classifier):
     closed = make_client(api_keys="key", max_body_bytes=2048)
     assert list(closed.post("/analyze", json={}).json()) == ["error"]
     assert closed.post("/analyze", json={}).status_code == 401
@@ -158,7 +162,7 @@ def test_analyze_limits_hold_in_deepfaces_shape(make_client, classifier):
     assert 'fer_rejections_total{reason="overloaded"} 1.0' in full.get("/metrics").text
 
 
-def test_analyze_faults_say_nothing_of_their_cause(client, classifier):
+def test_analyze_failure_does_not_reveal_its_cause(client, classifier):
     classifier.poison = 7
     poisoned = "data:image/png;base64," + base64.b64encode(encoded(np.full((48, 48), 7, np.uint8))).decode()
     answer = client.post("/analyze", json={"img": poisoned, "detector_backend": "skip"})
@@ -166,5 +170,5 @@ def test_analyze_faults_say_nothing_of_their_cause(client, classifier):
     assert "secret" not in answer.text
 
 
-def test_analyze_is_not_there_without_compat(make_client):
+def test_analyze_does_not_exist_without_compat(make_client):
     assert make_client(compat=False).post("/analyze", json={"img": DATA_URL}).status_code == 404

@@ -1,4 +1,4 @@
-"""Rekognition's DetectFaces: its shapes by botocore's own service model, and a real AWS client where installed."""
+"""Rekognition's DetectFaces: answers by botocore's service model and, where it is installed, the AWS client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.compat.rekognition import DETECT_FACES, EMOTION_TYPES, MEDIA_TYPE
 from app.contract.labels import Emotion
 from tests.support.images import encoded, picture
 
-PNG = encoded(picture(2, columns=5))  # 200x120, so that width and height cannot be mixed up
+PNG = encoded(picture(2, columns=5))  # 200x120, so that swapped width and height fail
 HEADERS = {"X-Amz-Target": DETECT_FACES, "Content-Type": MEDIA_TYPE}
 
 
@@ -19,13 +19,13 @@ def as_aws(data: bytes = PNG, **members) -> dict:
     return {"json": {"Image": {"Bytes": base64.b64encode(data).decode()}} | members, "headers": HEADERS}
 
 
-def test_predict_format_rekognition_is_the_same_finding_in_its_words(client):
-    own = client.post("/predict", content=PNG).json()["faces"]
-    answer = client.post("/predict?format=rekognition", content=PNG)
-    assert answer.status_code == 200
+def test_detect_faces_returns_the_faces_of_predict_in_awss_format(client):
+    native = client.post("/predict", content=PNG).json()["faces"]
+    answer = client.post("/", **as_aws(Attributes=["ALL"]))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
     details = answer.json()["FaceDetails"]
-    assert len(details) == len(own) == 2
-    for detail, face in zip(details, own, strict=True):
+    assert len(details) == len(native) == 2
+    for detail, face in zip(details, native, strict=True):
         box = face["box"]
         assert detail["BoundingBox"] == {
             "Width": box["width"] / 200,
@@ -43,27 +43,15 @@ def test_predict_format_rekognition_is_the_same_finding_in_its_words(client):
         assert 0 < detail["Confidence"] < 100
 
 
-def test_every_label_has_its_own_rekognition_type():
+def test_every_label_has_a_distinct_rekognition_type():
     assert set(EMOTION_TYPES) == set(Emotion)
     assert len(set(EMOTION_TYPES.values())) == len(Emotion)
 
 
-def test_detect_faces_wire_form_answers_as_the_format_does(client):
-    answer = client.post("/", **as_aws(Attributes=["ALL"]))
-    assert answer.headers["content-type"] == MEDIA_TYPE
-    assert answer.json() == client.post("/predict?format=rekognition", content=PNG).json()
-
-
-def test_detect_faces_gives_emotions_only_where_attributes_ask(client):
+def test_detect_faces_returns_emotions_only_if_attributes_request_them(client):
     for arguments in (as_aws(), as_aws(Attributes=["DEFAULT", "SMILE"])):
         details = client.post("/", **arguments).json()["FaceDetails"]
         assert [set(detail) for detail in details] == [{"BoundingBox", "Confidence"}] * 2
-
-
-def test_detect_false_has_no_confidence_as_no_detector_ran(client):
-    (detail,) = client.post("/predict?format=rekognition&detect=false", content=PNG).json()["FaceDetails"]
-    assert detail["BoundingBox"] == {"Width": 1, "Height": 1, "Left": 0, "Top": 0}
-    assert "Confidence" not in detail
 
 
 @pytest.mark.parametrize(
@@ -72,42 +60,37 @@ def test_detect_false_has_no_confidence_as_no_detector_ran(client):
         (as_aws(b"no image"), "InvalidImageFormatException"),
         (as_aws(b""), "InvalidImageFormatException"),
         (as_aws(Attributes="ALL"), "InvalidParameterException"),
+        (as_aws(Attributes=["FACE"]), "InvalidParameterException"),
+        ({"json": {"Image": {"Bytes": "!!!!"}}, "headers": HEADERS}, "InvalidParameterException"),
+        ({"json": {"Image": {"Bytes": 5}}, "headers": HEADERS}, "InvalidParameterException"),
+        ({"content": b"{", "headers": HEADERS}, "InvalidParameterException"),
         ({"json": {"Image": {"S3Object": {"Bucket": "b"}}}, "headers": HEADERS}, "InvalidParameterException"),
         ({"json": [], "headers": HEADERS}, "InvalidParameterException"),
         ({"json": {}, "headers": HEADERS | {"X-Amz-Target": "X.DetectText"}}, "UnknownOperationException"),
         ({"json": {}}, "UnknownOperationException"),
     ],
 )
-def test_detect_faces_errors_are_in_awss_shape(client, arguments, name):
+def test_detect_faces_errors_have_awss_format(client, arguments, name):
     answer = client.post("/", **arguments)
     assert (answer.status_code, answer.json()["__type"]) == (400, name), answer.text
     assert answer.json()["message"]
 
 
-def test_predict_format_rekognition_limits_and_faults_are_in_awss_shape(make_client, classifier):
+def test_limits_and_failures_have_awss_format(make_client, classifier):
     client = make_client(max_body_bytes=2048, max_queue=1)
-    large = client.post("/predict?format=rekognition", content=b"x" * 4096)
+    large = client.post("/", **as_aws(b"x" * 4096))
     assert (large.status_code, large.json()["__type"]) == (400, "ImageTooLargeException")
-    wrong = client.post("/predict?format=rekognition&max_faces=0", content=PNG)
-    assert (wrong.status_code, wrong.json()["__type"]) == (400, "InvalidParameterException")
-    classifier.poison = 7
-    poisoned = encoded(np.full((48, 48), 7, np.uint8))
-    fault = client.post("/predict?format=rekognition&detect=false", content=poisoned)
-    assert (fault.status_code, fault.json()["__type"]) == (500, "InternalServerError")
-    assert "secret" not in fault.text
-    permit = client.app.state.service.admission.acquire(0)
-    permit.__enter__()
-    throttled = client.post("/predict?format=rekognition", content=PNG)
-    assert (throttled.status_code, throttled.json()["__type"]) == (400, "ThrottlingException")
+    classifier.poison = 255
+    failure = client.post("/", **as_aws(encoded(np.full((48, 48), 255, np.uint8))))
+    assert (failure.status_code, failure.json()["__type"]) == (500, "InternalServerError")
+    assert "secret" not in failure.text
+    with client.app.state.service.admission.acquire(0):
+        throttled = client.post("/", **as_aws())
+        assert (throttled.status_code, throttled.json()["__type"]) == (400, "ThrottlingException")
 
 
-def test_predict_unknown_format_and_switched_off_format_are_invalid_parameters(make_client):
-    for client, name in ((make_client(), "faceplusplus"), (make_client(compat=False), "rekognition")):
-        answer = client.post(f"/predict?format={name}", content=PNG)
-        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
-    closed = make_client(compat=False)
-    assert closed.post("/predict?format=fer", content=PNG).status_code == 200
-    assert closed.post("/", **as_aws()).status_code in {404, 405}
+def test_operation_does_not_exist_without_compat(make_client):
+    assert make_client(compat=False).post("/", **as_aws()).status_code in {404, 405}
 
 
 def aws_client(url: str):
@@ -124,24 +107,24 @@ def aws_client(url: str):
     )
 
 
-def test_answer_is_valid_by_botocores_service_model(client):
+def test_answer_matches_botocores_service_model(client):
     pytest.importorskip("botocore", reason="botocore: see requirements/clients.txt")
     from botocore.parsers import create_parser
     from botocore.session import get_session
     from botocore.validate import ParamValidator
 
     operation = get_session().get_service_model("rekognition").operation_model("DetectFaces")
-    answer = client.post("/predict?format=rekognition", content=PNG)
+    answer = client.post("/", **as_aws(Attributes=["ALL"]))
     received = {"status_code": answer.status_code, "headers": dict(answer.headers), "body": answer.content}
     parsed = create_parser("json").parse(received, operation.output_shape)
     parsed.pop("ResponseMetadata")
-    assert parsed == answer.json()  # the parser drops what the model does not know
+    assert parsed == answer.json()  # the parser drops members that the service model does not have
     assert not ParamValidator().validate(parsed, operation.output_shape).has_errors()
     types = operation.output_shape.members["FaceDetails"].member.members["Emotions"].member.members["Type"].enum
     assert {emotion["Type"] for detail in parsed["FaceDetails"] for emotion in detail["Emotions"]} <= set(types)
 
 
-def test_real_aws_client_needs_only_another_endpoint(make_server):
+def test_aws_client_works_with_this_endpoint(make_server):
     aws = aws_client(make_server())
     faces = aws.detect_faces(Image={"Bytes": PNG}, Attributes=["EMOTIONS"])["FaceDetails"]
     assert [len(face["Emotions"]) for face in faces] == [8, 8]
@@ -149,7 +132,7 @@ def test_real_aws_client_needs_only_another_endpoint(make_server):
         aws.detect_faces(Image={"Bytes": b"no image"})
 
 
-def test_real_aws_client_knows_the_limits_by_their_exceptions(make_server):
+def test_aws_client_raises_its_exception_for_a_limit(make_server):
     aws = aws_client(make_server(max_body_bytes=1024))
     with pytest.raises(aws.exceptions.ImageTooLargeException):
         aws.detect_faces(Image={"Bytes": b"x" * 4096})

@@ -1,4 +1,4 @@
-"""A real Chromium for the page, and what it is shown: pictures of the public-domain portrait and of nobody."""
+"""Chromium for the tests of the page, and test images made from a public-domain portrait."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tests.support.images import ASTRONAUT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VIDEO_SIZE = (640, 480)
-FACE = FaceBox(176, 66, 96, 96)  # of the portrait, seen by eye
+FACE = FaceBox(176, 66, 96, 96)  # in the portrait, marked manually
 
 
 def find_chromium() -> Path | None:
-    """The Chromium of $CHROMIUM, of the path, or of `playwright install chromium`; None where there is none."""
+    """Return the Chromium of $CHROMIUM, of the PATH or of `playwright install chromium`; None if there is none."""
     named = os.environ.get("CHROMIUM")
     found = [shutil.which(name) for name in ((named,) if named else _NAMES)]
     for path in found:
         if path is not None:
             return Path(path)
     with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-    return own if own.exists() and not named else None
+        installed = Path(playwright.chromium.executable_path)
+    return installed if installed.exists() and not named else None
 
 
 @contextmanager
 def chromium(executable: Path, camera: Path | None = None) -> Iterator[Browser]:
-    """A browser, with a webcam that plays a video over and over where one is given."""
+    """Start a browser. With `camera`, its webcam plays that video in a loop."""
     arguments = ["--disable-gpu", "--disable-dev-shm-usage"]
     if camera is not None:
         arguments += [
@@ -51,7 +51,7 @@ def chromium(executable: Path, camera: Path | None = None) -> Iterator[Browser]:
 
 
 def video_frames(count: int) -> list[tuple[np.ndarray, FaceBox]]:
-    """A face that moves from side to side and comes nearer and goes: uint8 (480, 640, 3) and where the face is."""
+    """Return frames, uint8 of shape (480, 640, 3), of a face that moves sideways and changes its size, with its box."""
     portrait = cv2.imread(str(ASTRONAUT))
     frames = []
     for index in range(count):
@@ -66,12 +66,12 @@ def video_frames(count: int) -> list[tuple[np.ndarray, FaceBox]]:
 
 
 def write_video(path: Path) -> None:
-    """`video_frames` as Motion JPEG, which Chromium's fake webcam plays."""
+    """Write `video_frames` as Motion JPEG, the format of Chromium's fake webcam."""
     path.write_bytes(b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame, _ in video_frames(40)))
 
 
 def write_group(path: Path) -> None:
-    """Five portraits side by side, of several sizes and tones: one face each."""
+    """Write an image of five portraits of several sizes and tones, with one face each."""
     portrait = cv2.imread(str(ASTRONAUT))[10:240, 105:335]
     tones = [(1.0, 0), (0.85, 12), (1.1, -8), (0.7, 40), (0.95, -20)]
     places = [(20, 20, 390), (430, 20, 390), (840, 20, 390), (225, 430, 300), (725, 430, 300)]  # left, top, side
@@ -86,5 +86,5 @@ def write_group(path: Path) -> None:
 
 
 def write_empty(path: Path) -> None:
-    """A room without anybody in it."""
+    """Write an image without a face."""
     cv2.imwrite(str(path), np.full((480, 640, 3), (150, 160, 170), np.uint8))

@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/images: `python -m tests.e2e.screenshots`. Only public-domain faces are shown."""
+"""Screenshots of the page for docs/images, with public-domain faces only: `python -m tests.e2e.screenshots`."""
 
 from __future__ import annotations
 
@@ -20,49 +20,49 @@ PHONE = {"width": 390, "height": 844}
 
 
 def main() -> int:
-    """Writes every picture anew."""
+    """Write all screenshots."""
     executable = find_chromium()
     if executable is None:
-        print("no Chromium found: install one, or name it in CHROMIUM", file=sys.stderr)
+        print("expected Chromium on the PATH or in $CHROMIUM. Received: none", file=sys.stderr)
         return 2
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         video, group, text = Path(folder, "face.mjpeg"), Path(folder, "group.jpg"), Path(folder, "letter.jpg")
         write_video(video)
         write_group(group)
-        text.write_text("Dear reader, I am no picture.")
+        text.write_text("This file is not an image.")
         with serving() as (client, _), chromium(executable, video) as browser:
 
             def shot(name: str, show: Any, size: dict[str, int], scheme: Any = "light", full: bool = False) -> None:
                 page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1)
                 page.goto(str(client.base_url))
                 show(page)
-                page.wait_for_timeout(400)  # until bars and boxes rest
+                page.wait_for_timeout(400)  # until the transitions of bars and boxes end
                 page.screenshot(path=IMAGES / name, full_page=full)
                 page.close()
 
             shot("page.png", lambda page: None, DESKTOP)
             shot("page-faces.jpg", lambda page: choose(page, group, 5), DESKTOP)
             shot("page-webcam.jpg", webcam, DESKTOP, "dark")
-            shot("page-error.png", lambda page: refuse(page, text), DESKTOP)
+            shot("page-error.png", lambda page: choose_invalid(page, text), DESKTOP)
             shot("page-phone.jpg", lambda page: choose(page, ASTRONAUT, 1), PHONE, "dark", full=True)
     return 0
 
 
 def choose(page: Page, picture: Path, faces: int) -> None:
-    """A photograph with so many faces."""
+    """Choose an image and wait for its faces."""
     page.set_input_files("#file", picture)
     page.wait_for_function("count => document.querySelectorAll('.face').length === count", arg=faces)
 
 
-def refuse(page: Page, file: Path) -> None:
-    """A file that is no picture."""
+def choose_invalid(page: Page, file: Path) -> None:
+    """Choose a file that is not an image and wait for the error."""
     page.set_input_files("#file", file)
     page.wait_for_selector("#error:not(:empty)")
 
 
 def webcam(page: Page) -> None:
-    """A few seconds of the webcam."""
+    """Run the webcam for a few seconds."""
     page.click("#camera")
     page.wait_for_selector(".face")
     page.wait_for_timeout(3000)

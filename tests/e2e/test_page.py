@@ -1,4 +1,4 @@
-"""The page in a real Chromium against a real service: pictures, webcam, errors, keys, and who can use it."""
+"""The page in Chromium against a running service: images, webcam, errors, API keys, accessibility."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium found: install one (apt install chromium), or name it in CHROMIUM"
 )
-PATIENCE_MS = 30_000  # a busy machine changes no answer
+TIMEOUT_MS = 30_000  # long, because the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def pictures() -> Iterator[Path]:
         write_video(folder / "face.mjpeg")
         write_group(folder / "group.jpg")
         write_empty(folder / "empty.jpg")
-        (folder / "letter.jpg").write_text("Dear reader, I am no picture.")
+        (folder / "letter.jpg").write_text("This file is not an image.")
         yield folder
 
 
@@ -56,27 +56,27 @@ def page(browser, service) -> Iterator[Page]:
 
 @contextmanager
 def opened(browser: Browser, service: httpx2.Client, **options) -> Iterator[Page]:
-    """The page in a window of its own. An error that it logs fails the test; a breach of its CSP is one."""
+    """Open the page in a new window. Any error on its console fails the test, including violations of its CSP."""
     context = browser.new_context(**options)
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
     page.goto(str(service.base_url))
     yield page
-    # Chromium logs every answer of 400 and above itself; the tests of errors provoke those.
+    # Chromium logs every response with status 400 and above; some tests cause these on purpose.
     assert [error for error in page.errors if "Failed to load resource" not in error] == []
     context.close()
 
 
 def expect_faces(page: Page, count: int) -> None:
     for kind in (".face", ".box"):
-        expect(page.locator(kind)).to_have_count(count, timeout=PATIENCE_MS)
+        expect(page.locator(kind)).to_have_count(count, timeout=TIMEOUT_MS)
 
 
 def expect_error(page: Page, text: str) -> None:
-    expect(page.get_by_role("alert")).to_contain_text(text, timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert")).to_contain_text(text, timeout=TIMEOUT_MS)
 
 
 def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
@@ -95,18 +95,18 @@ def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
     assert shown["width"] == pytest.approx(box["width"] * scale, abs=1.5)
 
 
-def test_many_faces_are_numbered_alike_in_picture_and_list(page, pictures):
+def test_faces_have_the_same_numbers_in_image_and_list(page, pictures):
     page.set_input_files("#file", pictures / "group.jpg")
     expect_faces(page, 5)
     expect(page.get_by_role("status")).to_contain_text("5 faces")
     assert page.locator(".box .tag b").all_text_contents() == list("12345")
     assert page.locator(".face .number").all_text_contents() == [f"Face {number}" for number in range(1, 6)]
     page.locator(".face").nth(2).hover()
-    expect(page.locator(".box").nth(2)).to_have_class(re.compile("pointed"))
-    expect(page.locator(".box.pointed")).to_have_count(1)
+    expect(page.locator(".box").nth(2)).to_have_class(re.compile("highlighted"))
+    expect(page.locator(".box.highlighted")).to_have_count(1)
 
 
-def test_no_face_is_said_and_is_no_error(page, pictures):
+def test_image_without_a_face_is_not_an_error(page, pictures):
     page.set_input_files("#file", ASTRONAUT)
     expect_faces(page, 1)
     page.set_input_files("#file", pictures / "empty.jpg")
@@ -115,7 +115,7 @@ def test_no_face_is_said_and_is_no_error(page, pictures):
     expect(page.locator("#error")).to_have_text("")
 
 
-def test_error_is_a_sentence_and_the_next_photograph_clears_it(page, pictures):
+def test_error_is_a_sentence_and_the_next_image_clears_it(page, pictures):
     page.set_input_files("#file", pictures / "letter.jpg")
     expect_error(page, "Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.")
     expect(page.get_by_text("Drop a photograph here")).to_be_visible()
@@ -125,7 +125,7 @@ def test_error_is_a_sentence_and_the_next_photograph_clears_it(page, pictures):
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
-def test_pasted_or_dropped_photograph_is_answered(page, way):
+def test_pasted_or_dropped_image_is_answered(page, way):
     page.evaluate(
         """([way, text]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -141,7 +141,7 @@ def test_pasted_or_dropped_photograph_is_answered(page, way):
     expect_faces(page, 1)
 
 
-def test_photograph_that_the_browser_cannot_show_is_answered_still(page, pictures):
+def test_image_without_a_preview_in_the_browser_is_answered(page, pictures):
     from PIL import Image
 
     Image.open(ASTRONAUT).save(pictures / "portrait.tiff")
@@ -150,7 +150,7 @@ def test_photograph_that_the_browser_cannot_show_is_answered_still(page, picture
     expect(page.locator("#photo")).to_be_hidden()
 
 
-def test_webcam_is_followed_live(page):
+def test_webcam_boxes_move_with_the_face(page):
     page.get_by_role("button", name="Use the webcam").click()
     expect_faces(page, 1)
     expect(page.locator(".face .name")).to_have_text("happy")
@@ -164,7 +164,7 @@ def test_webcam_is_followed_live(page):
     expect(page.get_by_text("Drop a photograph here")).to_be_visible()
 
 
-def test_webcam_gives_way_to_a_photograph(page):
+def test_choosing_an_image_stops_the_webcam(page):
     page.get_by_role("button", name="Use the webcam").click()
     expect_faces(page, 1)
     page.set_input_files("#file", ASTRONAUT)
@@ -174,37 +174,37 @@ def test_webcam_gives_way_to_a_photograph(page):
     assert page.evaluate("document.getElementById('video').srcObject") is None
 
 
-def test_webcam_that_the_service_leaves_is_tried_again_then_given_up(browser):
+def test_webcam_reconnects_and_stops_when_the_service_is_gone(browser):
     with serving(FER_DRAIN_S="0") as (client, process), opened(browser, client) as page:
         page.get_by_role("button", name="Use the webcam").click()
         expect_faces(page, 1)
         process.terminate()
         expect_error(page, "Trying again")
         expect_error(page, "The connection to the service was lost.")
-        expect(page.get_by_role("button", name="Use the webcam")).to_be_visible(timeout=PATIENCE_MS)
-        page.errors.clear()  # Chromium logs every WebSocket that does not open
+        expect(page.get_by_role("button", name="Use the webcam")).to_be_visible(timeout=TIMEOUT_MS)
+        page.errors.clear()  # Chromium logs every WebSocket that fails to open
 
 
-def test_key_is_asked_for_used_and_kept_nowhere(browser):
+def test_key_is_requested_used_and_not_stored(browser):
     with serving(FER_API_KEYS="secret") as (client, _), opened(browser, client) as page:
         key = page.get_by_label("API key")
-        expect(key).to_be_focused(timeout=PATIENCE_MS)
+        expect(key).to_be_focused(timeout=TIMEOUT_MS)
         page.set_input_files("#file", ASTRONAUT)
         expect_error(page, "Expected a valid API key")
         key.fill("secret")
         key.press("Enter")
-        expect_faces(page, 1)  # the photograph is asked again
+        expect_faces(page, 1)  # the page sends the image again
         expect(key).to_be_hidden()
         page.get_by_role("button", name="Use the webcam").click()
-        expect(page.locator("#statistics")).to_contain_text("frames/s", timeout=PATIENCE_MS)
+        expect(page.locator("#statistics")).to_contain_text("frames/s", timeout=TIMEOUT_MS)
         expect_faces(page, 1)
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         assert "secret" not in page.url + page.content()
         page.reload()
-        expect(page.get_by_label("API key")).to_be_focused(timeout=PATIENCE_MS)
+        expect(page.get_by_label("API key")).to_be_focused(timeout=TIMEOUT_MS)
 
 
-def test_keyboard_alone_reaches_everything_in_order(page):
+def test_keyboard_reaches_all_controls_in_order(page):
     focused = []
     for _ in range(3):
         page.keyboard.press("Tab")
@@ -217,7 +217,7 @@ def test_keyboard_alone_reaches_everything_in_order(page):
     expect(page.get_by_label("Smoothing")).to_be_focused()
 
 
-def test_screen_readers_find_names_for_everything(page):
+def test_all_controls_have_accessible_names(page):
     page.set_input_files("#file", ASTRONAUT)
     expect_faces(page, 1)
     for role, name in (
@@ -240,7 +240,7 @@ def test_screen_readers_find_names_for_everything(page):
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_fits_its_window_and_keeps_its_contrast(browser, service, width, scheme):
+def test_page_fits_the_window_and_has_enough_contrast(browser, service, width, scheme):
     with opened(browser, service, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
         page.set_input_files("#file", ASTRONAUT)
         expect_faces(page, 1)
@@ -259,7 +259,7 @@ def test_page_fits_its_window_and_keeps_its_contrast(browser, service, width, sc
 
 
 def contrast(page: Page, selector: str) -> float:
-    """Luminance of an element's text against the ground behind it, as WCAG defines it."""
+    """Return the contrast ratio of the text of an element to its background, as WCAG defines it."""
     colours = page.evaluate(
         """selector => {
             const element = document.querySelector(selector);
@@ -279,6 +279,6 @@ def luminance(colour: list[int]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_page_says_what_it_does_with_pictures_and_what_scores_are(page):
+def test_page_explains_privacy_and_scores(page):
     expect(page.get_by_text("Nothing is stored.")).to_be_visible()
     expect(page.get_by_text("These are apparent expressions.")).to_be_visible()

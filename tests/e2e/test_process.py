@@ -322,7 +322,6 @@ def test_requests_leave_nothing_to_the_collector():
             "/predict/batch", json={"images": [encoded, "no base64!", 5, base64.b64encode(broken).decode()]}
         )
         yield client.post("/predict/batch", files=[("file", ("a.jpg", image)), ("file", ("b.jpg", broken))])
-        yield client.post("/predict?format=rekognition", content=broken)
         yield client.post("/analyze", json={"img": "https://example.org/a.jpg"})
         yield client.post("/face/v1.0/detect", content=broken, headers=octets)
         yield client.post("/", json={"Image": {"Bytes": "no base64!"}}, headers=rekognition)

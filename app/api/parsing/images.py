@@ -18,7 +18,7 @@ from app.api.options import OptionsQuery
 from app.api.parsing.base64_image import from_base64
 from app.api.parsing.body import JSON, MULTIPART, URL_ENCODED, media_type, read_body
 from app.api.parsing.form import Part, read_form
-from app.api.parsing.json_body import body_decoder, decode_json, option_values
+from app.api.parsing.json_body import body_type, decode_json, option_values
 from app.errors import ErrorCode, FerError
 
 FILE_FIELDS = ("file", "image")
@@ -26,9 +26,8 @@ JSON_FIELDS = ("image", "image_base64", "file", "img")
 JSON_LIST_FIELD = "images"
 
 _OPTIONS = tuple(OptionsQuery.model_fields)
-_IMAGE_BODY = body_decoder("ImageBody", texts=JSON_FIELDS, others=_OPTIONS)
-_BATCH_BODY = body_decoder("BatchBody", others=(JSON_LIST_FIELD, *_OPTIONS))
-_TEXT = msgspec.json.Decoder(str)
+_IMAGE_BODY = body_type("ImageBody", texts=JSON_FIELDS, others=_OPTIONS)
+_BATCH_BODY = body_type("BatchBody", others=(JSON_LIST_FIELD, *_OPTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def _is_image(part: Part) -> bool:
 def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:
     if not raw:
         raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}")
-    entries = decode_json(raw, _list_decoder(max_images + 1))
+    entries = decode_json(raw, _list_type(max_images + 1))
     values = [value for name in entries.__struct_fields__ if (value := getattr(entries, name))]
     if len(values) > max_images:
         raise _too_many(max_images)
@@ -136,15 +135,15 @@ def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:
 
 
 @lru_cache(maxsize=8)
-def _list_decoder(entries: int) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Return a decoder of the first entries of a JSON list. It skips the others, of which there may be millions."""
+def _list_type(entries: int) -> type[msgspec.Struct]:
+    """Return the type of the first entries of a JSON list. The decoder skips the other entries."""
     fields = [(f"entry_{index}", Raw, Raw()) for index in range(entries)]
-    return msgspec.json.Decoder(msgspec.defstruct("Entries", fields, array_like=True))
+    return msgspec.defstruct("Entries", fields, array_like=True)
 
 
 def _base64_or_error(value: Raw, name: str) -> bytes | FerError:
     try:
-        return from_base64(_TEXT.decode(value), name)
+        return from_base64(msgspec.json.decode(value, type=str), name)
     except FerError as error:
         # A new error: the traceback of the caught one refers to the list of all images.
         return FerError(error.code, error.detail)

@@ -18,36 +18,46 @@ Document = TypeVar("Document")
 
 _ABSENT = Raw()
 _MAX_OPTION_BYTES = 100  # the longest valid value is a short number
+_MAX_REASON_CHARACTERS = 300  # msgspec quotes keys of any length
 
 
-def body_decoder(
-    name: str, texts: Collection[str] = (), others: Collection[str] = ()
-) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Return a decoder of a JSON object that has these keys and no others.
+def body_type(name: str, texts: Collection[str] = (), others: Collection[str] = ()) -> type[msgspec.Struct]:
+    """Return the type of a JSON object that has these keys and no others.
 
     Args:
-        name: Name of the document, for debugging.
+        name: Name of the type, for debugging.
         texts: Keys with a string; `UNSET` if the key is absent.
         others: Keys with any value, kept as raw JSON; empty if the key is absent.
     """
     fields: list[tuple[str, Any, Any]] = [(key, str | UnsetType, UNSET) for key in texts]
     fields += [(key, Raw, _ABSENT) for key in others]
-    return msgspec.json.Decoder(msgspec.defstruct(name, fields, forbid_unknown_fields=True))
+    return msgspec.defstruct(name, fields, forbid_unknown_fields=True)
 
 
-def decode_json(body: bytes | Raw, decoder: msgspec.json.Decoder[Document]) -> Document:
-    """Decode a JSON body.
+def decode_json(
+    body: bytes | Raw,
+    body_type: type[Document],
+    code: ErrorCode = ErrorCode.MALFORMED_REQUEST,
+    strict: bool = True,
+) -> Document:
+    """Decode a JSON document.
+
+    Args:
+        body: UTF-8 text.
+        body_type: Type of the document, usually a `msgspec.Struct`.
+        code: Error code for a document of another type.
+        strict: False also accepts numbers and booleans in strings.
 
     Raises:
-        FerError: `invalid_parameter` for an unknown key, else `malformed_request`.
+        FerError: `malformed_request` if the body is not JSON; `invalid_parameter` for an unknown key, if the type
+            forbids unknown keys; else `code`.
     """
     try:
-        return decoder.decode(body)
+        return msgspec.json.decode(body, type=body_type, strict=strict)
     except msgspec.ValidationError as error:
-        reason = str(error)[:200]
-        code = ErrorCode.INVALID_PARAMETER if "unknown field" in reason else ErrorCode.MALFORMED_REQUEST
-        raise FerError(code, f"the JSON body is not as documented: {reason}") from None
-    except (ValueError, RecursionError):
+        reason = str(error)[:_MAX_REASON_CHARACTERS]
+        raise FerError(ErrorCode.INVALID_PARAMETER if "unknown field" in reason else code, reason) from None
+    except (ValueError, RecursionError):  # ValueError includes msgspec.DecodeError and UnicodeDecodeError
         raise FerError(ErrorCode.MALFORMED_REQUEST, "the body is not valid JSON") from None
 
 

@@ -1,4 +1,4 @@
-"""Traces: spans of a request and its stages, the caller's trace continued, ids in the log, and a real OTLP receiver."""
+"""Traces: spans of requests and stages, continued traces, trace ids in logs, and export to an OTLP receiver."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
 
 
-def client_of(tracing) -> TestClient:
+def client_with(tracing) -> TestClient:
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), FakeDetector(), tracing=tracing)
     return TestClient(app, raise_server_exceptions=False)
 
@@ -43,8 +43,8 @@ def spans_by_name(exporter) -> dict:
     return {span.name: span for span in exporter.get_finished_spans()}
 
 
-def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
-    with client_of(OpenTelemetryTracing(exporter, {})) as client:
+def test_request_span_has_its_stages_as_children_in_order(exporter):
+    with client_with(OpenTelemetryTracing(exporter, {})) as client:
         client.post("/predict", content=encoded(picture(2)), headers=TRACEPARENT | {"X-Request-ID": "mine"})
     spans = spans_by_name(exporter)
     assert set(spans) == {"POST /predict", "vision_queue", "decode", "detect", "queue", "infer"}
@@ -61,7 +61,7 @@ def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
     assert request.status.status_code.name == "UNSET"
     stages = sorted(spans.values(), key=lambda span: span.start_time)
     assert [span.name for span in stages] == ["vision_queue", "decode", "detect", "queue", "infer"]
-    slack_ns = 1_000_000  # the two clocks, read one after the other
+    slack_ns = 1_000_000  # two clocks are read one after the other
     for before, after in pairwise(stages):
         assert before.end_time <= after.start_time + slack_ns
     for span in stages:
@@ -70,7 +70,7 @@ def test_a_request_is_a_span_with_its_stages_in_order_below_it(exporter):
     assert request.resource.attributes["service.name"] == "fer-serve"
 
 
-def test_a_request_that_fails_shows_the_stages_that_it_went_through(exporter):
+def test_failed_request_has_the_spans_of_its_completed_stages(exporter):
     classifier = FakeClassifier()
     app = create_app(
         Settings(deadline_ms=60_000), classifier, FakeDetector(), tracing=OpenTelemetryTracing(exporter, {})
@@ -84,8 +84,8 @@ def test_a_request_that_fails_shows_the_stages_that_it_went_through(exporter):
     assert spans["POST /predict"].status.status_code.name == "ERROR"
 
 
-def test_failures_are_marked_and_unknown_paths_share_a_name(exporter):
-    with client_of(OpenTelemetryTracing(exporter, {})) as client:
+def test_failures_have_error_status_and_unknown_paths_share_a_name(exporter):
+    with client_with(OpenTelemetryTracing(exporter, {})) as client:
         client.app.state.service.engine._model = None
         client.post("/predict", content=b"x")
         client.get("/no/such/path")
@@ -96,50 +96,50 @@ def test_failures_are_marked_and_unknown_paths_share_a_name(exporter):
 
 
 def test_probes_are_not_traced(exporter):
-    with client_of(OpenTelemetryTracing(exporter, {})) as client:
+    with client_with(OpenTelemetryTracing(exporter, {})) as client:
         for path in ("/healthz", "/readyz", "/metrics"):
             client.get(path, headers=TRACEPARENT)
     assert exporter.get_finished_spans() == ()
 
 
 def logged_ids(tracing) -> tuple[str | None, str | None]:
-    """What the log says of one request: its request id and its trace id."""
+    """Return the request id and the trace id that the access log has for one request."""
     stream = logging.StreamHandler(io.StringIO())
     stream.addFilter(FieldsFilter())
     stream.setFormatter(logging.Formatter("%(message)s"))
-    seen: list[logging.LogRecord] = []
-    stream.emit = seen.append  # type: ignore[method-assign]
+    records: list[logging.LogRecord] = []
+    stream.emit = records.append  # type: ignore[method-assign]
     logger = logging.getLogger("app")
     level = logger.level
     logger.addHandler(stream)
     logger.setLevel(logging.INFO)
     try:
-        with client_of(tracing) as client:
+        with client_with(tracing) as client:
             client.post("/predict", content=b"x", headers=TRACEPARENT | {"X-Request-ID": "mine"})
     finally:
         logger.removeHandler(stream)
         logger.setLevel(level)
-    (record,) = [record for record in seen if record.name == "app.access"]
+    (record,) = [record for record in records if record.name == "app.access"]
     return getattr(record, "request_id", None), getattr(record, "trace_id", None)
 
 
-def test_log_lines_carry_the_trace_id(exporter):
+def test_log_records_have_the_trace_id(exporter):
     assert logged_ids(OpenTelemetryTracing(exporter, {})) == ("mine", TRACE_ID)
 
 
-def test_log_lines_without_traces_have_none():
+def test_log_records_have_no_trace_id_without_tracing():
     assert logged_ids(NoTracing()) == ("mine", None)
 
 
-def test_operators_name_the_service_by_the_standard_variable(exporter, monkeypatch):
+def test_otel_service_name_sets_the_service_name(exporter, monkeypatch):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "faces-in-lyon")
-    with client_of(OpenTelemetryTracing(exporter, {"OTEL_SERVICE_NAME": "faces-in-lyon"})) as client:
+    with client_with(OpenTelemetryTracing(exporter, {"OTEL_SERVICE_NAME": "faces-in-lyon"})) as client:
         client.get("/info")
     (span,) = exporter.get_finished_spans()
     assert span.resource.attributes["service.name"] == "faces-in-lyon"
 
 
-def test_traces_are_off_unless_asked_for():
+def test_tracing_is_off_by_default():
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     assert isinstance(load_tracing(Settings(), {}), NoTracing)
     assert isinstance(load_tracing(Settings(), {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}), NoTracing)
@@ -153,13 +153,13 @@ def test_traces_are_off_unless_asked_for():
         (Settings(), {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ],
 )
-def test_traces_without_the_packages_refuse_to_start(monkeypatch, settings, environment, cause):
+def test_tracing_without_its_packages_is_a_settings_error(monkeypatch, settings, environment, cause):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(SettingsError, match=rf"{cause} .*requirements/otel\.txt"):
         load_tracing(settings, environment)
 
 
-def test_a_real_receiver_gets_the_spans_over_http(monkeypatch):
+def test_otlp_receiver_gets_the_spans_over_http(monkeypatch):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry: see requirements/otel.txt")
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -180,7 +180,7 @@ def test_a_real_receiver_gets_the_spans_over_http(monkeypatch):
     try:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         tracing = load_tracing(Settings(), os.environ)
-        with client_of(tracing) as client:
+        with client_with(tracing) as client:
             client.post("/predict", content=encoded(picture(1)), headers=TRACEPARENT)
     finally:
         server.shutdown()
@@ -193,16 +193,16 @@ def test_a_real_receiver_gets_the_spans_over_http(monkeypatch):
     assert "happy" not in json.dumps([str(message) for _, message in received])
 
 
-def test_frameworks_own_telemetry_stays_off(monkeypatch, make_client, caplog):
+def test_telemetry_of_fastapi_stays_off(monkeypatch, make_client, caplog):
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "no address")  # of which it warns, and sends nothing
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "no address")  # FastAPI's telemetry would warn about this value
     assert make_client().get("/healthz").status_code == 200
     assert "telemetry" not in caplog.text
 
 
-def test_a_frame_of_a_stream_is_a_span_with_its_stages_below_it(exporter):
+def test_frame_span_has_its_stages_as_children(exporter):
     with (
-        client_of(OpenTelemetryTracing(exporter, {})) as client,
+        client_with(OpenTelemetryTracing(exporter, {})) as client,
         client.websocket_connect("/ws", headers=TRACEPARENT) as stream,
     ):
         for data in (encoded(picture(2)), b"no image"):

@@ -1,0 +1,77 @@
+"""Response models of `POST /analyze`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.compat.confidence import to_probability_scale
+from app.domain import FaceEmotion, ImageResult
+
+_PERCENT_DIGITS = 4
+
+EXAMPLE: dict[str, Any] = {
+    "results": [
+        {
+            "emotion": {
+                "angry": 0.7247,
+                "disgust": 1.0171,
+                "fear": 0.8691,
+                "happy": 93.3316,
+                "sad": 0.8856,
+                "surprise": 1.2061,
+                "neutral": 1.9658,
+            },
+            "dominant_emotion": "happy",
+            "region": {"x": 176, "y": 66, "w": 96, "h": 96, "left_eye": None, "right_eye": None},
+            "face_confidence": 0.98,
+        }
+    ]
+}
+
+
+class Region(BaseModel):
+    """Box of a face in pixels of the upright image. The service does not detect eyes: they are always null."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+    left_eye: None = None
+    right_eye: None = None
+
+
+class Analysis(BaseModel):
+    """One face."""
+
+    emotion: dict[str, float] = Field(description="percent, in DeepFace's order; the values sum to 100")
+    dominant_emotion: str
+    region: Region
+    face_confidence: float = Field(
+        description="0 to 1, not a probability; 0 if no face was found or no detection was requested"
+    )
+
+    @classmethod
+    def of(cls, face: FaceEmotion) -> Self:
+        """Return one classified face as DeepFace describes it."""
+        box, weight = face.box, face.detection_confidence
+        return cls(
+            emotion={label: round(100 * score, _PERCENT_DIGITS) for label, score in face.scores.items()},
+            dominant_emotion=face.emotion,
+            region=Region(x=box.x, y=box.y, w=box.width, h=box.height),
+            face_confidence=0.0 if weight is None else round(to_probability_scale(weight), 2),
+        )
+
+
+class Analyses(BaseModel):
+    """The answer of `POST /analyze`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    results: list[Analysis]
+
+    @classmethod
+    def of(cls, result: ImageResult) -> Self:
+        """Return the result of one image as DeepFace answers it."""
+        return cls(results=[Analysis.of(face) for face in result.faces])
