@@ -75,7 +75,7 @@ def test_batch_loop_that_dies_is_told_and_what_waits_fails_at_once(monkeypatch):
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
         assert client.post("/predict", content=PNG).status_code == 200
         batcher = app.state.service.engine.model.batcher
-        monkeypatch.setattr(batcher, "_take", lambda: 1 / 0)
+        monkeypatch.setattr(batcher, "_next_batch", lambda: 1 / 0)
         answer = client.post("/predict", content=PNG)
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert "the batch loop died" in client.get("/readyz").json()["detail"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
@@ -80,9 +81,14 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
         raise FerError(ErrorCode.MALFORMED_REQUEST, "expected a boundary in multipart/form-data. Received: none")
     # Without the charset of the request: the codecs of some charsets take minutes for megabytes of text.
     headers = Headers(raw=[(b"content-type", b'multipart/form-data; boundary="' + boundary + b'"')])
-    parser = _MemoryParser(
-        headers, request.stream(), max_files=max_files, max_fields=_MAX_TEXTS, max_part_size=sys.maxsize
-    )
+
+    async def whole_body() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not parser.is_complete:
+            raise MultiPartException("it was cut off: expected the boundary followed by -- at the end. Received: none")
+
+    parser = _MemoryParser(headers, whole_body(), max_files=max_files, max_fields=_MAX_TEXTS, max_part_size=sys.maxsize)
     try:
         async with reading(request):
             form = await parser.parse()
@@ -94,14 +100,7 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
         raise FerError(
             ErrorCode.MALFORMED_REQUEST, f"the multipart body cannot be parsed: {error.message[:200]}"
         ) from None
-    try:
-        if not parser.is_complete:
-            raise FerError(
-                ErrorCode.MALFORMED_REQUEST,
-                "the multipart body was cut off: expected the boundary followed by -- at the end. Received: none",
-            )
-        return [
-            Part(name, value if isinstance(value, str) else value.file.read()) for name, value in form.multi_items()
-        ]
-    finally:
-        await form.close()
+    items = form.multi_items()
+    parts = [Part(name, value if isinstance(value, str) else value.file.read()) for name, value in items]
+    await form.close()
+    return parts
