@@ -1,4 +1,4 @@
-"""The requirement files agree with each other, and pin everything."""
+"""Tests of the requirement files: exact versions, and lists that agree."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def test_every_requirement_is_pinned_exactly(name):
     assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
 
 
+def test_nvidia_packages_are_pinned_for_the_gpu_service_only():
+    """PyTorch and ONNX Runtime need different versions of cuDNN, so a shared constraint makes dev.txt uninstallable."""
+    assert [line for line in requirements("requirements/constraints.txt") if line.startswith("nvidia-")] == []
+    assert [line for line in requirements("requirements/cuda.txt") if line.startswith("nvidia-cudnn")]
+
+
 def test_opencv_stays_below_the_version_without_cascades():
     (opencv,) = [line for line in requirements("requirements.txt") if line.startswith("opencv")]
     assert int(opencv.split("==")[1].split(".")[0]) < 5
@@ -47,7 +53,7 @@ def test_opencv_stays_below_the_version_without_cascades():
     ],
 )
 def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
-    """`make lock` writes them; what is installed for serving comes from them alone."""
+    """`make serve` and the images install from the lock files only."""
     entries = re.split(r"\n(?=\S)", (REPOSITORY / lock).read_text().strip())
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
     locked = dict(re.match(r"([\w.-]+)==([\w.]+)", entry).groups() for entry in entries)
