@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 from tests.support.paths import REPOSITORY
 
@@ -66,3 +67,9 @@ def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
         name: (version, pinned[name]) for name, version in locked.items() if pinned.get(name, version) != version
     }
     assert differing == {}
+
+
+def test_pre_commit_and_lint_use_the_same_version_of_ruff():
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    (revision,) = [entry["rev"] for entry in config["repos"] if "ruff" in entry["repo"]]
+    assert f"ruff=={revision.removeprefix('v')}" in requirements("requirements/dev.txt")
