@@ -12,8 +12,8 @@ LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements/gpu.lock || e
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-clients lint format train bench bench-quality stress soak audit lock docker-test compose-test \
-	swarm-test kubernetes-test clean
+.PHONY: help serve test test-clients lint format train bench bench-quality stress soak audit lock openapi docker-test \
+	compose-test swarm-test kubernetes-test clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ lock: .venv-dev/installed ## Write the lock files after a change of the requirem
 	$(DEV) $(PIP) uv==0.13.9
 	.venv-dev/bin/uv pip compile requirements/cpu.txt $(LOCK_OPTIONS) -o requirements/cpu.lock
 	.venv-dev/bin/uv pip compile requirements.txt requirements/cuda.txt $(LOCK_OPTIONS) -o requirements/gpu.lock
+
+openapi: .venv-dev/installed ## Write openapi.json after a change of the API
+	$(DEV) -m app.openapi > openapi.json
 
 docker-test: ## Build the image and test the container
 	tests/e2e/docker_test.sh
