@@ -10,7 +10,11 @@ from tests.support.paths import REPOSITORY
 
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text()
 PATHS = sorted(
-    {path for path in re.findall(r"`([\w./-]+/[\w./-]*|[\w-]+\.(?:md|toml|txt|yml|json))`", TEXT) if not path.startswith("..")}
+    {
+        path
+        for path in re.findall(r"`([\w./-]+/[\w./-]*|[\w-]+\.(?:md|toml|txt|yml|json))`", TEXT)
+        if not path.startswith("..")
+    }
     | set(re.findall(r"\]\(([\w./-]+)\)", TEXT))
 )
 TARGETS = sorted(set(re.findall(r"\bmake ([a-z][a-z-]+)", TEXT)))
