@@ -1,4 +1,4 @@
-# Targets: cpu (the default; small) and gpu (with CUDA's libraries; needs the NVIDIA container runtime).
+# Targets: cpu (default, small) and gpu (with CUDA's libraries; needs the NVIDIA container runtime).
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -9,7 +9,7 @@ COPY requirements ./requirements
 
 FROM build AS build-cpu
 RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements/cpu.lock
-# What serving never imports: tests, and ONNX Runtime's tools for people who make models.
+# Remove tests and ONNX Runtime's tools for model authors: the service does not import them.
 RUN cd /opt/venv/lib/python3*/site-packages \
     && rm -rf onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets \
     && find . -type d -name tests -prune -exec rm -rf {} +
@@ -18,7 +18,7 @@ FROM build AS build-gpu
 RUN pip --python /opt/venv/bin/python install --compile --require-hashes -r requirements/gpu.lock
 
 FROM ${BASE} AS runtime
-# A number, so that Kubernetes can see that it is not root.
+# Numeric, because Kubernetes cannot verify that a user name is not root.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fer
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 FER_HOST=0.0.0.0
 WORKDIR /srv

@@ -1,7 +1,7 @@
-"""Builds an overlay and validates what comes out, strictly: an unknown field is an error.
+"""Build the Kubernetes overlays and validate their objects without a cluster.
 
-Objects of Kubernetes itself against its OpenAPI schemas, the ServiceMonitor against the operator's models. No cluster.
-`python -m tests.deploy.kubernetes_objects` tells of every object.
+Objects of Kubernetes are validated with its OpenAPI schemas, the ServiceMonitor with the operator's models. An unknown
+field is an error. `python -m tests.deploy.kubernetes_objects` prints a line for each object.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DIRECTORY = REPOSITORY / "deploy" / "kubernetes"
 
 
 def builder() -> list[str] | None:
-    """The command that builds an overlay: kustomize, or the one within kubectl."""
+    """Return the command that builds an overlay: kustomize, or kubectl, or None if neither is installed."""
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     return ["kubectl", "kustomize"] if shutil.which("kubectl") else None
 
 
 def build(overlay: str) -> list[dict[str, Any]]:
-    """The objects of an overlay, as `kubectl apply -k` would send them."""
+    """Return the objects of an overlay, as `kubectl apply -k` sends them."""
     command = builder()
     assert command is not None
     built = subprocess.run(
@@ -42,17 +42,22 @@ def build(overlay: str) -> list[dict[str, Any]]:
 
 
 def validate(obj: dict[str, Any]) -> str:
-    """Raises where the object is not what its API takes; returns what it was held against."""
+    """Return the name of the schema that the object satisfies.
+
+    Raises:
+        ValueError: The object does not satisfy its schema.
+        kubernetes_validate.ValidationError: The object does not satisfy its schema.
+    """
     if obj["apiVersion"] == "monitoring.coreos.com/v1":
         known = ServiceMonitor.model_validate(obj).model_dump(by_alias=True, exclude_none=True, mode="json")
-        if known != obj:  # the models drop what they do not know
+        if known != obj:  # the models drop unknown fields
             raise ValueError(f"unknown or changed fields. Received: {json.dumps(obj)}; known: {json.dumps(known)}")
         return "the Prometheus operator's models"
     return f"Kubernetes {kubernetes_validate.validate(obj, KUBERNETES_VERSION, strict=True)}"
 
 
 def main() -> int:
-    """Prints a line for each object."""
+    """Print a line for each object. Return 1 if no build command is installed."""
     if builder() is None:
         print("neither kustomize nor kubectl is installed", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Compose and Swarm: what the files promise about the service, without Docker."""
+"""Tests of the Compose and Swarm files, without Docker."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def test_settings_of_every_service_are_known(name):
         assert {variable for variable in environment(service) if variable.startswith(ENV_PREFIX)} <= known
 
 
-def test_plain_compose_up_is_one_service():
+def test_compose_up_without_profile_starts_one_service():
     services = load("docker-compose.yml")["services"]
     assert [name for name, service in services.items() if not service.get("profiles")] == ["fer"]
 
 
-def test_replicas_are_the_plain_service_without_its_port():
+def test_replica_equals_the_service_without_its_published_port():
     services = load("docker-compose.yml")["services"]
     fer = {key: value for key, value in services["fer"].items() if key != "ports"}
     replica = {key: value for key, value in services["replica"].items() if key not in {"profiles", "deploy"}}
     assert replica == fer
 
 
-def test_gpu_variant_covers_every_service_that_serves():
+def test_gpu_variant_covers_every_service_with_the_fer_image():
     serving = {
         name for name, service in load("docker-compose.yml")["services"].items() if service["image"] == "fer-serve:cpu"
     }
@@ -74,7 +74,7 @@ def test_every_service_is_read_only_and_has_no_capabilities(name):
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
-def test_time_to_stop_fits_the_drain_and_the_last_requests(name):
+def test_stop_grace_period_is_longer_than_the_drain_and_the_last_requests(name):
     from app.__main__ import _LAST_REQUESTS_S
 
     grace_s = int(load(name)["services"]["fer"]["stop_grace_period"].removesuffix("s"))
@@ -82,7 +82,7 @@ def test_time_to_stop_fits_the_drain_and_the_last_requests(name):
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
-def test_load_balancer_and_prometheus_look_up_the_name_that_replicas_have(name):
+def test_load_balancer_and_prometheus_resolve_the_alias_of_the_replicas(name):
     aliases = load(name)["services"]["fer"]["networks"]["default"]["aliases"]
     (template,) = re.findall(r"server-template \S+ \S+ (\w+):(\d+)", haproxy())
     scraped = prometheus_jobs()["fer"]["dns_sd_configs"][0]
@@ -90,7 +90,7 @@ def test_load_balancer_and_prometheus_look_up_the_name_that_replicas_have(name):
     assert int(template[1]) == scraped["port"] == Settings().port
 
 
-def test_swarm_gives_each_task_its_own_address_and_rolls_back():
+def test_swarm_resolves_each_task_and_rolls_back_failed_updates():
     deploy = load("deploy/swarm/stack.yml")["services"]["fer"]["deploy"]
     assert deploy["endpoint_mode"] == "dnsrr"
     assert (deploy["update_config"]["order"], deploy["update_config"]["failure_action"]) == ("start-first", "rollback")
@@ -99,17 +99,17 @@ def test_swarm_gives_each_task_its_own_address_and_rolls_back():
 @pytest.mark.parametrize(
     ("state", "status"), [(State.READY, 0), (State.DRAINING, 0), (State.STARTING, 1), (State.UNHEALTHY, 1)]
 )
-def test_swarm_spares_a_task_that_drains(state, status, client):
+def test_swarm_health_check_accepts_a_draining_task(state, status, client):
     readiness = client.app.state.service.readiness
     readiness.state = state
-    answer = client.get("/readyz")
+    response = client.get("/readyz")
 
     class Replay(BaseHTTPRequestHandler):
         def do_GET(self):
             assert self.path == "/readyz"
-            self.send_response(answer.status_code)
+            self.send_response(response.status_code)
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(response.content)
 
         def log_message(self, *_):
             pass
@@ -123,19 +123,19 @@ def test_swarm_spares_a_task_that_drains(state, status, client):
         server.shutdown()
 
 
-def test_load_balancer_asks_a_route_that_exists():
+def test_load_balancer_checks_an_existing_route():
     routes = set(create_app(Settings()).openapi()["paths"])
-    asked = re.findall(r"http-check send meth GET uri (\S+)", haproxy())
-    assert asked == ["/readyz"]
-    assert set(asked) <= routes
+    checked = re.findall(r"http-check send meth GET uri (\S+)", haproxy())
+    assert checked == ["/readyz"]
+    assert set(checked) <= routes
 
 
-def test_load_balancer_repeats_only_what_no_replica_has_worked_on():
+def test_load_balancer_retries_only_requests_without_work_done():
     (events,) = re.findall(r"^\s*retry-on (.*)$", haproxy(), re.MULTILINE)
     assert set(events.split()) == {"conn-failure", "503"}
 
 
-def test_load_balancer_looks_away_before_the_drain_ends():
+def test_load_balancer_removes_a_replica_before_its_drain_ends():
     check = re.search(r"inter (\d+)s fastinter (\d+)ms .* fall (\d+)", haproxy())
     slowest_s = int(check[1]) + (int(check[3]) - 1) * int(check[2]) / 1000
     assert slowest_s * 2 < Settings().drain_s

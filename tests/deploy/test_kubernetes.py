@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid for the API, and in step with the service."""
+"""Tests of the Kubernetes manifests: valid for the API, and consistent with the service."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_object_is_valid(objects):
         validate(obj)
 
 
-def test_validation_sees_a_misspelt_field(objects):
+def test_validation_reports_a_misspelled_field(objects):
     deployment = yaml.safe_load(yaml.safe_dump(objects["Deployment"]))
     deployment["spec"]["template"]["spec"]["enableServiceLink"] = False
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -59,7 +59,7 @@ def test_validation_sees_a_misspelt_field(objects):
         validate(monitor)
 
 
-def test_every_selector_finds_the_pods(objects):
+def test_every_selector_matches_the_pods(objects):
     labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert objects["Service"]["spec"]["selector"].items() <= labels.items()
     for kind, path in (
@@ -74,7 +74,7 @@ def test_every_selector_finds_the_pods(objects):
         assert constraint["labelSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_probes_ask_routes_that_exist(container, objects):
+def test_probes_use_existing_routes(container, objects):
     routes = set(create_app(Settings()).openapi()["paths"])
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/healthz"}
@@ -82,7 +82,7 @@ def test_probes_ask_routes_that_exist(container, objects):
     assert {*paths.values(), endpoint["path"]} <= routes
 
 
-def test_named_ports_are_the_container_s(container, objects):
+def test_named_ports_refer_to_the_container_port(container, objects):
     (port,) = container["ports"]
     assert port["containerPort"] == Settings().port
     (service_port,) = objects["Service"]["spec"]["ports"]
@@ -91,15 +91,15 @@ def test_named_ports_are_the_container_s(container, objects):
     assert objects["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"] == port["name"]
 
 
-def test_settings_are_known_and_service_links_do_not_add_others(container, pod, objects):
+def test_settings_are_known_and_service_links_are_disabled(container, pod, objects):
     known = {ENV_PREFIX + field.upper() for field in Settings.model_fields}
     assert {entry["name"] for entry in container["env"]} <= known
     injected = objects["Service"]["metadata"]["name"].upper().replace("-", "_") + "_SERVICE_HOST"
-    assert injected.startswith(ENV_PREFIX)  # the reason for what follows
+    assert injected.startswith(ENV_PREFIX)  # service links would add this variable
     assert pod["enableServiceLinks"] is False
 
 
-def test_grace_period_fits_pre_stop_drain_and_last_requests(container, pod):
+def test_grace_period_is_longer_than_pre_stop_drain_and_last_requests(container, pod):
     from app.__main__ import _LAST_REQUESTS_S
 
     (pre_stop_s,) = re.findall(r"sleep\((\d+)\)", " ".join(container["lifecycle"]["preStop"]["exec"]["command"]))
@@ -109,7 +109,7 @@ def test_grace_period_fits_pre_stop_drain_and_last_requests(container, pod):
     assert probe["periodSeconds"] * probe["failureThreshold"] < drain_s
 
 
-def test_pod_meets_the_restricted_standard(container, pod):
+def test_pod_meets_the_restricted_security_standard(container, pod):
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] == 10001  # as in the Dockerfile
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -121,24 +121,24 @@ def test_pod_meets_the_restricted_standard(container, pod):
     }
 
 
-def test_autoscaler_reads_metrics_that_the_adapter_serves_and_the_service_has(objects):
-    asked = {
+def test_autoscaler_uses_metrics_of_the_adapter_and_the_service(objects):
+    used = {
         metric["pods"]["metric"]["name"]
         for metric in objects["HorizontalPodAutoscaler"]["spec"]["metrics"]
         if metric["type"] == "Pods"
     }
     (rule,) = yaml.safe_load((DIRECTORY / "prometheus-adapter-values.yaml").read_text())["rules"]["custom"]
     (pattern,) = re.findall(r'__name__=~"([^"]*)"', rule["seriesQuery"])
-    assert asked == set(pattern.split("|")) <= series_of_the_service()
+    assert used == set(pattern.split("|")) <= series_of_the_service()
 
 
-def test_replicas_are_left_to_the_autoscaler(objects):
+def test_only_the_autoscaler_sets_the_number_of_replicas(objects):
     assert "replicas" not in objects["Deployment"]["spec"]
     target = objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", objects["Deployment"]["metadata"]["name"])
 
 
-def test_gpu_overlay_asks_for_a_gpu_and_cpu_does_not():
+def test_only_the_gpu_overlay_requests_a_gpu():
     for overlay, image, device in (("cpu", "fer-serve:cpu", "cpu"), ("gpu", "fer-serve:gpu", "cuda")):
         (deployment,) = [obj for obj in build(overlay) if obj["kind"] == "Deployment"]
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -147,6 +147,6 @@ def test_gpu_overlay_asks_for_a_gpu_and_cpu_does_not():
         assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "gpu")
 
 
-def test_job_label_is_the_one_that_alerts_look_for(objects):
+def test_job_label_equals_the_label_in_the_alerts(objects):
     (endpoint,) = objects["ServiceMonitor"]["spec"]["endpoints"]
     assert {"action": "replace", "targetLabel": "job", "replacement": "fer"} in endpoint["relabelings"]

@@ -1,4 +1,4 @@
-"""Alert rules, dashboard and autoscaling read metrics that exist, and Prometheus understands what they ask."""
+"""Tests of alert rules and dashboard: their metrics exist, and Prometheus accepts their queries."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RULES = PROMETHEUS / "rules" / "fer-serve.yml"
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool (of Prometheus) is not installed")
 
-# Of HAProxy's own exporter, Prometheus itself and the process collector (Linux only).
-FOREIGN = {
+# Metrics of HAProxy and of Prometheus itself.
+EXTERNAL_METRICS = {
     "up",
     "ALERTS",
     "haproxy_backend_active_servers",
@@ -44,7 +44,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def series_of_the_service() -> set[str]:
-    """Every series name that /metrics can have, counted ones too that have no child yet."""
+    """Return every series name that /metrics can have, including metrics without a sample."""
     names = set()
     for metric in Metrics().registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(metric.type, ("",))
@@ -53,7 +53,7 @@ def series_of_the_service() -> set[str]:
 
 
 def metric_names(expression: str) -> set[str]:
-    """Names of series in an expression: what is left when label matchers, groupings and functions are gone."""
+    """Return the series names in an expression: the words that are not label matchers, groupings or functions."""
     bare = re.sub(r'"[^"]*"', "", expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\boffset \w+", " ", bare)
     bare = re.sub(r"\b(by|without|ignoring|on|group_left|group_right)\s*\([^)]*\)", " ", bare)
@@ -65,34 +65,34 @@ def expressions() -> Iterator[tuple[str, str]]:
     for rule in rules():
         yield rule.get("alert") or rule["record"], rule["expr"]
     yield from queries()
-    # template variables ask too
+    # template variables have queries, too
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
             yield variable["name"], variable["definition"].replace("label_values(", "(").replace(", instance)", ")")
 
 
 @pytest.mark.parametrize(("name", "expression"), list(expressions()))
-def test_every_metric_asked_for_exists(name, expression):
+def test_every_queried_metric_exists(name, expression):
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    unknown = metric_names(expression) - series_of_the_service() - recorded - FOREIGN
+    unknown = metric_names(expression) - series_of_the_service() - recorded - EXTERNAL_METRICS
     assert not unknown, name
     assert metric_names(expression), name
 
 
-def test_names_are_found_where_they_stand():
+def test_metric_names_are_found_in_an_expression():
     found = metric_names(
         'sum by (le) (rate(a_total{b="c or d"}[5m])) / ignoring (e) group_left scalar(min(f:g)) or vector(0)'
     )
     assert found == {"a_total", "f:g"}
 
 
-def test_every_label_value_asked_for_exists():
-    asked = "\n".join(expression for _, expression in expressions())
-    for stage in re.findall(r'stage="([^"]*)"', asked):
+def test_every_queried_label_value_exists():
+    queried = "\n".join(expression for _, expression in expressions())
+    for stage in re.findall(r'stage="([^"]*)"', queried):
         assert stage in STAGES
-    for reasons in re.findall(r'reason=~"([^"]*)"', asked):
+    for reasons in re.findall(r'reason=~"([^"]*)"', queried):
         assert set(reasons.split("|")) <= {code.value for code in ErrorCode}
-    assert not re.findall(r'emotion="', asked) or set(re.findall(r'emotion="([^"]*)"', asked)) <= set(LABELS)
+    assert not re.findall(r'emotion="', queried) or set(re.findall(r'emotion="([^"]*)"', queried)) <= set(LABELS)
 
 
 def test_document_shows_every_query_of_the_dashboard():
@@ -101,7 +101,7 @@ def test_document_shows_every_query_of_the_dashboard():
         assert row_head(title, expression) in document, title
 
 
-def test_every_alert_has_a_test_and_a_chapter_that_says_what_to_do():
+def test_every_alert_has_a_test_and_a_section_in_the_runbook():
     alerts = {rule["alert"]: rule for rule in rules() if "alert" in rule}
     tested = {
         case["alertname"]
@@ -111,10 +111,10 @@ def test_every_alert_has_a_test_and_a_chapter_that_says_what_to_do():
         if case.get("exp_alerts")
     }
     assert tested == set(alerts)
-    chapters = set(re.findall(r"^### (\w+)$", (REPOSITORY / "docs" / "operating.md").read_text(), re.MULTILINE))
+    sections = set(re.findall(r"^### (\w+)$", (REPOSITORY / "docs" / "operating.md").read_text(), re.MULTILINE))
     for name, rule in alerts.items():
         assert rule["annotations"]["runbook"] == f"docs/operating.md#{name.lower()}"
-        assert name in chapters
+        assert name in sections
         assert rule["labels"]["severity"] in {"warning", "critical"}
 
 
@@ -127,7 +127,7 @@ def test_promtool_accepts_configuration_and_rules():
 
 
 @needs_promtool
-def test_alerts_fire_when_they_must_and_only_then():
+def test_alert_recording_rulespass_their_tests():
     files = sorted((PROMETHEUS / "tests").glob("*.yml"))
     tested = subprocess.run([PROMTOOL, "test", "rules", *files], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
@@ -135,23 +135,24 @@ def test_alerts_fire_when_they_must_and_only_then():
 
 @needs_promtool
 def test_every_query_of_the_dashboard_parses(tmp_path):
-    asked = [{"record": "dashboard", "expr": expression} for _, expression in queries()]
+    recording_rules = [{"record": "dashboard", "expr": expression} for _, expression in queries()]
     path = tmp_path / "dashboard.yml"
-    # the rules need not differ for their grammar to be checked
-    path.write_text(yaml.safe_dump({"groups": [{"name": str(n), "rules": [rule]} for n, rule in enumerate(asked)]}))
+    path.write_text(
+        yaml.safe_dump({"groups": [{"name": str(n), "rules": [rule]} for n, rule in enumerate(recording_rules)]})
+    )
     checked = subprocess.run(
         [PROMTOOL, "check", "rules", "--lint=none", path], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
 
 
-def test_dashboard_has_the_shape_that_grafana_loads():
+def test_dashboard_is_valid_for_grafana():
     board = dashboard()
     assert (board["uid"], board["title"], board["editable"]) == ("fer-serve", "fer-serve", False)
     assert board["schemaVersion"] >= 39
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
+    used: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         cells = {
@@ -159,9 +160,9 @@ def test_dashboard_has_the_shape_that_grafana_loads():
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, panel["title"]
+        assert not cells & used, panel["title"]
         assert place["x"] + place["w"] <= 24
-        taken |= cells
+        used |= cells
         if panel["type"] == "row":
             continue
         assert panel["type"] in {"stat", "timeseries", "heatmap", "table"}
@@ -171,7 +172,7 @@ def test_dashboard_has_the_shape_that_grafana_loads():
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) >= 1
 
 
-def test_dashboard_is_provisioned_from_where_it_is_mounted():
+def test_dashboard_is_provisioned_from_its_mount():
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]["grafana"]
     mounts = dict(volume.split(":")[:2] for volume in compose["volumes"])
     provisioning = REPOSITORY / "deploy" / "grafana" / "provisioning"
@@ -186,7 +187,6 @@ def test_dashboard_is_provisioned_from_where_it_is_mounted():
 
 def test_dashboard_shows_every_metric_of_the_service():
     shown = set().union(*(metric_names(expression) for _, expression in expressions()))
-    # through the recorded and alerting rules as well
     for metric in Metrics().registry.collect():
         if metric.name.startswith("fer_"):
             assert any(name.startswith(metric.name) for name in shown), metric.name

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The container for real: build, become ready, predict, refuse to be written to, drain on SIGTERM. Needs Docker.
+# Test of the container: build, readiness, prediction, read-only file system, drain on SIGTERM. Needs Docker.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PORT=${PORT:-18000} COMPOSE_PROJECT_NAME=fer-serve-test
@@ -17,20 +17,20 @@ docker compose build
 echo "image: $(docker image inspect fer-serve:cpu --format '{{.Size}}' | awk '{printf "%.0f MB", $1 / 1e6}')"
 
 started=$(date +%s.%N)
-docker compose up --detach --wait --wait-timeout 60 || fail "did not become healthy within 60 s"
+docker compose up --detach --wait --wait-timeout 60 || fail "the container is not healthy after 60 s"
 echo "healthy after $(awk -v a="$started" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f s", b - a}')"
 curl --fail --silent --show-error "$url/readyz" >/dev/null || fail "/readyz is not 200"
 
-answer=$(curl --fail --silent --show-error -F "file=@$photo" "$url/predict") || fail "/predict failed"
-echo "$answer" | python3 -c '
+response=$(curl --fail --silent --show-error -F "file=@$photo" "$url/predict") || fail "/predict failed"
+echo "$response" | python3 -c '
 import json, sys
 body = json.load(sys.stdin)
 assert len(body["faces"]) == 1 and set(body["scores"]) >= {"happy", "neutral"}, body
 print("predict:", body["emotion"], body["confidence"])
-' || fail "/predict answered $answer"
+' || fail "/predict returned $response"
 
 container=$(docker compose ps --quiet fer)
-[[ $(docker exec "$container" id -u) == 10001 ]] || fail "runs as root"
+[[ $(docker exec "$container" id -u) == 10001 ]] || fail "the container runs as root"
 if docker exec "$container" sh -c 'echo x >/srv/written' 2>/dev/null; then fail "the root filesystem can be written to"; fi
 if docker exec "$container" sh -c 'ls /srv/training' >/dev/null 2>&1; then fail "training code is in the image"; fi
 
@@ -39,6 +39,6 @@ sleep 1
 ready=$(curl --silent --output /dev/null --write-out '%{http_code}' "$url/readyz")
 [[ $ready == 503 ]] || fail "/readyz is $ready one second after SIGTERM; expected 503"
 curl --fail --silent --output /dev/null -F "file=@$photo" "$url/predict" || fail "a request during the drain failed"
-status=$(timeout 20 docker wait "$container") || fail "did not end within 20 s of SIGTERM"
-[[ $status == 0 ]] || fail "ended with status $status"
-echo "SIGTERM: readiness 503, requests still answered, exit 0"
+status=$(timeout 20 docker wait "$container") || fail "the container did not stop within 20 s after SIGTERM"
+[[ $status == 0 ]] || fail "the exit status is $status"
+echo "SIGTERM: readiness 503, requests answered, exit status 0"

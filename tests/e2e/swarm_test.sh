@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The Swarm stack for real, on one node: replicas behind the load balancer, and every request counted through a scale-up, a
-# killed replica, a rolling update, an update that cannot start and is rolled back, and a rollback by hand. Needs Docker;
-# makes this machine a swarm for the time of the test, unless it is one.
+# Test of the Swarm stack on one node: replicas behind the load balancer, with load during a scale-up, a scale-down, a killed
+# replica, a rolling update, an update that fails and is rolled back, and a manual rollback. Needs Docker. If the machine
+# is not a swarm, it becomes one during the test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export BALANCER_PORT=${BALANCER_PORT:-18081} FER_IMAGE=fer-serve-test/fer:1
-# A test machine may be slow; what is tested here is not its speed.
+# A long deadline, because the test machine may be slow.
 export FER_DEADLINE_MS=${FER_DEADLINE_MS:-50000} CONFIG_VERSION=test
 public=http://127.0.0.1:$BALANCER_PORT
 stack=fer-serve-swarm-test
@@ -33,15 +33,15 @@ finish() {
 }
 trap finish EXIT
 
-await() {  # await SECONDS WHAT COMMAND...
+await() {  # await SECONDS DESCRIPTION COMMAND...
   local end=$((SECONDS + $1))
   until "${@:3}"; do
-    ((SECONDS < end)) || fail "not after $1 s: $2"
+    ((SECONDS < end)) || fail "not reached after $1 s: $2"
     sleep 1
   done
 }
 healthy() { [[ $(docker ps --quiet --filter "label=com.docker.swarm.service.name=$fer" --filter health=healthy | wc -l) == "$1" ]]; }
-inside() {  # inside SERVICE CURL-ARGUMENT...: asks from within the network of a task, as its neighbours do
+inside() {  # inside SERVICE CURL-ARGUMENT...: send a request from the network of a task
   local container
   container=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=${stack}_$1" | head -n 1)
   [[ -n $container ]] || return 1
@@ -58,12 +58,12 @@ scraped() {  # scraped JOB NUMBER
 update_state() { docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "$fer"; }
 updated() { [[ $(update_state) == "$1" ]]; }
 images() { docker ps --filter "label=com.docker.swarm.service.name=$fer" --format '{{.Image}}' | sort -u; }
-load() {  # load [OPTION...]: in the background, until settle
+start_load() {  # start_load [OPTION...]: send requests in the background until stop_load
   rm -f "$work/stop"
   python3 tests/e2e/load.py "$public" --until "$work/stop" "$@" >"$work/load" 2>&1 &
   load_pid=$!
 }
-settle() {  # settle WHAT
+stop_load() {  # stop_load DESCRIPTION: fail if a request failed
   sleep 3
   touch "$work/stop"
   wait "$load_pid" || { cat "$work/load" >&2; fail "requests failed: $1"; }
@@ -74,11 +74,11 @@ settle() {  # settle WHAT
 
 docker image inspect fer-serve:cpu >/dev/null 2>&1 || docker compose build --quiet fer
 docker tag fer-serve:cpu fer-serve-test/fer:1
-# Another image in all but its behaviour: the next release.
+# A second image with the same behavior represents the next release.
 printf 'FROM fer-serve:cpu\nLABEL release=2\n' | docker build --quiet --tag fer-serve-test/fer:2 - >/dev/null
 if ! docker image inspect haproxy:3.2 prom/prometheus:v3.5.0 >/dev/null 2>&1 \
   && ! { docker pull --quiet haproxy:3.2 && docker pull --quiet prom/prometheus:v3.5.0; } >/dev/null 2>&1; then
-  echo "the public images cannot be pulled: HAProxy and Prometheus are built from Debian's packages"
+  echo "the public images are not available: building HAProxy and Prometheus from Debian packages"
   for name in haproxy prometheus; do
     docker build --quiet --target "$name" --tag "fer-serve-test/$name" tests/e2e/stand-ins >/dev/null
   done
@@ -95,53 +95,53 @@ docker stack deploy --resolve-image never --compose-file deploy/swarm/stack.yml 
   || fail "docker stack deploy"
 await 180 "3 healthy replicas" healthy 3
 await 60 "the load balancer uses 3 replicas" in_use 3
-await 30 "an answer through the load balancer" curl --silent --fail --output /dev/null "$public/readyz"
+await 30 "a response through the load balancer" curl --silent --fail --output /dev/null "$public/readyz"
 await 60 "Prometheus scrapes 3 replicas" scraped fer 3
 await 60 "Prometheus scrapes the load balancer" scraped balancer 1
-echo "up: 3 replicas; the load balancer uses each, and Prometheus scrapes each for itself"
+echo "up: 3 replicas behind the load balancer, 3 targets in Prometheus"
 
-load
+start_load
 docker service scale --detach "$fer=5" >/dev/null
 await 120 "5 healthy replicas" healthy 5
 await 60 "the load balancer uses 5 replicas" in_use 5
-settle "scale-up from 3 to 5 replicas under load"
+stop_load "scale-up from 3 to 5 replicas under load"
 
-load
+start_load
 docker service scale --detach "$fer=3" >/dev/null
 await 120 "the load balancer uses 3 replicas" in_use 3
 await 60 "3 healthy replicas" healthy 3
-settle "scale-down to 3 replicas under load"
+stop_load "scale-down to 3 replicas under load"
 
-# Each of the 4 callers has one request at a time: what the replica was working on is lost, and nothing else.
-load --may-lose 4
+# Only the requests in the killed replica may fail. Each of the 4 clients has one request at a time.
+start_load --may-lose 4
 sleep 2
 killed=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$fer" | head -n 1)
 kill -9 "$(docker inspect --format '{{.State.Pid}}' "$killed")"
 await 60 "the killed replica is gone" healthy 2
 await 120 "3 healthy replicas" healthy 3
 await 60 "the load balancer uses 3 replicas" in_use 3
-settle "one replica killed (SIGKILL) under load; Swarm started another"
+stop_load "one replica killed (SIGKILL) and replaced by Swarm under load"
 
-load
+start_load
 docker service update --detach --no-resolve-image --image fer-serve-test/fer:2 "$fer" >/dev/null 2>&1
 await 900 "the update is complete" updated completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 [[ $(images) == fer-serve-test/fer:2 ]] || fail "after the update the images are $(images)"
-settle "rolling update of 3 replicas to another image under load"
+stop_load "rolling update of 3 replicas to another image under load"
 
-load
-# A name that the service refuses to start with.
+start_load
+# The service refuses to start with an unknown FER_* name.
 docker service update --detach --no-resolve-image --env-add FER_PORTT=1 "$fer" >/dev/null 2>&1
 await 900 "the update is rolled back" updated rollback_completed
 await 60 "the load balancer uses 3 replicas" in_use 3
-if docker service inspect "$fer" | grep -q FER_PORTT; then fail "the setting that cannot start is still there"; fi
-settle "an update that cannot start, under load: Swarm rolled it back by itself"
+if docker service inspect "$fer" | grep -q FER_PORTT; then fail "the invalid setting is still in the service"; fi
+stop_load "an update that cannot start, rolled back by Swarm under load"
 
-load
+start_load
 docker service update --detach --no-resolve-image --image fer-serve-test/fer:1 "$fer" >/dev/null 2>&1
 await 900 "the update is complete" updated completed
 docker service rollback --detach "$fer" >/dev/null 2>&1
 await 900 "the rollback is complete" updated rollback_completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 [[ $(images) == fer-serve-test/fer:2 ]] || fail "after the rollback the images are $(images)"
-settle "another update, and its rollback by hand, under load"
+stop_load "another update and its manual rollback under load"

@@ -1,10 +1,11 @@
-"""The requirement files agree with each other, and pin everything."""
+"""Tests of the requirement files: exact versions, and lists that agree."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+import yaml
 
 from tests.support.paths import REPOSITORY
 
@@ -34,6 +35,12 @@ def test_every_requirement_is_pinned_exactly(name):
     assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
 
 
+def test_nvidia_packages_are_pinned_for_the_gpu_service_only():
+    """PyTorch and ONNX Runtime need different versions of cuDNN, so a shared constraint makes dev.txt uninstallable."""
+    assert [line for line in requirements("requirements/constraints.txt") if line.startswith("nvidia-")] == []
+    assert [line for line in requirements("requirements/cuda.txt") if line.startswith("nvidia-cudnn")]
+
+
 def test_opencv_stays_below_the_version_without_cascades():
     (opencv,) = [line for line in requirements("requirements.txt") if line.startswith("opencv")]
     assert int(opencv.split("==")[1].split(".")[0]) < 5
@@ -47,7 +54,7 @@ def test_opencv_stays_below_the_version_without_cascades():
     ],
 )
 def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
-    """`make lock` writes them; what is installed for serving comes from them alone."""
+    """`make serve` and the images install from the lock files only."""
     entries = re.split(r"\n(?=\S)", (REPOSITORY / lock).read_text().strip())
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
     locked = dict(re.match(r"([\w.-]+)==([\w.]+)", entry).groups() for entry in entries)
@@ -60,3 +67,9 @@ def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):
         name: (version, pinned[name]) for name, version in locked.items() if pinned.get(name, version) != version
     }
     assert differing == {}
+
+
+def test_pre_commit_and_lint_use_the_same_version_of_ruff():
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    (revision,) = [entry["rev"] for entry in config["repos"] if "ruff" in entry["repo"]]
+    assert f"ruff=={revision.removeprefix('v')}" in requirements("requirements/dev.txt")

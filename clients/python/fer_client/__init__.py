@@ -1,14 +1,17 @@
-"""A typed Python client of fer-serve, sync and async. Needs httpx2 only, and nothing of the service.
+"""Typed Python client for fer-serve, synchronous and asynchronous.
 
-from fer_client import FerClient
+Example::
 
-with FerClient("http://127.0.0.1:8000") as client:
-print(client.predict(Path("photo.jpg")).emotion)
+    from fer_client import FerClient
+
+    with FerClient("http://127.0.0.1:8000") as client:
+        print(client.predict("photo.jpg").emotion)
 """
 
-from fer_client.client import AsyncFerClient, FerClient
+from fer_client.async_client import AsyncFerClient
+from fer_client.client import FerClient
 from fer_client.errors import ApiError, ConnectionFailedError, FerClientError
-from fer_client.models import Box, Face, ModelName, Prediction, Timings
+from fer_client.models import Box, Face, ImageSize, Model, Prediction, Timings
 from fer_client.retries import RetryPolicy
 
 __all__ = [
@@ -19,7 +22,8 @@ __all__ = [
     "Face",
     "FerClient",
     "FerClientError",
-    "ModelName",
+    "ImageSize",
+    "Model",
     "Prediction",
     "RetryPolicy",
     "Timings",

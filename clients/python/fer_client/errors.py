@@ -1,25 +1,25 @@
-"""What can go wrong, as exceptions."""
+"""Exceptions of the client."""
 
 from __future__ import annotations
 
 
 class FerClientError(Exception):
-    """Anything that this client raises of itself."""
+    """Base class of the client's exceptions."""
 
 
 class ConnectionFailedError(FerClientError):
-    """No answer came: no connection, a broken one, or the timeout; retries included."""
+    """No response arrived: the connection failed, broke, or timed out, in every attempt."""
 
 
 class ApiError(FerClientError):
-    """The service refused or failed, as its problem document says.
+    """The service answered with an error.
 
     Args:
         status: HTTP status.
-        code: The service's code, public and stable (`no_face_detected`, `overloaded`, ...); `unknown` where the
-            answer was not the service's own, as a proxy's.
-        detail: A sentence.
-        request_id: For the service's log; empty where the answer has none.
+        code: Stable error code of the service, such as `no_face_detected` or `overloaded`; `unknown` if the response is
+            not from fer-serve, for example from a proxy.
+        detail: Description of the error.
+        request_id: Identifier of the request in the service's log; empty if the response has none.
     """
 
     def __init__(self, status: int, code: str, detail: str, request_id: str) -> None:

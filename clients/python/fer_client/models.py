@@ -1,4 +1,4 @@
-"""The service's answers as frozen dataclasses. Fields that a newer service adds are ignored."""
+"""Responses of the service as frozen dataclasses. Unknown fields of newer services are ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A face box in pixels of the upright image."""
+    """Face box in pixels of the upright image."""
 
     x: int
     y: int
@@ -22,11 +22,11 @@ class Face:
     """One face and its apparent expression.
 
     Attributes:
-        box: Where it is.
-        detection_confidence: The cascade's weight, no probability; None with `detect=False`.
-        emotion: The label with the highest score.
-        confidence: That score, 0 to 1.
-        scores: Every label's, 0 to 1, summing to 1.
+        box: Position of the face.
+        detection_confidence: Confidence of the detector; None with `detect=False`.
+        emotion: Label with the highest score.
+        confidence: Highest score, from 0 to 1.
+        scores: Score of every label, from 0 to 1; the sum is 1.
     """
 
     box: Box
@@ -37,8 +37,16 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelName:
-    """Which model answered."""
+class ImageSize:
+    """Size of the upright image in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Name and version of the model that classified the faces."""
 
     name: str
     version: str
@@ -46,8 +54,18 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall time by stage in the service, in milliseconds."""
+    """Wall time of each stage in the service, in milliseconds.
 
+    Attributes:
+        vision_queue: Wait for a vision thread; 0 if the service does not report this stage.
+        decode: Decoding of the image.
+        detect: Face detection.
+        queue: Wait of the faces for the model.
+        infer: Model run.
+        total: Time from admission to the response.
+    """
+
+    vision_queue: float
     decode: float
     detect: float
     queue: float
@@ -57,50 +75,55 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the service says of one image. `faces` is sorted largest first.
+    """Result of one image.
 
     Attributes:
-        faces: All of them.
-        width_px: Of the upright image.
-        height_px: Of the upright image.
-        model: Which one answered.
-        timings_ms: By stage.
-        request_id: For the service's log.
-        warnings: Such as `no_face_detected`.
+        faces: Detected faces, largest first.
+        image: Size of the upright image.
+        model: Model that classified the faces.
+        timings_ms: Time of each stage.
+        request_id: Identifier of the request in the service's log.
+        warnings: Warning codes, such as `no_face_detected`.
     """
 
     faces: tuple[Face, ...]
-    width_px: int
-    height_px: int
-    model: ModelName
+    image: ImageSize
+    model: Model
     timings_ms: Timings
     request_id: str
     warnings: tuple[str, ...]
 
     @property
     def emotion(self) -> str | None:
-        """The largest face's; None without a face."""
+        """Emotion of the largest face; None if there is no face."""
         return self.faces[0].emotion if self.faces else None
 
     @property
     def confidence(self) -> float | None:
-        """The largest face's; None without a face."""
+        """Confidence of the largest face's emotion; None if there is no face."""
         return self.faces[0].confidence if self.faces else None
+
+    @property
+    def scores(self) -> Mapping[str, float] | None:
+        """Scores of the largest face; None if there is no face."""
+        return self.faces[0].scores if self.faces else None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Prediction:
-        """Reads the JSON of `POST /predict`.
+        """Convert the JSON object of `POST /predict`.
 
         Raises:
-            KeyError, TypeError: It is something else.
+            KeyError, TypeError: The object does not have the expected fields.
         """
         timings = document["timings_ms"]
         return cls(
             faces=tuple(_face(face) for face in document["faces"]),
-            width_px=document["image"]["width"],
-            height_px=document["image"]["height"],
-            model=ModelName(document["model"]["name"], document["model"]["version"]),
-            timings_ms=Timings(*(timings[stage] for stage in ("decode", "detect", "queue", "infer", "total"))),
+            image=ImageSize(document["image"]["width"], document["image"]["height"]),
+            model=Model(document["model"]["name"], document["model"]["version"]),
+            timings_ms=Timings(
+                timings.get("vision_queue", 0.0),
+                *(timings[stage] for stage in ("decode", "detect", "queue", "infer", "total")),
+            ),
             request_id=document["request_id"],
             warnings=tuple(document["warnings"]),
         )
