@@ -140,8 +140,8 @@ async def detect(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             f"expected the image as {_FILE_TYPE}: this service reads no URLs. Received: {kind[:100] or 'no type'}",
         )
-    pipeline = service_of(request).engine
-    result = await pipeline.predict(await read_body(request), PredictOptions(), request.state.deadline)
+    engine = service_of(request).engine
+    result = await engine.predict(await read_body(request), PredictOptions(), request.state.deadline)
     return JSONResponse([_face(face, with_face_id, with_emotion=bool(requested)) for face in result.faces])
 
 

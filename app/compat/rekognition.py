@@ -163,12 +163,12 @@ async def detect_faces(request: Request) -> Response:
     target = request.headers.get(TARGET_HEADER, "")
     if target != DETECT_FACES:
         raise FerError(ErrorCode.NOT_FOUND, f"expected {TARGET_HEADER}: {DETECT_FACES}. Received: {target[:100]}")
-    pipeline = service_of(request).engine
+    engine = service_of(request).engine
     body = decode_json(await read_body(request), _DetectFacesRequest, ErrorCode.INVALID_PARAMETER)
     if body.image.bytes is None:
         raise FerError(ErrorCode.INVALID_PARAMETER, "expected Image.Bytes: this service reads no S3 objects")
     image = from_base64(body.image.bytes, "Image.Bytes")
-    result = await pipeline.predict(image, PredictOptions(), request.state.deadline)
+    result = await engine.predict(image, PredictOptions(), request.state.deadline)
     with_emotions = not _EMOTION_ATTRIBUTES.isdisjoint(body.attributes)
     details = [_face_detail(face, result, with_emotions) for face in result.faces]
     return JSONResponse({"FaceDetails": details}, media_type=MEDIA_TYPE)

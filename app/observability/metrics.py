@@ -5,9 +5,8 @@ An instance is one process, so the numbers describe the whole instance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.gc_collector import GCCollector
@@ -24,8 +23,6 @@ STAGES = ("vision_queue", "decode", "detect", "queue", "infer")
 RELOAD_OUTCOMES = ("replaced", "unchanged", "refused")
 FRAME_OUTCOMES = ("answered", "failed", "dropped")
 
-Labelled = TypeVar("Labelled", Counter, Histogram)
-
 
 class Metrics:
     """The collectors, one attribute each. All of them are thread-safe.
@@ -38,94 +35,66 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.requests = _by_label(
-            Counter(
-                "fer_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
-            )
+        self.requests = self._counter("fer_requests", "Requests answered, by route and status.", "route", "status")
+        self.request_seconds = self._histograms(
+            "fer_request_duration_seconds",
+            "Time from the first byte of a request to the end of its response.",
+            "route",
+            _REQUEST_SECONDS,
         )
-        self.request_seconds = _by_label(
-            Histogram(
-                "fer_request_duration_seconds",
-                "Time from the first byte of a request to the end of its response.",
-                ("route",),
-                buckets=_REQUEST_SECONDS,
-                registry=self.registry,
-            )
+        self.stage_seconds = self._histograms(
+            "fer_stage_duration_seconds", "Time that one image spends in one stage.", "stage", _STAGE_SECONDS
         )
-        self.stage_seconds = _by_label(
-            Histogram(
-                "fer_stage_duration_seconds",
-                "Time that one image spends in one stage.",
-                ("stage",),
-                buckets=_STAGE_SECONDS,
-                registry=self.registry,
-            )
+        self.inflight = self._gauge("fer_inflight_requests", "Requests in progress.")
+        self.vision_queue_depth = self._gauge("fer_vision_queue_depth", "Images that wait for a vision thread.")
+        self.queue_depth = self._gauge("fer_queue_depth", "Faces that wait for the model.")
+        self.batch_size = self._histogram("fer_batch_size", "Faces in one model run.", _BATCH_FACES)
+        self.faces_per_image = self._histogram("fer_faces_per_image", "Faces in the result of one image.", _IMAGE_FACES)
+        self.predictions = self._counter("fer_predictions", "Faces classified, by top emotion.", "emotion")
+        self.confidence = self._histogram("fer_confidence", "Probability of the top emotion of a face.", _CONFIDENCE)
+        self.rejections = self._counter("fer_rejections", "Images and requests refused, by error code.", "reason")
+        self.open_streams = self._gauge("fer_open_streams", "Open WebSocket streams.")
+        self.frames = self._counter(
+            "fer_stream_frames",
+            "Frames of streams, by outcome: answered, failed, or dropped for a newer frame.",
+            "outcome",
         )
-        self.inflight = Gauge("fer_inflight_requests", "Requests in progress.", registry=self.registry)
-        self.vision_queue_depth = Gauge(
-            "fer_vision_queue_depth", "Images that wait for a vision thread.", registry=self.registry
+        self.frame_seconds = self._histogram(
+            "fer_stream_frame_duration_seconds", "Time from the arrival of a frame to its answer.", _REQUEST_SECONDS
         )
-        self.queue_depth = Gauge("fer_queue_depth", "Faces that wait for the model.", registry=self.registry)
-        self.batch_size = Histogram(
-            "fer_batch_size", "Faces in one model run.", buckets=_BATCH_FACES, registry=self.registry
+        self.model_info = self._gauge(
+            "fer_model_info", "1 for the loaded model.", "name", "version", "sha256", "provider"
         )
-        self.faces_per_image = Histogram(
-            "fer_faces_per_image", "Faces in the result of one image.", buckets=_IMAGE_FACES, registry=self.registry
+        self.reloads = self._counter(
+            "fer_model_reloads", "Model reloads, by outcome: replaced, unchanged or refused.", "outcome"
         )
-        self.predictions = _by_label(
-            Counter("fer_predictions", "Faces classified, by top emotion.", ("emotion",), registry=self.registry)
-        )
-        self.confidence = Histogram(
-            "fer_confidence", "Probability of the top emotion of a face.", buckets=_CONFIDENCE, registry=self.registry
-        )
-        self.rejections = _by_label(
-            Counter(
-                "fer_rejections", "Images and requests refused, by error code.", ("reason",), registry=self.registry
-            )
-        )
-        self.open_streams = Gauge("fer_open_streams", "Open WebSocket streams.", registry=self.registry)
-        self.frames = _by_label(
-            Counter(
-                "fer_stream_frames",
-                "Frames of streams, by outcome: answered, failed, or dropped for a newer frame.",
-                ("outcome",),
-                registry=self.registry,
-            )
-        )
-        self.frame_seconds = Histogram(
-            "fer_stream_frame_duration_seconds",
-            "Time from the arrival of a frame to its answer.",
-            buckets=_REQUEST_SECONDS,
-            registry=self.registry,
-        )
-        self.model_info = Gauge(
-            "fer_model_info",
-            "1 for the loaded model.",
-            ("name", "version", "sha256", "provider"),
-            registry=self.registry,
-        )
-        self.reloads = _by_label(
-            Counter(
-                "fer_model_reloads",
-                "Model reloads, by outcome: replaced, unchanged or refused.",
-                ("outcome",),
-                registry=self.registry,
-            )
-        )
-        self.ready = Gauge("fer_ready", "1 while /readyz answers 200.", registry=self.registry)
-        self.deadline_seconds = Gauge(
-            "fer_deadline_seconds", "The deadline of a request, FER_DEADLINE_MS.", registry=self.registry
-        )
-        for stage in STAGES:  # create every series at the start: rate() misses an increment that creates a series
-            self.stage_seconds(stage)
-        for outcome in FRAME_OUTCOMES:
-            self.frames(outcome)
-        for outcome in RELOAD_OUTCOMES:
-            self.reloads(outcome)
-        for label in LABELS:
-            self.predictions(label)
+        self.ready = self._gauge("fer_ready", "1 while /readyz answers 200.")
+        self.deadline_seconds = self._gauge("fer_deadline_seconds", "The deadline of a request, FER_DEADLINE_MS.")
+        self._create_series()
 
+    def _create_series(self) -> None:
+        """Create the series of all known label values: rate() misses an increment that creates a series."""
+        for series, values in (
+            (self.stage_seconds, STAGES),
+            (self.frames, FRAME_OUTCOMES),
+            (self.reloads, RELOAD_OUTCOMES),
+            (self.predictions, LABELS),
+        ):
+            for value in values:
+                series(value)
 
-def _by_label(collector: Labelled) -> Callable[..., Labelled]:
-    """Return a cached `collector.labels`: a call of `labels` takes longer than an increment."""
-    return cache(collector.labels)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(name, description, labels, registry=self.registry)
+
+    def _histogram(self, name: str, description: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, description, buckets=buckets, registry=self.registry)
+
+    # A cached series is faster than a call of `labels`, which takes longer than the increment.
+
+    def _counter(self, name: str, description: str, *labels: str) -> Callable[..., Counter]:
+        return cache(Counter(name, description, labels, registry=self.registry).labels)
+
+    def _histograms(
+        self, name: str, description: str, label: str, buckets: Sequence[float]
+    ) -> Callable[..., Histogram]:
+        return cache(Histogram(name, description, (label,), buckets=buckets, registry=self.registry).labels)

@@ -125,8 +125,8 @@ def test_analyze_refuses_urls_and_paths(client, image):
         ({"max_faces": 0}, "max_faces"),
         ({"max_faces": "many"}, "max_faces"),
         ({"detector_backend": "eyes"}, "invalid detector_backend passed - eyes"),
-        ({"anti_spoofing": True}, "anti_spoofing: this service has no such step"),
-        ({"expand_percentage": 10}, "expand_percentage: this service has no such step"),
+        ({"anti_spoofing": True}, "anti_spoofing: expected false"),
+        ({"expand_percentage": 10}, "expand_percentage: expected 0"),
         ({"enforce_detection": "perhaps"}, "enforce_detection"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.images import encoded, picture
+
 ROUTES = {
     "/analyze": "post",
     "/": "post",
@@ -41,3 +43,9 @@ def test_predict_documents_its_native_format_only(client):
 def test_without_compat_no_compatible_api_is_documented(make_client):
     paths = make_client(compat=False).get("/openapi.json").json()["paths"]
     assert set(paths) & set(ROUTES) == set()
+
+
+@pytest.mark.parametrize("name", ["azure", "rekognition", "fer"])
+def test_predict_has_no_format_parameter(client, name):
+    answer = client.post(f"/predict?format={name}", content=encoded(picture(1)))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")

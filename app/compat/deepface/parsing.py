@@ -10,10 +10,9 @@ import msgspec
 from starlette.requests import Request
 
 from app.api.parsing.base64_image import from_base64
-from app.api.parsing.body import URL_ENCODED, media_type, read_body
+from app.api.parsing.body import MULTIPART, URL_ENCODED, media_type, read_body
 from app.api.parsing.form import Part, read_form
 from app.api.parsing.json_body import decode_json
-from app.compat.form_fields import convert_form
 from app.domain import PredictOptions
 from app.errors import ErrorCode, FerError
 
@@ -23,6 +22,7 @@ DETECTORS = frozenset({"opencv", "ssd", "dlib", "mtcnn", "fastmtcnn", "retinafac
 DETECTORS |= {"yolov8"} | {f"yolov{version}{size}" for version in (8, 11, 12) for size in "nsml"}
 NO_DETECTOR = "skip"
 
+_MAX_DETAIL = 300  # msgspec quotes received values of any length
 _MAX_FIELDS = 1000
 # Limits on % escapes in a URL-encoded form. Base64 needs about one per 34 bytes: two of its 64 characters are escaped.
 _MAX_ESCAPES, _BYTES_PER_ESCAPE = 1000, 16
@@ -57,9 +57,10 @@ class AnalyzeOptions(msgspec.Struct):
             raise ValueError(f"actions: this service analyses emotion only. Received: {received or 'none'}")
         if self.detector_backend not in DETECTORS | {NO_DETECTOR}:
             raise ValueError(f"detector_backend: invalid detector_backend passed - {self.detector_backend[:80]}")
-        for name in ("anti_spoofing", "expand_percentage"):
-            if getattr(self, name):
-                raise ValueError(f"{name}: this service has no such step")
+        if self.anti_spoofing:
+            raise ValueError("anti_spoofing: expected false, because this service does not detect spoofing")
+        if self.expand_percentage:
+            raise ValueError("expand_percentage: expected 0, because this service does not expand faces")
 
     def predict_options(self) -> PredictOptions:
         """Return the options of the native API that mean the same."""
@@ -75,7 +76,7 @@ async def read_request(request: Request) -> tuple[bytes, AnalyzeOptions]:
             `payload_too_large`, `too_many_images` or `deadline_exceeded`.
     """
     kind = media_type(request)
-    if kind == "multipart/form-data":
+    if kind == MULTIPART:
         parts = {part.name: part if part.is_file else part.text for part in await read_form(request, max_files=1)}
         return _image(parts), _form_options(parts)
     body = await read_body(request)
@@ -87,7 +88,10 @@ async def read_request(request: Request) -> tuple[bytes, AnalyzeOptions]:
 
 
 def _form_options(fields: Mapping[str, Any]) -> AnalyzeOptions:
-    return convert_form(fields, AnalyzeOptions, ErrorCode.INVALID_PARAMETER)
+    try:
+        return msgspec.convert(dict(fields), AnalyzeOptions, strict=False)
+    except msgspec.ValidationError as error:
+        raise FerError(ErrorCode.INVALID_PARAMETER, str(error)[:_MAX_DETAIL]) from None
 
 
 def _json_image(body: bytes) -> bytes:

@@ -69,15 +69,15 @@ _BODY: dict[str, Any] = {
 )
 async def analyze(request: Request) -> Analyses:
     """Send `img` as a data URL in JSON or as a multipart file. The service reads no URLs and no paths."""
-    pipeline = service_of(request).engine
+    engine = service_of(request).engine
     image, arguments = await read_request(request)
     options = arguments.predict_options()
-    result = await pipeline.predict(image, options, request.state.deadline)
+    result = await engine.predict(image, options, request.state.deadline)
     if not result.faces:
         if arguments.enforce_detection:
             raise FerError(
                 ErrorCode.NO_FACE_DETECTED,
                 "Face could not be detected in the image. Set enforce_detection to False to analyse the whole image",
             )
-        result = await pipeline.predict(image, replace(options, detect=False), request.state.deadline)
+        result = await engine.predict(image, replace(options, detect=False), request.state.deadline)
     return Analyses.of(result)
