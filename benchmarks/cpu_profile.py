@@ -34,7 +34,7 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("JSON response", ("app/api/schemas", "serialize_response", "responses.py", "pydantic")),
     ("log line", ("logging/__init__.py", "app/observability/logging.py", "pythonjsonlogger")),
     ("metrics", ("prometheus_client",)),
-    ("pipeline", ("app/engine/pipeline.py", "app/contract/scores.py")),
+    ("engine", ("app/engine/", "app/contract/scores.py")),
     ("middleware, admission", ("app/api/",)),
     ("FastAPI, Starlette", ("fastapi/", "starlette/")),
     ("hand-over between threads", ("concurrent/futures/", "threading.py")),

@@ -21,7 +21,7 @@ MUTATIONS = 100_000
 # Paths of tests by guarantee.
 SUITES = {
     "mutated files and requests get an error code, never a 5xx": (
-        "tests/unit/vision/test_decode_mutations.py",
+        "tests/unit/vision/decode/test_mutations.py",
         "tests/api/test_mutations.py",
     ),
     "a fault affects no other request, and readiness shows it": (

@@ -14,4 +14,4 @@ def test_sample_belongs_to_the_innermost_frame_with_a_known_part():
         "start (elsewhere.py:1) 1",
         "start (elsewhere.py:1);_worker (concurrent/futures/thread.py:81) 90",
     ]
-    assert shares_of(folded) == {"decode": 0.6, "pipeline": 0.1, "uvicorn, sockets": 0.2, OTHER: 0.1}
+    assert shares_of(folded) == {"decode": 0.6, "engine": 0.1, "uvicorn, sockets": 0.2, OTHER: 0.1}
