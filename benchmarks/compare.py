@@ -86,6 +86,8 @@ OVERLOAD_FIGURES = (
     Figure("peak_per_s", "peak, requests/s"),
     Figure("goodput_per_s", "goodput, requests/s"),
     Figure("goodput_share", "goodput, % of the peak", 100, difference="points"),
+    # On a busy machine this share is steadier than the goodput, because it does not depend on the clock.
+    Figure("answer_cpu_share", "CPU time for answers, %", 100, difference="points"),
     Figure("refusal_cpu_ms", "CPU ms/refusal", difference="ms"),
     Figure("refused_p50_s", "median latency of refusals, ms", 1000),
     Figure("refused_p99_s", "99th percentile of latency of refusals, ms", 1000),

@@ -65,10 +65,14 @@ class Overload:
         return len(sent) / (max(sent) - min(sent))
 
     @property
+    def answer_cpu_s(self) -> float:
+        """CPU time of the service for the admitted requests, if each takes as long as at the peak."""
+        return len(self.admitted_s) * self.peak.cpu_ms / 1000
+
+    @property
     def refusal_cpu_ms(self) -> float:
-        """CPU time of the service per refusal: what remains if an admitted request takes as long as at the peak."""
-        spent_ms = 1000 * self.cpu_s - len(self.admitted_s) * self.peak.cpu_ms
-        return spent_ms / max(1, len(self.refusals))
+        """CPU time of the service per refusal: its whole CPU time without that of the admitted requests."""
+        return 1000 * (self.cpu_s - self.answer_cpu_s) / max(1, len(self.refusals))
 
     @property
     def admitted_s(self) -> list[float]:
@@ -94,6 +98,7 @@ class Overload:
             "offered_per_s": self.offered_per_s,
             "goodput_per_s": self.goodput_per_s,
             "goodput_share": self.goodput_per_s / self.peak.per_s,
+            "answer_cpu_share": self.answer_cpu_s / self.cpu_s,
             "refusal_cpu_ms": self.refusal_cpu_ms,
             "admitted_max_s": max(self.admitted_s, default=0.0),
             "refused_p50_s": percentile(refused_s, 0.5),

@@ -31,7 +31,9 @@ def test_goodput_counts_only_answers_within_the_overload():
 
 
 def test_cpu_time_of_a_refusal_is_what_admitted_requests_leave():
-    assert make_overload(80).refusal_cpu_ms == pytest.approx((1000 - 80 * 8) / 920)
+    measured = make_overload(80)
+    assert measured.refusal_cpu_ms == pytest.approx((1000 - 80 * 8) / 920)
+    assert measured.figures()["answer_cpu_share"] == pytest.approx(0.64)
 
 
 @pytest.mark.parametrize(
