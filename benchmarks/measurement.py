@@ -133,14 +133,14 @@ class Recorder:
             self.measurement.rss_samples.append((count, resident_kb(self._job.server_pid)))
         whole_cycle = count % self._cycle == 0
         if whole_cycle and count >= self._job.min_requests and now - self._started >= self._job.seconds:
-            self._finish(now - self._started)
+            self._end(now - self._started)
 
     def _start(self, now: float) -> None:
         self._started = now
         self.measurement.server_cpu_s, self.measurement.server_loop_cpu_s = cpu_seconds(self._job.server_pid)
         self.measurement.generator_cpu_s = _own_cpu_s()
 
-    def _finish(self, seconds: float) -> None:
+    def _end(self, seconds: float) -> None:
         self.finished = True
         measurement = self.measurement
         total, loop = cpu_seconds(self._job.server_pid)

@@ -60,5 +60,5 @@ def read(name: str) -> list[Check]:
     """Return the checks that a program has written, or one violated check if it has written none."""
     path = RUNS / f"{name}.json"
     if not path.exists():
-        return [Check(name, "", violations=["the program did not finish"])]
+        return [Check(name, "", violations=["the program did not end normally"])]
     return [Check(**entry) for entry in json.loads(path.read_text())["checks"]]

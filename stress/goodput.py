@@ -109,7 +109,11 @@ class Overload:
 
 
 async def measure_peak(client: Client, service_pid: int, request: bytes, seconds: float) -> Peak:
-    """Measure the throughput of four clients that each wait for their answer."""
+    """Measure the throughput of four clients that each wait for their answer.
+
+    Raises:
+        RuntimeError: No request is answered with 200.
+    """
     requests = itertools.repeat(request)
     # The warm-up also lets the service update its cost estimate.
     await closed_loop(client, requests, _PEAK_CLIENTS, min(2.0, seconds))
@@ -118,7 +122,9 @@ async def measure_peak(client: Client, service_pid: int, request: bytes, seconds
     cpu_s = cpu_seconds(service_pid)[0] - cpu_s
     start, end = min(answer.sent for answer in answers), max(answer.sent + answer.seconds for answer in answers)
     answered = count_ok(answers)
-    return Peak(answered / (end - start), 1000 * cpu_s / max(1, answered))
+    if answered == 0:
+        raise RuntimeError(f"no request was answered with 200. Received: {sorted({a.status for a in answers})}")
+    return Peak(answered / (end - start), 1000 * cpu_s / answered)
 
 
 async def measure_overload(client: Client, service_pid: int, request: bytes, peak: Peak, seconds: float) -> Overload:
