@@ -1,8 +1,8 @@
-"""The benchmark suite: `python -m benchmarks`, or one of its parts by name.
+"""The benchmark suite: `python -m benchmarks`, or some of its parts: `python -m benchmarks stages memory`.
 
-Everything of one run is written to runs/bench/results.json, as windows and rounds with their own figures, and from it
-report.md with its plots. A part that is run alone replaces its own results there. `--write-docs` puts the tables into
-docs/performance.md and the plots into docs/images/.
+The figures of every round go to runs/bench/results.json, and the report with its plots to runs/bench/report.md. A part
+that runs alone replaces only its own results. `--write-docs` also writes the tables to docs/performance.md and the
+plots to docs/images/.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import over_http
+from benchmarks.cpu_profile import profile
 from benchmarks.machine import describe
 from benchmarks.over_http import Plan
-from benchmarks.profile import profile
-from benchmarks.report import PLOTS, draw, place_in_document, sections, write_report
+from benchmarks.plots import PLOTS, draw
+from benchmarks.report import replace_sections, sections, write_report
 from benchmarks.stages import measure_stages
 from benchmarks.workloads import FACES, PHOTOGRAPHS, PORTRAITS, Workload, load_workloads
 from tests.support.paths import REPOSITORY, SHARED_DATA
 
 DOCUMENT = REPOSITORY / "docs" / "performance.md"
 IMAGES = REPOSITORY / "docs" / "images"
-# Rounds of the single stages for each round over HTTP: they take milliseconds.
+# Rounds of the stages for each round over HTTP: a round of the stages only takes milliseconds.
 _STAGE_ROUNDS = 3
 
 Results = dict[str, Any]
@@ -54,16 +55,20 @@ PARTS: dict[str, Part] = {
 
 
 def main() -> int:
-    """Measures, writes, prints the promises; the status is 0 whatever the figures are."""
+    """Measure, write the report and print the targets. The exit status does not depend on the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, "all", "report"], default="all", help="report: only writes it anew"
+        "parts",
+        nargs="*",
+        choices=[*PARTS, "all", "report"],
+        default="all",
+        help="parts to run (default: all); `report` only writes the report again",
     )
-    parser.add_argument("--data", type=Path, default=SHARED_DATA)
+    parser.add_argument("--data", type=Path, default=SHARED_DATA, help="folder with photos/ and fer2013.zip")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "bench")
-    parser.add_argument("--quick", action="store_true", help="everything once and briefly: shows that it works")
-    parser.add_argument("--rounds", type=int, help="3 unless told; the spread is theirs")
-    parser.add_argument("--write-docs", action="store_true", help="put tables and plots into docs/")
+    parser.add_argument("--quick", action="store_true", help="run everything once and briefly, to show that it works")
+    parser.add_argument("--rounds", type=int, help="number of rounds (default: 3; with --quick 1)")
+    parser.add_argument("--write-docs", action="store_true", help="write tables and plots to docs/")
     arguments = parser.parse_args()
     parts = list(PARTS) if "all" in arguments.parts else [part for part in arguments.parts if part != "report"]
     path = arguments.out / "results.json"
@@ -73,18 +78,18 @@ def main() -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     report = write_report(results, arguments.out)
-    print(f"\n{sections(results)['promises']}\n\n{path}\n{report}")
+    print(f"\n{sections(results)['targets']}\n\n{path}\n{report}")
     if arguments.write_docs:
         document = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(place_in_document(document, sections(results)), encoding="utf-8")
+        DOCUMENT.write_text(replace_sections(document, sections(results)), encoding="utf-8")
         draw(results, IMAGES)
         print(DOCUMENT, *(IMAGES / name for name in PLOTS), sep="\n")
     return 0
 
 
 def measure(results: Results, parts: list[str], plan: Plan, arguments: argparse.Namespace) -> None:
-    """Runs the parts and puts what they measured into the results."""
-    began = time.monotonic()
+    """Run the parts and store their figures in the results."""
+    started = time.monotonic()
     workloads = load_workloads(arguments.data, plan.photographs)
     if "machine" not in results:
         results |= {
@@ -92,14 +97,14 @@ def measure(results: Results, parts: list[str], plan: Plan, arguments: argparse.
             "started": time.strftime("%Y-%m-%d"),
             "quick": arguments.quick,
             "rounds": plan.rounds,
-            "workloads": {name: workload.about for name, workload in workloads.items()},
+            "workloads": {name: workload.title for name, workload in workloads.items()},
         }
     for part in parts:
-        print(f"--- {part}, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"--- {part}, {time.monotonic() - started:.0f} s", flush=True)
         measured = PARTS[part](results, workloads, plan, arguments.data)
         if measured is not None:
             results[part] = measured
-    results["wall_s"] = results.get("wall_s", 0) + time.monotonic() - began
+    results["wall_s"] = results.get("wall_s", 0) + time.monotonic() - started
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Measures cascades and their parameters: `python -m benchmarks.detection`. Prints a Markdown table.
+"""Compare detectors and their parameters: `python -m benchmarks.detection`. Prints a Markdown table.
 
-Four judges: the photographs with boxes checked by eye; group scenes of six small faces, against a search at full size;
-scenes of two to four faces of mixed sizes and single faces, against the slow search that programs usually do (640 px,
-step 1.1). Times are processor time of one thread, per picture.
+There are four test sets: the photographs with boxes checked by eye; group scenes of six small faces, compared with a
+search at full size; scenes of two to four faces of mixed sizes, and scenes of one face, both compared with the common
+slow search (640 px, step 1.1). Times are CPU time of one thread per image.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from app.contract.preprocess import GreyImage
 from app.domain import Detection, FaceBox
 from app.vision.detection.cascades import HAAR_CASCADE
 from app.vision.detection.detector import MIN_FACE_SHARE, FaceDetector
+from tests.support.paths import SHARED_DATA
 from tests.support.photographs import Photograph, count_found, load_photographs
 from tests.support.scenes import SAME_FACE, Grey, group_scene, mixed_scene, single_face_scene
 from training.data.fer2013 import Split, load_fer2013
@@ -29,14 +30,14 @@ FULL_SIZE_PX = 100_000
 
 
 class OnePass:
-    """What most programs do: one search of the whole image, scaled to a bounded size, with one Haar cascade.
+    """The usual detector: one search of the whole image, scaled to a bounded size, with one Haar cascade.
 
     Args:
-        cascade: File name among OpenCV's cascades.
-        working_size_px: Images are scaled down until their long side is at most this.
-        scale_factor: Step between the sizes that are searched.
-        min_neighbors: Overlapping hits that make a face.
-        min_face_share: Smallest side searched, as a share of the image's long side.
+        cascade: File name of a cascade of OpenCV.
+        working_size_px: Largest long side of the searched image. Larger images are scaled down.
+        scale_factor: Ratio between consecutive face sizes of the search.
+        min_neighbors: Smallest number of overlapping hits per face.
+        min_face_share: Smallest face side of the search, as a share of the image's long side.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class OnePass:
         self._min_face_share = min_face_share
 
     def detect(self, grey: GreyImage) -> list[Detection]:
-        """Faces of uint8 (H, W)."""
+        """Return the faces of an image, uint8 (H, W)."""
         scale = min(1.0, self._working_size_px / max(grey.shape))
         searched = grey
         if scale < 1:
@@ -70,14 +71,12 @@ class OnePass:
 
 
 Detector = OnePass | FaceDetector
-
-
 Scene = tuple[Grey, list[FaceBox]]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Generated scenes with the boxes of their faces, which are from PublicTest."""
+    """Generated scenes with faces of PublicTest, and the boxes of the faces."""
 
     groups: list[Scene]
     mixed: list[Scene]
@@ -85,17 +84,20 @@ class Scenes:
 
 
 def main() -> int:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--groups", type=int, default=30, help="group scenes of six faces")
-    parser.add_argument("--mixed", type=int, default=60, help="scenes of two to four faces of mixed sizes")
-    parser.add_argument("--singles", type=int, default=100)
+    parser.add_argument("--data", type=Path, default=SHARED_DATA)
+    parser.add_argument("--groups", type=int, default=30, help="number of group scenes of six faces")
+    parser.add_argument("--mixed", type=int, default=60, help="number of scenes of two to four faces")
+    parser.add_argument("--singles", type=int, default=100, help="number of scenes of one face")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
-    parser.add_argument("--chosen-only", action="store_true", help="only the detector of the service")
+    parser.add_argument("--service-only", action="store_true", help="only the detector of the service")
     arguments = parser.parse_args()
     if not (arguments.data / "fer2013.zip").exists():
-        print(f"expected fer2013.zip and photos/ in {arguments.data}: name the folder with --data", file=sys.stderr)
+        print(
+            f"{arguments.data} has no fer2013.zip; name the folder of the data with --data",
+            file=sys.stderr,
+        )
         return 2
     cv2.setNumThreads(1)
     photographs = load_photographs(arguments.data / "photos")
@@ -115,7 +117,7 @@ def main() -> int:
         _references(OnePass(), scenes.mixed),
         _references(OnePass(), scenes.singles),
     )
-    for name, detector in detectors(arguments.chosen_only):
+    for name, detector in detectors(arguments.service_only):
         lines.append(f"| {name} | {measure(detector, photographs, scenes, references)} |")
         print(lines[-1], flush=True)
     if arguments.out is not None:
@@ -123,9 +125,9 @@ def main() -> int:
     return 0
 
 
-def detectors(chosen_only: bool) -> Iterator[tuple[str, Detector]]:
-    """What is compared; the service's own comes last."""
-    if not chosen_only:
+def detectors(service_only: bool) -> Iterator[tuple[str, Detector]]:
+    """Yield the name and the detector of every row. The detector of the service is the last."""
+    if not service_only:
         for name in ("default", "alt", "alt_tree"):
             yield f"{name}, 640 px, step 1.1", OnePass(f"haarcascade_frontalface_{name}.xml")
         for working_px, step in ((240, 1.3), (320, 1.2), (640, 1.2), (640, 1.1)):
@@ -136,7 +138,7 @@ def detectors(chosen_only: bool) -> Iterator[tuple[str, Detector]]:
 
 
 def make_scenes(archive: Path, groups: int, mixed: int, singles: int, seed: int = 7) -> Scenes:
-    """Scenes of PublicTest faces, the same for the same seed."""
+    """Return scenes with PublicTest faces. The same seed gives the same scenes."""
     generator = np.random.default_rng(seed)
     faces = load_fer2013(archive)[Split.PUBLIC_TEST].images[:, :, :, 0]
 
@@ -151,7 +153,7 @@ def make_scenes(archive: Path, groups: int, mixed: int, singles: int, seed: int 
 
 
 def hits(detector: Detector, scene: Grey, boxes: Sequence[FaceBox]) -> tuple[list[bool], int]:
-    """Which faces of a scene are found, and how many detections are none of them."""
+    """Return for each face of a scene whether the detector finds it, and the number of false boxes."""
     found = [detection.box for detection in detector.detect(scene)]
     return (
         [any(box.overlap(candidate) >= SAME_FACE for candidate in found) for box in boxes],
@@ -160,7 +162,16 @@ def hits(detector: Detector, scene: Grey, boxes: Sequence[FaceBox]) -> tuple[lis
 
 
 def kept_share(detector: Detector, scenes: Sequence[Scene], reference: Sequence[Scene]) -> tuple[int, int, int]:
-    """Of the faces that a reference finds, how many a detector finds too; how many it adds; its false boxes."""
+    """Compare a detector with a reference.
+
+    Args:
+        detector: The detector.
+        scenes: Scenes with all their faces.
+        reference: The same scenes with the faces that the reference finds.
+
+    Returns:
+        The number of the reference's faces that the detector finds, of other faces that it finds, and of false boxes.
+    """
     kept = added = false = 0
     for (scene, boxes), (_, known) in zip(scenes, reference, strict=True):
         found, surplus = hits(detector, scene, boxes)
@@ -171,7 +182,7 @@ def kept_share(detector: Detector, scenes: Sequence[Scene], reference: Sequence[
 
 
 def measure(detector: Detector, photographs: Sequence[Photograph], scenes: Scenes, references: Scenes) -> str:
-    """The table's cells of one detector."""
+    """Return the table cells of one detector."""
     found = false = 0
     photo_ms = []
     for photograph in photographs:
@@ -198,7 +209,7 @@ def measure(detector: Detector, photographs: Sequence[Photograph], scenes: Scene
 
 
 def _references(detector: Detector, scenes: Sequence[Scene]) -> list[Scene]:
-    """The scenes with only those faces that a detector finds."""
+    """Return the scenes with only the faces that a detector finds."""
     return [
         (scene, [box for box, found in zip(boxes, hits(detector, scene, boxes)[0], strict=True) if found])
         for scene, boxes in scenes
@@ -206,7 +217,7 @@ def _references(detector: Detector, scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def _timed(detector: Detector, grey: Grey) -> tuple[float, list[Detection]]:
-    """The best of three runs: milliseconds of this thread's processor time, and what was found."""
+    """Return the CPU time of this thread in milliseconds, the best of three runs, and the detections."""
     runs = []
     for _ in range(3):
         started = time.thread_time()

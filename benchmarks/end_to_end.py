@@ -1,9 +1,10 @@
-"""How much accuracy the way through a photograph costs: `python -m benchmarks.end_to_end`.
+"""Accuracy through the whole pipeline: `python -m benchmarks.end_to_end`. Prints a Markdown table.
 
-PrivateTest faces are enlarged, set on 640x480 canvases and sent through `POST /predict`; the same faces are sent as
-they are with `detect=false`. Haar finds frontal faces; FER2013 also has profiles, hands before faces and drawings, so
-the figures are given for the faces that were found (a box overlaps the face, IoU >= 0.5), and with every face that
-was not found counted as wrong. The last row trusts the largest box of each answer, right or false, as callers do.
+The program enlarges PrivateTest faces, pastes them into 640x480 scenes and sends these to `POST /predict`. It also
+sends the same faces unchanged with `detect=false`. Haar detection finds frontal faces, but FER2013 also has profiles,
+faces behind hands and drawings. So the table gives the accuracy for the detected faces (a box overlaps the face with
+IoU >= 0.5), and for all faces, where a face that was not detected counts as wrong. The last row uses the largest box of
+each response, right or false, as most callers do.
 """
 
 from __future__ import annotations
@@ -22,74 +23,75 @@ from app.contract.labels import LABELS
 from app.domain import FaceBox
 from app.inference.session import EmotionSession
 from app.main import create_app
+from tests.support.paths import REPOSITORY, SHARED_DATA
 from tests.support.scenes import SAME_FACE, Grey, single_face_scene
 from training.data.fer2013 import Split, load_fer2013
 from training.evaluation.metrics import wilson_interval
 
 
 def main() -> int:
-    """Prints the figures."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--model", type=Path, default=Path("models/fer_vgg.onnx"))
-    parser.add_argument("--faces", type=int, default=1000)
+    parser.add_argument("--data", type=Path, default=SHARED_DATA)
+    parser.add_argument("--model", type=Path, default=REPOSITORY / "models" / "fer_vgg.onnx")
+    parser.add_argument("--faces", type=int, default=1000, help="number of faces (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args()
     archive = arguments.data / "fer2013.zip"
     if not archive.exists():
-        print(f"expected {archive}: name its folder with --data", file=sys.stderr)
+        print(f"{archive} does not exist; name its folder with --data", file=sys.stderr)
         return 2
     split = load_fer2013(archive)[Split.PRIVATE_TEST]
     generator = np.random.default_rng(arguments.seed)
     chosen = generator.permutation(len(split.labels))[: arguments.faces]
     settings = Settings(model=arguments.model, deadline_ms=60_000, log_format="text")
     session = EmotionSession(arguments.model, "cpu", threads=2)
-    found, right_alone, right_in_photo, answered, right_at_top = [], [], [], [], []
+    detected, right_as_crop, right_in_scene, answered, right_largest = [], [], [], [], []
     with TestClient(create_app(settings, session)) as client:
         for index in chosen:
             face, label = split.images[index, :, :, 0], LABELS[split.labels[index]]
             scene, box = single_face_scene(face, generator)
-            alone = client.post("/predict?detect=false", content=png(face)).json()
-            in_photo = client.post("/predict", content=png(scene)).json()
-            matching = [entry for entry in in_photo["faces"] if box.overlap(FaceBox(**entry["box"])) >= SAME_FACE]
-            found.append(bool(matching))
-            right_alone.append(alone["emotion"] == label)
-            right_in_photo.append(bool(matching) and matching[0]["emotion"] == label)
-            answered.append(bool(in_photo["faces"]))
-            right_at_top.append(in_photo["emotion"] == label)
-    report(*map(np.array, (found, right_alone, right_in_photo, answered, right_at_top)))
+            as_crop = client.post("/predict?detect=false", content=png(face)).json()
+            in_scene = client.post("/predict", content=png(scene)).json()
+            matching = [entry for entry in in_scene["faces"] if box.overlap(FaceBox(**entry["box"])) >= SAME_FACE]
+            detected.append(bool(matching))
+            right_as_crop.append(as_crop["emotion"] == label)
+            right_in_scene.append(bool(matching) and matching[0]["emotion"] == label)
+            answered.append(bool(in_scene["faces"]))
+            right_largest.append(in_scene["emotion"] == label)
+    report(*map(np.array, (detected, right_as_crop, right_in_scene, answered, right_largest)))
     return 0
 
 
 def png(pixels: Grey) -> bytes:
-    """The picture as a file, without loss."""
+    """Return an image as a lossless file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 
 def report(
-    found: np.ndarray,
-    right_alone: np.ndarray,
-    right_in_photo: np.ndarray,
+    detected: np.ndarray,
+    right_as_crop: np.ndarray,
+    right_in_scene: np.ndarray,
     answered: np.ndarray,
-    right_at_top: np.ndarray,
+    right_largest: np.ndarray,
 ) -> None:
-    """Prints a Markdown table of shares with their 95 % intervals."""
+    """Print a Markdown table of shares with their 95 % intervals."""
     rows = {
-        "faces found in the photograph": found,
-        "accuracy, found faces, `detect=false`": right_alone[found],
-        "accuracy, found faces, through the photograph": right_in_photo[found],
-        "accuracy, all faces, `detect=false`": right_alone,
-        "accuracy, all faces, through the photograph (not found counts as wrong)": right_in_photo,
-        "accuracy of the largest box, photographs with any box": right_at_top[answered],
+        "faces detected in the scene": detected,
+        "accuracy, detected faces, `detect=false`": right_as_crop[detected],
+        "accuracy, detected faces, in the scene": right_in_scene[detected],
+        "accuracy, all faces, `detect=false`": right_as_crop,
+        "accuracy, all faces, in the scene (not detected counts as wrong)": right_in_scene,
+        "accuracy of the largest box, scenes with any box": right_largest[answered],
     }
     print("| figure | share | 95 % interval | faces |\n| --- | --- | --- | --- |")
     for name, hits in rows.items():
         low, high = wilson_interval(int(hits.sum()), len(hits))
         print(f"| {name} | {hits.mean():.1%} | {low:.1%} to {high:.1%} | {len(hits)} |")
-    difference = right_alone[found].mean() - right_in_photo[found].mean()
-    print(f"\nThe way through the photograph costs {100 * difference:+.1f} points on the faces found.")
+    difference = right_as_crop[detected].mean() - right_in_scene[detected].mean()
+    print(f"\nAccuracy lost by detection and cropping: {100 * difference:+.1f} points on the detected faces.")
 
 
 if __name__ == "__main__":

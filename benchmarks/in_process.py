@@ -1,7 +1,7 @@
-"""The pipeline without the service: `python -m benchmarks.in_process` reads a job as JSON, writes what it saw.
+"""The pipeline without HTTP: `python -m benchmarks.in_process` reads a job as JSON and writes a measurement.
 
-A process of its own, as the service is one: the same event loop, vision threads, batcher and model, and so many callers
-that each wait for their answer. What the service costs on top of this is the service.
+It runs in a separate process, as the service does, with the same event loop, vision threads, batcher and model. The
+difference to a measurement over HTTP is the cost of the HTTP service.
 """
 
 from __future__ import annotations
@@ -23,37 +23,39 @@ from app.domain import PredictOptions
 from app.engine.engine import Engine
 from benchmarks.pipeline import open_engine
 
+_NO_DEADLINE_S = 3600
+
 
 @dataclass(frozen=True)
 class Job:
     """One measurement.
 
     Attributes:
-        files: Image files, predicted in this order, over and over.
-        detect: As in a request.
-        callers: Predictions that are under way at once.
-        warm_up_s: Predicted before, and not measured.
-        seconds: The measurement ends with the first whole cycle of files after so long.
+        files: Paths of image files, predicted in this order, again and again.
+        detect: False if the images are crops of faces.
+        concurrency: Number of predictions in progress at once.
+        warm_up_s: Seconds of predictions before the measured window.
+        seconds: The measured window ends with the first whole cycle of files after this time.
     """
 
     files: list[str]
     detect: bool
-    callers: int
+    concurrency: int
     warm_up_s: float = 1.0
     seconds: float = 4.0
 
 
 @dataclass
-class Seen:
-    """What a measurement saw, in seconds."""
+class Measurement:
+    """Raw figures of the measured window, in seconds."""
 
     seconds: float = 0.0
     cpu_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
 
 
-def run_job(job: Job) -> Seen:
-    """Runs a job in a process of its own."""
+def run_job(job: Job) -> Measurement:
+    """Run a job in a separate process and return its measurement."""
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.in_process"],
         input=json.dumps(asdict(job)),
@@ -61,45 +63,46 @@ def run_job(job: Job) -> Seen:
         text=True,
         check=True,
     )
-    return Seen(**json.loads(ended.stdout))
+    return Measurement(**json.loads(ended.stdout))
 
 
 def main() -> int:
-    """Reads a job from standard input and writes what was seen to standard output."""
+    """Read a job from standard input and write the measurement to standard output."""
     job = Job(**json.load(sys.stdin))
-    seen = uvloop.run(_measure(job, [Path(path).read_bytes() for path in job.files]))
-    json.dump(asdict(seen), sys.stdout)
+    measurement = uvloop.run(_measure(job, [Path(path).read_bytes() for path in job.files]))
+    json.dump(asdict(measurement), sys.stdout)
     return 0
 
 
-async def _measure(job: Job, files: Sequence[bytes]) -> Seen:
+async def _measure(job: Job, files: Sequence[bytes]) -> Measurement:
     async with open_engine(Settings()) as engine:
-        return await _drive(engine, job, files)
+        return await _run(engine, job, files)
 
 
-async def _drive(engine: Engine, job: Job, files: Sequence[bytes]) -> Seen:
+async def _run(engine: Engine, job: Job, files: Sequence[bytes]) -> Measurement:
     options = PredictOptions(detect=job.detect)
     loop = asyncio.get_running_loop()
-    seen, turns = Seen(), count()
-    created, began, over = time.perf_counter(), None, False
+    measurement, indices = Measurement(), count()
+    created, started, finished = time.perf_counter(), None, False
 
-    async def call() -> None:
-        nonlocal began, over
-        while not over:
-            started = time.perf_counter()
-            await engine.predict(files[next(turns) % len(files)], options, loop.time() + 3600)
+    async def predict_until_finished() -> None:
+        nonlocal started, finished
+        while not finished:
+            sent = time.perf_counter()
+            await engine.predict(files[next(indices) % len(files)], options, loop.time() + _NO_DEADLINE_S)
             now = time.perf_counter()
-            if began is None:
+            if started is None:
                 if now - created >= job.warm_up_s:
-                    began, seen.cpu_s = now, time.process_time()
-            elif not over:
-                seen.latencies_s.append(now - started)
-                if len(seen.latencies_s) % len(files) == 0 and now - began >= job.seconds:
-                    over = True
-                    seen.seconds, seen.cpu_s = now - began, time.process_time() - seen.cpu_s
+                    started, measurement.cpu_s = now, time.process_time()
+            elif not finished:
+                measurement.latencies_s.append(now - sent)
+                if len(measurement.latencies_s) % len(files) == 0 and now - started >= job.seconds:
+                    finished = True
+                    measurement.seconds = now - started
+                    measurement.cpu_s = time.process_time() - measurement.cpu_s
 
-    await asyncio.gather(*(call() for _ in range(job.callers)))
-    return seen
+    await asyncio.gather(*(predict_until_finished() for _ in range(job.concurrency)))
+    return measurement
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service over HTTP, beside the baseline and beside its own pipeline, round by round."""
+"""Measurements of the service over HTTP, round by round, beside the baseline server and the pipeline without HTTP."""
 
 from __future__ import annotations
 
@@ -11,23 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from app.domain import FaceBox
-from benchmarks import in_process, load
-from benchmarks.figures import in_process_window_of, spread_of, window_of
-from benchmarks.servers import BASELINE, SERVICE, Server, running
+from benchmarks import in_process, load_generator
+from benchmarks.measurement import Job
+from benchmarks.servers import BASELINE, SERVICE, Server, run_baseline, run_service
+from benchmarks.summary import spread_of, summarize, summarize_in_process
 from benchmarks.workloads import FACES, FORMS, LARGE, PHOTOGRAPHS, PORTRAITS, Form, Workload, multipart_request
 from tests.support.photographs import count_found, load_photographs
 
+IN_PROCESS = "in_process"
 CLIENTS = (1, 16, 128)
-# Of the service's throughput with 16 clients: how full it is.
+# Arrivals per second as a share of the throughput with 16 clients.
 OPEN_LOADS = (0.3, 0.5, 0.7, 0.8, 0.9)
 _OPEN_CONNECTIONS = 256
-MEMORY_FIRST = 1_000  # requests after which memory is to stay as it is
-_PERCENT_REQUESTS = 100  # fewer have no 99th percentile
+MEMORY_FIRST = 1_000  # requests after which the memory must stay constant
+MIN_REQUESTS = 100  # a smaller sample has no 99th percentile
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long everything takes."""
+    """Rounds and times of a run.
+
+    Attributes:
+        rounds: Number of rounds.
+        seconds: Length of one measured window.
+        warm_up_s: Load before each window.
+        memory_requests: Requests of the memory measurement.
+        photographs: Number of photographs, the smallest first; None for all.
+    """
 
     rounds: int
     seconds: float
@@ -37,166 +47,170 @@ class Plan:
 
     @classmethod
     def of(cls, quick: bool, rounds: int | None) -> Plan:
+        """Return the plan of a full run or of a quick run that only shows that everything works."""
         if quick:
             return cls(rounds or 1, 0.5, 0.3, 2_000, photographs=5)
         return cls(rounds or 3, 4.0, 1.5, 50_000)
 
+    @property
+    def min_requests(self) -> int:
+        """Smallest number of requests in a window of the service."""
+        return MIN_REQUESTS if self.rounds > 1 else 0
+
 
 @contextmanager
-def written(files: tuple[bytes, ...]) -> Iterator[list[str]]:
-    """The files in a folder that lasts as long as the context, for a process that reads them."""
+def temporary_files(contents: tuple[bytes, ...]) -> Iterator[list[str]]:
+    """Write files into a temporary folder that is removed with the context, and return their paths."""
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
-        paths = [Path(folder, f"{index:04d}") for index in range(len(files))]
-        for path, file in zip(paths, files, strict=True):
-            path.write_bytes(file)
+        paths = [Path(folder, f"{index:04d}") for index in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
         yield [str(path) for path in paths]
 
 
 def requests_of(workload: Workload, form: Form = multipart_request) -> tuple[bytes, ...]:
-    """A workload's HTTP requests."""
+    """Return the HTTP requests of a workload."""
     return tuple(form(file, workload.detect) for file in workload.files)
 
 
-def measure_closed(workloads: Mapping[str, Workload], plan: Plan) -> dict[str, Any]:
-    """Every workload with 1, 16 and 128 clients; the baseline and the bare pipeline right after, in every round.
+def measure_window(server: Server, requests: list[str], clients: int, plan: Plan, **options: Any) -> dict[str, float]:
+    """Run the load generator once and return the figures of the measured window.
 
-    Returns:
-        `service`, `baseline` and `in_process`: by workload, then by clients, one window a round.
+    Args:
+        server: The server to measure.
+        requests: Paths of request files.
+        clients: Number of connections.
+        plan: Warm-up and length of the window.
+        options: More attributes of `Job`.
     """
-    measured: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {SERVICE: {}, BASELINE: {}, "in_process": {}}
-
-    def keep(kind: str, workload: Workload, clients: int, window: dict[str, float]) -> None:
-        measured[kind].setdefault(workload.name, {}).setdefault(str(clients), []).append(window)
-        print(f"{kind:10} {workload.name:11} {clients:3} clients: {_line(window)}", flush=True)
-
-    with running(SERVICE) as service, running(BASELINE) as baseline:
-        for _ in range(plan.rounds):
-            for workload in workloads.values():
-                with written(requests_of(workload)) as requests, written(workload.files) as files:
-                    for clients in CLIENTS:
-                        keep(SERVICE, workload, clients, _window(service, requests, clients, plan, health=clients > 1))
-                        if workload.name in {PORTRAITS, FACES} and clients in {1, 16}:
-                            job = in_process.Job(files, workload.detect, clients, plan.warm_up_s, plan.seconds)
-                            keep("in_process", workload, clients, in_process_window_of(in_process.run_job(job)))
-                        if workload.name in {PORTRAITS, PHOTOGRAPHS} and clients == 16:
-                            keep(BASELINE, workload, clients, _window(baseline, requests, clients, plan))
-    return measured
+    job = Job(server.port, server.pid, requests, clients, warm_up_s=plan.warm_up_s, seconds=plan.seconds, **options)
+    return summarize(load_generator.run_job(job))
 
 
-def _window(
-    server: Server,
-    requests: list[str],
-    clients: int,
-    plan: Plan,
-    rate: float | None = None,
-    health: bool = False,
-    cores: list[int] | None = None,
-) -> dict[str, float]:
-    job = load.Job(
-        server.port,
-        server.pid,
-        requests,
-        clients,
-        rate,
-        plan.warm_up_s,
-        plan.seconds,
-        least=_PERCENT_REQUESTS if plan.rounds > 1 and server.name == SERVICE else 0,
-        health=health,
-        cores=cores,
-    )
-    return window_of(load.run_job(job))
-
-
-def _line(window: Mapping[str, float]) -> str:
+def describe_window(window: Mapping[str, float]) -> str:
+    """Return one line of text with the main figures of a window."""
     return (
         f"{window['per_s']:.1f}/s, p50 {window['p50_ms']:.1f} ms, p99 {window['p99_ms']:.1f} ms,"
         f" {window['cpu_ms']:.2f} CPU ms, {window.get('errors', 0)} errors"
     )
 
 
+def measure_closed(workloads: Mapping[str, Workload], plan: Plan) -> dict[str, Any]:
+    """Measure every workload with 1, 16 and 128 clients in a closed loop.
+
+    The baseline server and the pipeline without HTTP are measured in the same round, right after the service.
+
+    Returns:
+        For `service`, `baseline` and `in_process`: workload -> number of clients -> one window per round.
+    """
+    measured: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {SERVICE: {}, BASELINE: {}, IN_PROCESS: {}}
+
+    def keep(kind: str, workload: Workload, clients: int, window: dict[str, float]) -> None:
+        measured[kind].setdefault(workload.name, {}).setdefault(str(clients), []).append(window)
+        print(f"{kind:10} {workload.name:11} {clients:3} clients: {describe_window(window)}", flush=True)
+
+    with run_service() as service, run_baseline() as baseline:
+        for _ in range(plan.rounds):
+            for workload in workloads.values():
+                with temporary_files(requests_of(workload)) as requests, temporary_files(workload.files) as files:
+                    for clients in CLIENTS:
+                        options = {"health": clients > 1, "min_requests": plan.min_requests}
+                        keep(SERVICE, workload, clients, measure_window(service, requests, clients, plan, **options))
+                        if workload.name in {PORTRAITS, FACES} and clients in {1, 16}:
+                            job = in_process.Job(files, workload.detect, clients, plan.warm_up_s, plan.seconds)
+                            keep(IN_PROCESS, workload, clients, summarize_in_process(in_process.run_job(job)))
+                        if workload.name in {PORTRAITS, PHOTOGRAPHS} and clients == 16:
+                            keep(BASELINE, workload, clients, measure_window(baseline, requests, clients, plan))
+    return measured
+
+
 def measure_open(workload: Workload, plan: Plan, capacity_per_s: float) -> list[dict[str, float]]:
-    """Latency while requests arrive by chance, at shares of what the service can do."""
+    """Measure the latency of requests that arrive at random, at several shares of the capacity."""
     windows = []
     longer = Plan(plan.rounds, 3 * plan.seconds, plan.warm_up_s, 0)
-    with running(SERVICE) as service, written(requests_of(workload)) as requests:
-        _window(service, requests, 16, plan)
+    with run_service() as service, temporary_files(requests_of(workload)) as requests:
+        measure_window(service, requests, 16, plan)
         for share in OPEN_LOADS:
             rate = share * capacity_per_s
-            window = _window(service, requests, _OPEN_CONNECTIONS, longer, rate) | {"rate": rate, "load": share}
-            print(f"open loop, {rate:.1f} arrivals/s: {_line(window)}", flush=True)
-            windows.append(window)
+            options = {"rate": rate, "min_requests": plan.min_requests}
+            window = measure_window(service, requests, _OPEN_CONNECTIONS, longer, **options)
+            print(f"open loop, {rate:.1f} arrivals/s: {describe_window(window)}", flush=True)
+            windows.append(window | {"rate": rate, "load": share})
     return windows
 
 
 def measure_forms(workloads: Mapping[str, Workload], plan: Plan) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """What the three ways to send an image cost, by workload and form."""
+    """Measure the three request forms. Returns workload -> form -> one window per round."""
     measured: dict[str, dict[str, list[dict[str, float]]]] = {}
-    with running(SERVICE) as service:
+    with run_service() as service:
         for _ in range(plan.rounds):
             for name in (FACES, LARGE):
                 for form, build in FORMS.items():
-                    with written(requests_of(workloads[name], build)) as requests:
-                        window = _window(service, requests, 16, plan)
-                    print(f"{name} as {form}: {_line(window)}", flush=True)
+                    with temporary_files(requests_of(workloads[name], build)) as requests:
+                        window = measure_window(service, requests, 16, plan, min_requests=plan.min_requests)
+                    print(f"{name} as {form}: {describe_window(window)}", flush=True)
                     measured.setdefault(name, {}).setdefault(form, []).append(window)
     return measured
 
 
 def measure_detection(workload: Workload, data: Path) -> dict[str, dict[str, int]]:
-    """Faces that the answers of service and baseline have, against the boxes checked by eye."""
+    """Count the faces that the service and the baseline server find in the photographs, and their false boxes."""
     photographs = [shot for shot in load_photographs(data / "photos") if shot.path.name in workload.names]
+    faces = sum(len(photograph.faces) for photograph in photographs)
     counted = {}
-    with written(requests_of(workload)) as requests:
-        for name in (SERVICE, BASELINE):
-            with running(name) as server:
-                job = load.Job(server.port, server.pid, requests, 1, warm_up_s=0, seconds=0, answers=True)
-                answers = load.run_job(job).answers
-            found = false = 0
-            for path, photograph in zip(requests, photographs, strict=True):
-                boxes = [FaceBox(**face["box"]) for face in json.loads(answers[path])["faces"]]
-                hits, surplus = count_found(photograph, boxes)
-                found, false = found + hits, false + surplus
-            faces = sum(len(photograph.faces) for photograph in photographs)
-            counted[name] = {"found": found, "false": false, "faces": faces}
-            print(f"{name}: {found} of {faces} faces, {false} false boxes", flush=True)
+    for name, run in ((SERVICE, run_service), (BASELINE, run_baseline)):
+        with temporary_files(requests_of(workload)) as requests, run() as server:
+            job = Job(server.port, server.pid, requests, 1, warm_up_s=0, seconds=0, keep_bodies=True)
+            bodies = load_generator.run_job(job).bodies
+        found = false = 0
+        for path, photograph in zip(requests, photographs, strict=True):
+            boxes = [FaceBox(**face["box"]) for face in json.loads(bodies[path])["faces"]]
+            hits, surplus = count_found(photograph, boxes)
+            found, false = found + hits, false + surplus
+        counted[name] = {"found": found, "false": false, "faces": faces}
+        print(f"{name}: {found} of {faces} faces, {false} false boxes", flush=True)
     return counted
 
 
 def measure_scaling(workload: Workload, plan: Plan) -> dict[str, list[dict[str, float]]]:
-    """Throughput on one core and on two, 16 clients, round by round. With one, the load generator has the other."""
+    """Measure the throughput of 16 clients on one core and on two, round by round.
+
+    With one core for the service, the load generator has the other core.
+    """
     measured: dict[str, list[dict[str, float]]] = {"1": [], "2": []}
     with (
-        running(SERVICE, cores=[0]) as narrow,
-        running(SERVICE, cores=[0, 1]) as wide,
-        written(requests_of(workload)) as requests,
+        run_service([0]) as narrow,
+        run_service([0, 1]) as wide,
+        temporary_files(requests_of(workload)) as requests,
     ):
         for _ in range(plan.rounds):
             for cores, server, generator_cores in (("1", narrow, [1]), ("2", wide, None)):
-                window = _window(server, requests, 16, plan, cores=generator_cores)
-                print(f"{cores} core(s): {_line(window)}", flush=True)
+                options = {"cores": generator_cores, "min_requests": plan.min_requests}
+                window = measure_window(server, requests, 16, plan, **options)
+                print(f"{cores} core(s): {describe_window(window)}", flush=True)
                 measured[cores].append(window)
     return measured
 
 
 def measure_memory(workload: Workload, plan: Plan) -> list[dict[str, float]]:
-    """Resident memory while tens of thousands of requests pass, sampled every thousand."""
-    with running(SERVICE) as service, written(requests_of(workload)) as requests:
-        job = load.Job(
+    """Measure the resident memory of the service over many requests."""
+    with run_service() as service, temporary_files(requests_of(workload)) as requests:
+        job = Job(
             service.port,
             service.pid,
             requests,
             clients=16,
             warm_up_s=0,
             seconds=0,
-            least=plan.memory_requests,
-            sample_every=min(MEMORY_FIRST, plan.memory_requests // 10),
+            min_requests=plan.memory_requests,
+            memory_interval=min(MEMORY_FIRST, plan.memory_requests // 10),
         )
-        seen = load.run_job(job)
-    samples = [{"requests": requests, "rss_mb": rss_kb / 1000} for requests, rss_kb in seen.rss_samples]
-    print(f"memory: {samples[0]['rss_mb']:.1f} MB, {seen.errors} errors; then {samples[-1]}", flush=True)
+        measurement = load_generator.run_job(job)
+    samples = [{"requests": requests, "rss_mb": rss_kb / 1000} for requests, rss_kb in measurement.rss_samples]
+    print(f"memory: {samples[0]['rss_mb']:.1f} MB, {measurement.errors} errors; at the end {samples[-1]}", flush=True)
     return samples
 
 
 def capacity_of(closed: Mapping[str, Any], workload: str) -> float:
-    """Throughput of the service with 16 clients."""
+    """Return the throughput of the service with 16 clients, in requests per second."""
     return spread_of(closed[SERVICE][workload]["16"], "per_s").median

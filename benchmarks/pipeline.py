@@ -1,4 +1,4 @@
-"""The engine of the service without HTTP."""
+"""The engine of the service without HTTP. This is the only place where the benchmarks build it."""
 
 from __future__ import annotations
 

@@ -1,73 +1,126 @@
-"""The service and the baseline as processes of their own, started for a measurement."""
+"""The service and the baseline server as separate processes that a program starts and stops."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
-import httpx2
-
-from tests.e2e.test_process import free_port
+from tests.support.network import free_port
 from tests.support.paths import REPOSITORY
 
 SERVICE, BASELINE = "service", "baseline"
-# Nothing is to be refused: what a queue of 128 costs is measured, not avoided.
+# The benchmark measures how long requests wait when 128 clients send at once, so the service must not refuse any.
 _DEADLINE_MS = 120_000
-_START_S = 60
+_START_TIMEOUT_S = 120
+_STOP_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server at work."""
+    """A running server on 127.0.0.1."""
 
-    name: str
     port: int
-    pid: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
 
 
 @contextmanager
-def running(name: str, cores: Sequence[int] | None = None) -> Iterator[Server]:
-    """Starts a server, waits until it is ready, and ends it.
+def run_service(
+    cores: Sequence[int] | None = None, directory: Path = REPOSITORY, log: Path | None = None
+) -> Iterator[Server]:
+    """Run the service without load shedding, until the context ends.
 
     Args:
-        name: `SERVICE` or `BASELINE`.
-        cores: Those that it may use; None for all.
+        cores: Cores that the service may use; None for all.
+        directory: Checkout that holds the service.
+        log: File for the log of the service; None to discard it.
+    """
+    settings = {"FER_LOG_FORMAT": "json", "FER_DEADLINE_MS": str(_DEADLINE_MS)}
+    with run_server("app", "FER_PORT", settings, cores, directory, log) as server:
+        yield server
+
+
+@contextmanager
+def run_baseline() -> Iterator[Server]:
+    """Run the baseline server until the context ends."""
+    with run_server("benchmarks.baseline.server", "PORT", {}) as server:
+        yield server
+
+
+@contextmanager
+def run_server(
+    module: str,
+    port_variable: str,
+    settings: Mapping[str, str],
+    cores: Sequence[int] | None = None,
+    directory: Path = REPOSITORY,
+    log: Path | None = None,
+) -> Iterator[Server]:
+    """Start a server, wait until it is ready, and stop it when the context ends.
+
+    Args:
+        module: Python module that serves on 127.0.0.1 and answers `GET /readyz`.
+        port_variable: Environment variable that sets the port.
+        settings: Environment variables in addition to those of this process. Those that begin with FER_ are not
+            inherited.
+        cores: Cores that the server may use; None for all.
+        directory: Working directory, from which Python imports the module.
+        log: File for the standard error; None to discard it.
+
+    Raises:
+        RuntimeError: The server ends or is not ready in time.
     """
     port = free_port()
-    module, settings = {
-        SERVICE: ("app", {"FER_PORT": str(port), "FER_LOG_FORMAT": "json", "FER_DEADLINE_MS": str(_DEADLINE_MS)}),
-        BASELINE: ("benchmarks.baseline.server", {"PORT": str(port)}),
-    }[name]
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("FER_")}
-    pin = [] if cores is None else ["taskset", "--cpu-list", ",".join(map(str, cores))]
-    started = subprocess.Popen(
-        [*pin, sys.executable, "-m", module],
-        cwd=REPOSITORY,
-        env=inherited | settings,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # every request is logged, as in operation, and nobody reads it
-    )
+    removed = ("FER_", "PYTHONPATH", "PYTHONSAFEPATH")  # the module must come from `directory`
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
+    command = [sys.executable, "-m", module]
+    if cores is not None:
+        command = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
+    with (log or Path(os.devnull)).open("wb") as stderr:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env={**inherited, **settings, port_variable: str(port)},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
     try:
-        _wait_until_ready(started, port)
-        yield Server(name, port, started.pid)
+        _wait_until_ready(port, process, log)
+        yield Server(port, process)
     finally:
-        started.kill()
-        started.wait()
+        _stop(process)
 
 
-def _wait_until_ready(started: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + _START_S
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path | None) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
-        if started.poll() is not None:
-            raise RuntimeError(f"the server ended with status {started.returncode}")
-        if time.monotonic() > end:
-            raise RuntimeError(f"the server was not ready within {_START_S} s")
-        with suppress(httpx2.TransportError):
-            if httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+        if process.poll() is not None or time.monotonic() > deadline:
+            reason = "is not ready in time" if process.poll() is None else f"ended with status {process.returncode}"
+            raise RuntimeError(f"the server {reason}. {'' if log is None else log.read_text()[-2000:]}")
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
                 return
-        time.sleep(0.1)
+        except (URLError, OSError):
+            time.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)  # SIGINT stops the service without the drain
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,16 +1,17 @@
-"""What each stage costs alone, in processor time of one thread."""
+"""CPU time of each stage of the pipeline on one thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from app.contract.preprocess import crop_face, resize_to_crop
+from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.domain import Detection
 from app.inference.session import EmotionSession
 from app.vision.decode import decode_grey
 from app.vision.detection.detector import FaceDetector
@@ -19,19 +20,22 @@ from tests.support.paths import REPOSITORY
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 MAX_PIXELS = 40_000_000
+STAGES = ("decode_ms", "detect_ms", "crop_ms", "classify_ms")
+TOTAL = "total_ms"
+_MODEL = REPOSITORY / "models" / "fer_vgg.onnx"
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def measure_stages(workloads: Mapping[str, Workload], rounds: int) -> dict[str, Any]:
-    """Milliseconds of every file in every stage, and of a face by the size of its batch.
+    """Measure every file in every stage, and one face by the size of its batch.
 
     Returns:
-        `files` by workload: for each file its size and, for each stage, a list with one entry a round; `classify`:
-        by batch, milliseconds a face, one entry a round.
+        `files`: workload -> one entry per file with its size and one list per stage, in milliseconds per round.
+        `classify`: batch size -> milliseconds per face, one entry per round.
     """
     cv2.setNumThreads(1)
-    session = EmotionSession(Path(REPOSITORY / "models" / "fer_vgg.onnx"), "cpu", threads=1)
+    session = EmotionSession(_MODEL, "cpu", threads=1)
     detector = FaceDetector()
     files = {
         name: [_measure_file(detector, session, file, workload.detect, rounds) for file in workload.files]
@@ -45,37 +49,39 @@ def measure_stages(workloads: Mapping[str, Workload], rounds: int) -> dict[str, 
     for batch in BATCHES:
         crops = [face] * batch
         session.classify(crops)
-        classify[str(batch)] = [_timed(lambda crops=crops: session.classify(crops))[0] / batch for _ in range(rounds)]
+        classify[str(batch)] = [_timed(partial(session.classify, crops))[0] / batch for _ in range(rounds)]
     return {"files": files, "classify": classify}
 
 
 def _measure_file(
     detector: FaceDetector, session: EmotionSession, file: bytes, detect: bool, rounds: int
 ) -> dict[str, Any]:
-    times: dict[str, list[float]] = {"decode_ms": [], "detect_ms": [], "crop_ms": [], "classify_ms": [], "whole_ms": []}
+    times: dict[str, list[float]] = {name: [] for name in (*STAGES, TOTAL)}
     faces, shape = 0, (0, 0)
     for _ in range(rounds):
-        decode_ms, grey = _timed(lambda: decode_grey(file, MAX_PIXELS))
+        decode_ms, grey = _timed(partial(decode_grey, file, MAX_PIXELS))
         shape = grey.shape
-        detect_ms, found = _timed(lambda grey=grey: detector.detect(grey)) if detect else (0.0, [])
-        if detect:
-            crop_ms, crops = _timed(lambda grey=grey, found=found: [crop_face(grey, face.box) for face in found])
-        else:
-            crop_ms, crops = _timed(lambda grey=grey: [resize_to_crop(grey)])
-        classify_ms, _ = _timed(lambda crops=crops: session.classify(crops)) if crops else (0.0, [])
+        detect_ms, found = _timed(partial(detector.detect, grey)) if detect else (0.0, [])
+        crop_ms, crops = _timed(partial(_crop, grey, found if detect else None))
+        classify_ms, _ = _timed(partial(session.classify, crops)) if crops else (0.0, [])
         faces = len(crops)
-        stage_ms = {"decode_ms": decode_ms, "detect_ms": detect_ms, "crop_ms": crop_ms, "classify_ms": classify_ms}
-        for name, milliseconds in (stage_ms | {"whole_ms": sum(stage_ms.values())}).items():
+        round_ms = (decode_ms, detect_ms, crop_ms, classify_ms)
+        for name, milliseconds in zip((*STAGES, TOTAL), (*round_ms, sum(round_ms)), strict=True):
             times[name].append(milliseconds)
     return {"bytes": len(file), "width_px": shape[1], "height_px": shape[0], "faces": faces} | times
 
 
-def _timed(stage: Callable[[], Answer]) -> tuple[float, Answer]:
+def _crop(grey: GreyImage, found: list[Detection] | None) -> list[GreyImage]:
+    return [resize_to_crop(grey)] if found is None else [crop_face(grey, face.box) for face in found]
+
+
+def _timed(stage: Callable[[], Result]) -> tuple[float, Result]:
+    """Return the CPU time of this thread in milliseconds, and the result of the stage."""
     started = time.thread_time()
-    answer = stage()
-    return (time.thread_time() - started) * 1000, answer
+    result = stage()
+    return (time.thread_time() - started) * 1000, result
 
 
 def file_medians(measured: list[dict[str, Any]], stage: str) -> list[float]:
-    """The median round of every file."""
+    """Return the median over the rounds for every file, in milliseconds."""
     return [float(np.median(file[stage])) for file in measured]

@@ -1,13 +1,13 @@
-"""What is sent: image files made from the public-domain portrait, and the photographs beside the repository.
+"""Workloads: image files made from the public-domain portrait, and the photographs beside the repository.
 
-A workload is a cycle of requests; a measurement takes whole cycles, so that each file weighs the same.
+A workload is a cycle of requests. A measurement takes whole cycles, so that every file has the same weight.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,42 +25,47 @@ LARGE, FACES = "large", "faces"
 
 PORTRAIT_SIZE_PX = (640, 480)
 LARGE_SIZE_PX = (4000, 3000)
-_SENSOR_NOISE = 4  # grey levels, standard deviation: enlarged pixels alone would compress to nothing
+# Standard deviation in grey levels. Without noise an enlarged photograph compresses far better than a real one.
+_SENSOR_NOISE = 4
 _SEED = 7
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Image files and how they are asked about.
+    """Image files and the request parameter that goes with them.
 
     Attributes:
-        about: What a reader of the report is told.
-        files: Encoded images, sent one after the other, over and over.
-        detect: False where they are crops of faces.
-        names: Of the files, where they have any.
+        name: Name in tables and results.
+        title: Description in the report.
+        files: Encoded images, sent one after the other, again and again.
+        detect: False if the images are crops of faces.
+        names: File names of the photographs; empty for generated images.
     """
 
     name: str
-    about: str
+    title: str
     files: tuple[bytes, ...]
     detect: bool = True
     names: tuple[str, ...] = ()
 
 
-def load_workloads(data: Path, photographs: int | None = None) -> dict[str, Workload]:
-    """Every workload that can be made: those of the real data only where `data` has it.
+def load_workloads(
+    data: Path, photographs: int | None = None, only: Collection[str] | None = None
+) -> dict[str, Workload]:
+    """Return the workloads by name, without those whose files `data` does not have.
 
     Args:
-        data: The folder with the photographs and FER2013.
-        photographs: Take the smallest so many only; None for all.
+        data: Folder with the photographs (`photos/`) and FER2013 (`fer2013.zip`).
+        photographs: Number of photographs, the smallest first; None for all.
+        only: Names of the workloads to load; None for all.
     """
-    made = [_portraits(), _webcam(), _large(), _faces()]
+    builders: dict[str, Callable[[], Workload]] = {PORTRAITS: _portraits, WEBCAM: _webcam}
     if (data / "photos").is_dir():
-        made.append(_photographs(data / "photos", photographs))
+        builders[PHOTOGRAPHS] = lambda: _photographs(data / "photos", photographs)
     if (data / "fer2013.zip").exists():
-        made.append(_groups(data / "fer2013.zip"))
-    order = (PORTRAITS, WEBCAM, PHOTOGRAPHS, GROUPS, LARGE, FACES)
-    return {workload.name: workload for workload in sorted(made, key=lambda workload: order.index(workload.name))}
+        builders[GROUPS] = lambda: _groups(data / "fer2013.zip")
+    builders |= {LARGE: _large, FACES: _faces}
+    return {name: build() for name, build in builders.items() if only is None or name in only}
 
 
 def _portraits() -> Workload:
@@ -72,12 +77,14 @@ def _portraits() -> Workload:
 def _webcam() -> Workload:
     files = tuple(_jpeg(pixels, 90) for pixels, _ in video_frames(8))
     side = round(np.mean([box.width for _, box in video_frames(8)]))
-    return Workload(WEBCAM, f"640x480 JPEG, one face of {side} px before much background, {_mean_kb(files)} kB", files)
+    return Workload(
+        WEBCAM, f"640x480 JPEG, one face of {side} px before a large background, {_mean_kb(files)} kB", files
+    )
 
 
 def portraits(number: int = 8) -> list[tuple[np.ndarray, FaceBox]]:
-    """Pictures as people send them of themselves: uint8 (480, 640, 3) and where the face is, 200 px and more wide."""
-    portrait = cv2.imread(str(ASTRONAUT))
+    """Return portraits, uint8 (480, 640, 3), with the box of the face, which is at least 200 px wide."""
+    portrait = np.asarray(cv2.imread(str(ASTRONAUT)))
     pictures = []
     for index in range(number):
         zoom = 2.1 + 0.05 * index
@@ -136,23 +143,23 @@ def _mean_kb(files: tuple[bytes, ...]) -> str:
 
 
 def raw_request(file: bytes, detect: bool) -> bytes:
-    """A whole HTTP request whose body is the file."""
+    """Return an HTTP request whose body is the file."""
     return _request(file, "image/jpeg", detect)
 
 
 def multipart_request(file: bytes, detect: bool) -> bytes:
-    """A whole HTTP request with the file as a part of a form, as browsers and `curl -F` send it."""
+    """Return an HTTP request with the file as a form part, as browsers and `curl -F` send it."""
     boundary = "------------------------fer-serve-benchmark"
-    before = (
+    head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="photo.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    body = before.encode() + file + f"\r\n--{boundary}--\r\n".encode()
+    body = head.encode() + file + f"\r\n--{boundary}--\r\n".encode()
     return _request(body, f"multipart/form-data; boundary={boundary}", detect)
 
 
 def base64_request(file: bytes, detect: bool) -> bytes:
-    """A whole HTTP request with the file as base64 in JSON."""
+    """Return an HTTP request with the file as base64 in JSON."""
     return _request(json.dumps({"image": base64.b64encode(file).decode()}).encode(), "application/json", detect)
 
 

@@ -1,6 +1,7 @@
-"""All of it, bounded: `make torture`, or `python -m stress`. One table at the end; 1 where anything broke.
+"""All stress tests in their bounded versions: `make stress`, or `python -m stress`.
 
-Each part is a program or a set of tests of its own, and can be run alone: see docs/reliability.md.
+Prints one table at the end. The exit status is 1 if a guarantee was violated. Each program and each set of tests can
+also run alone: see docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -12,80 +13,84 @@ import subprocess
 import sys
 import time
 
-from stress.findings import RUNS, Finding, conclude, read
+from stress.checks import RUNS, Check, conclude, read
+from tests.support.paths import REPOSITORY
 
 MUTATIONS = 100_000
 
-# What is run, as pytest's arguments, by promise.
+# Paths of tests by guarantee.
 SUITES = {
-    "spoiled files and requests get a code, never a 5xx": (
-        "tests/unit/vision/test_decode_mutations.py",
+    "mutated files and requests get an error code, never a 5xx": (
+        "tests/unit/vision/decode/test_mutations.py",
         "tests/api/test_mutations.py",
     ),
-    "faults hurt no neighbour, and readiness tells": (
+    "a fault affects no other request, and readiness shows it": (
         "tests/api/test_faults.py",
         "tests/api/test_reload.py",
-        "tests/unit/test_watchdog.py",
+        "tests/unit/engine/test_watchdog.py",
         "tests/unit/inference",
         "tests/e2e/test_process.py",
     ),
-    "clients that leave are dropped, refusals are right": (
+    "abandoned requests are dropped, refusals are correct": (
         "tests/api/test_disconnect.py",
         "tests/api/test_overload.py",
-        "tests/unit/test_lanes.py",
+        "tests/unit/engine/test_scheduler.py",
     ),
     "the same crop gets the same bits in every batch": ("tests/unit/inference/test_determinism.py",),
-    "nothing is written, nothing secret is logged": ("tests/e2e/test_secrecy.py",),
+    "nothing is written to disk, no secret is logged": ("tests/e2e/test_secrecy.py",),
 }
 PROGRAMS = {
     "schema": ("--examples", "100"),
-    "badinput": (),
+    "bad_input": (),
     "overload": ("--seconds", "10"),
     "soak": ("--minutes", "2"),
 }
 
 
-def run_suite(promise: str, paths: tuple[str, ...]) -> Finding:
-    """Runs tests; what failed is what broke."""
+def run_suite(guarantee: str, paths: tuple[str, ...]) -> Check:
+    """Run tests. Each failed test is a violation."""
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "auto", *paths],
+        cwd=REPOSITORY,
         env=os.environ | {"FER_TEST_MUTATIONS": str(MUTATIONS)},
         capture_output=True,
         text=True,
         check=False,
     )
-    count = re.search(r"(\d+) passed", ended.stdout)
+    passed = re.search(r"(\d+) passed", ended.stdout)
     skipped = re.search(r"(\d+) skipped", ended.stdout)
-    finding = Finding(promise, f"{count[1] if count else 0} tests")
+    check = Check(guarantee, f"{passed[1] if passed else 0} tests")
     if "mutations" in paths[0]:
-        finding.tried = f"{MUTATIONS} files, {MUTATIONS // 8 * 6} requests"
-    finding.seen = f"{skipped[1]} skipped" if skipped else "all passed" if ended.returncode == 0 else ""
-    finding.broke = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    finding.expect(ended.returncode == 0 or bool(finding.broke), f"pytest ended with {ended.returncode}")
-    return finding
+        check.attempt = f"{MUTATIONS} files, {MUTATIONS // 8 * 6} requests"
+    check.observed = f"{skipped[1]} skipped" if skipped else "all passed" if ended.returncode == 0 else ""
+    check.violations = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    check.expect(ended.returncode == 0 or bool(check.violations), f"pytest ended with status {ended.returncode}")
+    return check
 
 
-def run_program(name: str, arguments: tuple[str, ...]) -> list[Finding]:
-    """Runs a program of this folder."""
+def run_program(name: str, arguments: tuple[str, ...]) -> list[Check]:
+    """Run a program of this package."""
     (RUNS / f"{name}.json").unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-m", f"stress.{name}", *arguments], check=False)
+    subprocess.run([sys.executable, "-m", f"stress.{name}", *arguments], cwd=REPOSITORY, check=False)
     return read(name)
 
 
 def main() -> int:
-    """Runs everything."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    began, findings = time.monotonic(), []
+    """Run everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    started = time.monotonic()
+    checks: list[Check] = []
     RUNS.mkdir(parents=True, exist_ok=True)
     for name, arguments in PROGRAMS.items():
         print(f"\n{name}", flush=True)
-        findings += run_program(name, arguments)
-    for promise, paths in SUITES.items():
-        print(f"\n{promise}", flush=True)
-        findings.append(run_suite(promise, paths))
-    minutes = (time.monotonic() - began) / 60
-    print(f"\nEverything, in {minutes:.1f} minutes\n")
-    return conclude("all", findings, minutes=minutes)
+        checks += run_program(name, arguments)
+    for guarantee, paths in SUITES.items():
+        print(f"\n{guarantee}", flush=True)
+        checks.append(run_suite(guarantee, paths))
+    minutes = (time.monotonic() - started) / 60
+    print(f"\nAll stress tests, {minutes:.1f} minutes\n")
+    return conclude("all", checks, minutes=minutes)
 
 
 if __name__ == "__main__":

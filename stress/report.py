@@ -1,53 +1,53 @@
-"""Writes what the last runs saw into docs/reliability.md: `python -m stress.report [all] [soak]`."""
+"""Write the results of the last runs to docs/reliability.md: `python -m stress.report [all] [soak]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-from pathlib import Path
 
-from stress.findings import RUNS, read, table
+from benchmarks.machine import describe
+from stress.checks import RUNS, read, table
+from tests.support.paths import REPOSITORY
 
-DOCUMENT = Path("docs/reliability.md")
-HEADING = "## What was seen\n"
-_TITLES = {"all": "`make torture`", "soak": "`python -m stress.soak`"}
-
-
-def part(name: str) -> str:
-    """The table of the run that was kept under a name, with its title."""
-    kept = json.loads((RUNS / f"{name}.json").read_text())
-    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-    run = f"{_TITLES[name]}, {kept['minutes']:.0f} minutes, commit `{kept['commit']}`, {machine}"
-    return f"{run}:\n\n{table(read(name))}\n"
+DOCUMENT = REPOSITORY / "docs" / "reliability.md"
+HEADING = "## Results\n"
+_TITLES = {"all": "`make stress`", "soak": "`python -m stress.soak`"}
 
 
-def replaced(document: str, name: str) -> str:
-    """The document with the table of a run in the place of the one that it had, or at its end.
+def section(name: str) -> str:
+    """Return the title and the table of a run."""
+    stored = json.loads((RUNS / f"{name}.json").read_text())
+    machine = describe()
+    where = f"{machine['cpu']} ({machine['cpu_kind']}), {machine['cores']} cores, Python {machine['python']}"
+    title = f"{_TITLES[name]}, {stored['minutes']:.0f} minutes, commit `{stored['commit']}`, {where}"
+    return f"{title}:\n\n{table(read(name))}\n"
 
-    Others stay: `make torture` soaks for two minutes, which must not replace an hour.
+
+def replace_section(document: str, name: str) -> str:
+    """Return the document with the new table of a run, in place of its old one or at the end.
+
+    The table of the other run stays: `make stress` includes a soak of two minutes, which must not replace an hour.
     """
-    before, _, section = document.partition(HEADING)
-    starts = sorted((section.index(title), other) for other, title in _TITLES.items() if title in section)
-    parts, end = {}, len(section)
-    for start, other in reversed(starts):
-        parts[other], end = section[start:end].strip("\n") + "\n", start
-    parts[name] = part(name)
-    return "\n".join([f"{before.rstrip(chr(10))}\n", HEADING, *(parts[other] for other in _TITLES if other in parts)])
+    before, _, results = document.partition(HEADING)
+    starts = sorted((results.index(title), run) for run, title in _TITLES.items() if title in results)
+    sections, end = {}, len(results)
+    for start, run in reversed(starts):
+        sections[run], end = results[start:end].strip("\n") + "\n", start
+    sections[name] = section(name)
+    return "\n".join([f"{before.rstrip(chr(10))}\n", HEADING, *(sections[run] for run in _TITLES if run in sections)])
 
 
 def main() -> int:
-    """Replaces the tables of the runs that are named."""
+    """Replace the tables of the named runs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", choices=list(_TITLES), default="all", help="default: %(default)s")
     names = parser.parse_args().runs
     for name in [names] if isinstance(names, str) else names:
         if not (RUNS / f"{name}.json").exists():
-            print(f"no run was kept in {RUNS / name}.json", file=sys.stderr)
+            print(f"there is no result in {RUNS / name}.json", file=sys.stderr)
             return 2
-        DOCUMENT.write_text(replaced(DOCUMENT.read_text(), name))
+        DOCUMENT.write_text(replace_section(DOCUMENT.read_text(), name))
     return 0
 
 

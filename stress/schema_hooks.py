@@ -1,6 +1,6 @@
-"""What schemathesis is told beside the document: SCHEMATHESIS_HOOKS names this module."""
+"""Extension of schemathesis, which loads the module that SCHEMATHESIS_HOOKS names."""
 
 import schemathesis
 
-# Amazon's own name for JSON.
+# The media type of Amazon's JSON protocol.
 schemathesis.serializer.alias("application/x-amz-json-1.1", "application/json")

@@ -1,103 +1,81 @@
-"""Mixed traffic for as long as you like: `python -m stress.soak --minutes 60`.
+"""Mixed traffic for a chosen time: `python -m stress.soak --minutes 60`.
 
-Portraits, photographs, crops, batches, base64, multipart, bad input and callers who hang up, in a mix that a seed
-fixes. Every answer must be, byte for byte but for ids and timings, the one that the same request got when it was alone.
-After a warm-up, memory, file descriptors and threads must stay flat, and latency must not grow from third to third.
-With `--rate` it runs beside other work; without, four callers send as fast as they are answered.
+The traffic has portraits, photographs, crops, batches, base64, forms, bad input and abandoned requests, in a mix that a
+seed fixes. Apart from ids and timings, every response must be equal to the response that the same request gets without
+other load. After a warm-up, memory, open files and threads must stay constant, and the latency must not grow. With
+`--rate` the test runs beside other work; without it, four clients send without a pause.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import io
 import itertools
-import json
-import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from stress.badinput import stable
-from stress.caller import Answer, Callers, percentile, post
-from stress.findings import RUNS, Finding, conclude
-from stress.process import ServiceProcess, running, split_cores
+from stress.bad_input import comparable
+from stress.checks import RUNS, Check, conclude
+from stress.client import Answer, Client, percentile
+from stress.service_process import ServiceProcess, load_generator_on, run_service_process, split_cores
+from stress.traffic import ABANDONED, Kind, traffic_mix
 
-PHOTO = Path("tests/photos/astronaut.jpg")
-# What may be above the first third's median in the last third's: allocators keep what a rare large picture took.
-MEMORY_GROWTH_MB = 30
-SLOWER = 1.5
-_WORKERS = 4
+# Largest growth of the median from the first third of the time to the last. An allocator keeps the memory of a rare
+# large photograph.
+MAX_MEMORY_GROWTH_MB = 30
+MAX_SLOWDOWN = 1.5
+_CLIENTS = 4
 _WARM_UP_SHARE = 0.1
-_LOOK_EVERY_S = 1.0
+_SAMPLE_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A request of the mix: its share, its bytes, and the status that it must get; 0 for one that is hung up on."""
+class Sample:
+    """State of the service at a time since the start, in seconds."""
 
-    name: str
-    share: float
-    request: bytes
-    status: int
-
-
-def kinds() -> list[Kind]:
-    """The mix."""
-    photo = PHOTO.read_bytes()
-    portrait = Image.open(PHOTO)
-    text = base64.b64encode(photo).decode()
-    group = Image.new("RGB", (1280, 960), (90, 100, 110))
-    for column, row in itertools.product(range(3), range(2)):
-        group.paste(portrait.resize((400, 400)), (column * 420, row * 440))
-    crop = _file(portrait.convert("L").crop((170, 50, 280, 160)).resize((48, 48)), "PNG")
-    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n--b--\r\n"
-    batch = json.dumps({"images": [text, "no base64!", text]}).encode()
-    photograph = post("/predict", _file(portrait.resize((4000, 3000)), "JPEG"))
-    return [
-        Kind("portrait", 0.25, post("/predict", photo), 200),
-        Kind("portrait, multipart", 0.1, post("/predict", form, "multipart/form-data; boundary=b"), 200),
-        Kind("portrait, base64", 0.1, post("/predict", json.dumps({"image": text}).encode(), "application/json"), 200),
-        Kind("group of six", 0.1, post("/predict", _file(group, "JPEG")), 200),
-        Kind("crop", 0.2, post("/predict?detect=false", crop, "image/png"), 200),
-        Kind("batch of three", 0.05, post("/predict/batch", batch, "application/json"), 200),
-        Kind("photograph", 0.03, photograph, 200),
-        Kind("no image", 0.05, post("/predict", b"no image at all"), 415),
-        Kind("cut off", 0.05, post("/predict", photo[: len(photo) // 2]), 422),
-        Kind("bad parameter", 0.02, post("/predict?max_faces=0", photo), 422),
-        Kind("hung up on", 0.05, photograph, 0),
-    ]
+    at_s: float
+    memory_mb: float
+    open_files: int
+    threads: int
 
 
 @dataclass
-class Seen:
-    """What the run saw."""
+class Record:
+    """Everything that a run measures.
 
-    alone: dict[str, dict]
+    Attributes:
+        expected: Response to each kind of request without other load.
+        count: Number of requests by kind.
+        wrong: Number of wrong responses by description.
+        latencies: Time since the start, kind and latency of every answered request, in seconds.
+        samples: State of the service, once per second.
+    """
+
+    expected: dict[str, dict[str, Any]]
     count: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
-    seconds: list[tuple[float, str, float]] = field(default_factory=list)
-    looks: list[tuple[float, float, int, int]] = field(default_factory=list)
+    latencies: list[tuple[float, str, float]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
-    def judge(self, kind: Kind, answer: Answer, at_s: float) -> None:
-        """Counts an answer, and what is wrong with it."""
+    def add(self, kind: Kind, answer: Answer, at_s: float) -> None:
+        """Count an answer and compare it with the expected one."""
         self.count[kind.name] += 1
-        self.seconds.append((at_s, kind.name, answer.seconds))
+        self.latencies.append((at_s, kind.name, answer.seconds))
         if answer.status != kind.status:
             self.wrong[f"{kind.name}: {answer.status} instead of {kind.status}"] += 1
-        elif comparable(answer) != self.alone[kind.name]:
-            self.wrong[f"{kind.name}: another answer than alone"] += 1
+        elif without_ids(answer) != self.expected[kind.name]:
+            self.wrong[f"{kind.name}: another response than without load"] += 1
 
 
-def comparable(answer: Answer) -> dict:
-    """An answer without ids and timings, those of a batch's entries included."""
-    body = stable(answer.body)
+def without_ids(answer: Answer) -> dict[str, Any]:
+    """Return a response without ids and timings, including those of the entries of a batch."""
+    body = comparable(answer.body)
     for entry in body.get("results", []):
         entry.pop("request_id", None)
         entry.pop("timings_ms", None)
@@ -105,111 +83,133 @@ def comparable(answer: Answer) -> dict:
     return body
 
 
-async def soak(service: ServiceProcess, seconds: float, rate: float | None, seed: int) -> Seen:
-    """Runs the mix."""
-    mix = kinds()
-    callers = Callers(service.port)
-    seen = Seen({kind.name: comparable(await callers.ask(kind.request)) for kind in mix if kind.status})
+async def soak(service: ServiceProcess, seconds: float, rate: float | None, seed: int) -> Record:
+    """Send the mixed traffic.
+
+    Args:
+        service: The running service.
+        seconds: Length of the run.
+        rate: Requests per second; None for four clients without a pause.
+        seed: Fixes the order of the requests.
+    """
+    mix = traffic_mix()
+    client = Client(service.port)
+    expected = {kind.name: without_ids(await client.send(kind.request)) for kind in mix if kind.status != ABANDONED}
+    record = Record(expected)
     generator = np.random.default_rng(seed)
     shares = np.array([kind.share for kind in mix])
-    began = time.monotonic()
+    started = time.monotonic()
 
     async def send() -> None:
         kind = mix[generator.choice(len(mix), p=shares / shares.sum())]
-        if kind.status == 0:
-            await callers.abandon(kind.request, after_s=float(generator.uniform(0, 0.1)))
-            seen.count[kind.name] += 1
+        if kind.status == ABANDONED:
+            await client.abandon(kind.request, after_s=float(generator.uniform(0, 0.1)))
+            record.count[kind.name] += 1
         else:
-            answer = await callers.ask(kind.request)
-            seen.judge(kind, answer, time.monotonic() - began)
+            record.add(kind, await client.send(kind.request), time.monotonic() - started)
 
-    async def work() -> None:
-        while time.monotonic() - began < seconds:
+    async def send_until_the_end() -> None:
+        while time.monotonic() - started < seconds:
             await send()
 
-    async def at_rate(each: float) -> None:
-        sent: set[asyncio.Task[None]] = set()
-        for number in itertools.count(1):
-            sent.add(asyncio.create_task(send()))
-            sent = {task for task in sent if not task.done()}
-            await asyncio.sleep(max(0.0, began + number / each - time.monotonic()))
-            if time.monotonic() - began >= seconds:
-                break
-        await asyncio.gather(*sent)
-
-    async def look() -> None:
-        while True:
-            at_s = time.monotonic() - began
-            seen.looks.append((at_s, service.memory_mb, len(service.descriptors), service.threads))
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    looking = asyncio.create_task(look())
-    await (at_rate(rate) if rate else asyncio.gather(*(work() for _ in range(_WORKERS))))
-    looking.cancel()
-    callers.close()
-    return seen
+    sampling = asyncio.create_task(_sample(service, record.samples))
+    if rate is None:
+        await asyncio.gather(*(send_until_the_end() for _ in range(_CLIENTS)))
+    else:
+        await _send_at_rate(send, rate, seconds)
+    sampling.cancel()
+    client.close()
+    return record
 
 
-def judge(seen: Seen, seconds: float) -> tuple[list[Finding], dict]:
-    """The findings, and the figures by thirds of the time after the warm-up."""
-    begin = seconds * _WARM_UP_SHARE
-    bounds = [begin + (seconds - begin) * third / 3 for third in range(4)]
-    thirds: list[dict[str, float]] = []
-    for low, high in itertools.pairwise(bounds):
-        looks = [look for look in seen.looks if low <= look[0] < high]
-        portraits = [took for at_s, name, took in seen.seconds if low <= at_s < high and name == "portrait"]
-        thirds.append(
-            {
-                "memory_mb": percentile([look[1] for look in looks], 0.5),
-                "descriptors": percentile([float(look[2]) for look in looks], 0.5),
-                "threads": max((look[3] for look in looks), default=0),
-                "portrait_p50_ms": 1000 * percentile(portraits, 0.5),
-                "portrait_p95_ms": 1000 * percentile(portraits, 0.95),
-            }
-        )
+async def _send_at_rate(send: Callable[[], Awaitable[None]], rate: float, seconds: float) -> None:
+    started = time.monotonic()
+    tasks: set[asyncio.Task[None]] = set()
+    for number in itertools.count(1):
+        tasks.add(asyncio.ensure_future(send()))
+        tasks = {task for task in tasks if not task.done()}
+        await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
+        if time.monotonic() - started >= seconds:
+            break
+    await asyncio.gather(*tasks)
+
+
+async def _sample(service: ServiceProcess, samples: list[Sample]) -> None:
+    started = time.monotonic()
+    while True:
+        at_s = time.monotonic() - started
+        samples.append(Sample(at_s, service.memory_mb, len(service.open_files), service.threads))
+        await asyncio.sleep(_SAMPLE_INTERVAL_S)
+
+
+def evaluate(record: Record, seconds: float) -> tuple[list[Check], dict[str, object]]:
+    """Return the checks, and the figures of each third of the time after the warm-up."""
+    warm_up_s = seconds * _WARM_UP_SHARE
+    bounds = [warm_up_s + (seconds - warm_up_s) * third / 3 for third in range(4)]
+    thirds = [_figures_between(record, low, high) for low, high in itertools.pairwise(bounds)]
+    total = sum(record.count.values())
+    responses = Check("responses under load equal those without load", f"{total} requests in {seconds:.0f} s")
+    responses.observed = ", ".join(f"{count} {name}" for name, count in record.count.most_common())
+    responses.violations = [f"{count} x {what}" for what, count in record.wrong.most_common(5)]
+    samples = f"{len(record.samples)} samples, by thirds of the time"
+    return [responses, _check_leaks(thirds, samples), _check_latency(thirds)], {"thirds": thirds, "requests": total}
+
+
+def _figures_between(record: Record, low: float, high: float) -> dict[str, float]:
+    samples = [sample for sample in record.samples if low <= sample.at_s < high]
+    portraits = [latency for at_s, name, latency in record.latencies if low <= at_s < high and name == "portrait"]
+    return {
+        "memory_mb": percentile([sample.memory_mb for sample in samples], 0.5),
+        "open_files": percentile([float(sample.open_files) for sample in samples], 0.5),
+        "threads": max((sample.threads for sample in samples), default=0),
+        "portrait_p50_ms": 1000 * percentile(portraits, 0.5),
+        "portrait_p95_ms": 1000 * percentile(portraits, 0.95),
+    }
+
+
+def _check_leaks(thirds: list[dict[str, float]], attempt: str) -> Check:
     first, last = thirds[0], thirds[-1]
-    total = sum(seen.count.values())
-    answers = Finding("answers under load are those that requests got alone", f"{total} requests in {seconds:.0f} s")
-    answers.seen = ", ".join(f"{count} {name}" for name, count in seen.count.most_common())
-    answers.broke = [f"{count} x {what}" for what, count in seen.wrong.most_common(5)]
-    flat = Finding("nothing leaks", f"{len(seen.looks)} looks, by thirds of the time")
-    flat.seen = "; ".join(
-        f"{third['memory_mb']:.0f} MB, {third['descriptors']:.0f} files, {third['threads']:.0f} threads"
+    check = Check("memory, open files and threads stay constant", attempt)
+    check.observed = "; ".join(
+        f"{third['memory_mb']:.0f} MB, {third['open_files']:.0f} files, {third['threads']:.0f} threads"
         for third in thirds
     )
     growth_mb = last["memory_mb"] - first["memory_mb"]
-    flat.expect(growth_mb <= MEMORY_GROWTH_MB, f"memory grew by {growth_mb:.0f} MB")
-    flat.expect(last["descriptors"] <= first["descriptors"] + _WORKERS, "open files grew")
-    flat.expect(last["threads"] <= first["threads"], "threads grew")
-    steady = Finding("latency does not grow", "median and 95 % of portraits, by thirds of the time")
-    steady.seen = "; ".join(f"{third['portrait_p50_ms']:.0f} and {third['portrait_p95_ms']:.0f} ms" for third in thirds)
-    slower = last["portrait_p50_ms"] / max(first["portrait_p50_ms"], 0.001)
-    steady.expect(slower <= SLOWER, f"{slower:.2f} times as slow")
-    return [answers, flat, steady], {"thirds": thirds, "requests": total}
+    check.expect(growth_mb <= MAX_MEMORY_GROWTH_MB, f"the memory grew by {growth_mb:.0f} MB")
+    check.expect(last["open_files"] <= first["open_files"] + _CLIENTS, "the number of open files grew")
+    check.expect(last["threads"] <= first["threads"], "the number of threads grew")
+    return check
 
 
-def _file(image: Image.Image, image_format: str) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, image_format)
-    return stream.getvalue()
+def _check_latency(thirds: list[dict[str, float]]) -> Check:
+    check = Check("the latency does not grow", "median and 95th percentile of portraits, by thirds of the time")
+    check.observed = "; ".join(
+        f"{third['portrait_p50_ms']:.0f} and {third['portrait_p95_ms']:.0f} ms" for third in thirds
+    )
+    slowdown = thirds[-1]["portrait_p50_ms"] / max(thirds[0]["portrait_p50_ms"], 0.001)
+    check.expect(slowdown <= MAX_SLOWDOWN, f"{slowdown:.2f} times the latency of the first third")
+    return check
 
 
 def main() -> int:
-    """Prints and keeps the findings; 1 where a promise was broken."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--rate", type=float, help="requests a second; without it, four callers without pause")
+    """Print and store the checks. Return 1 if a guarantee was violated."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="default: %(default)s")
+    parser.add_argument("--rate", type=float, help="requests per second; without it, four clients send without a pause")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    ours, theirs = split_cores()
-    os.sched_setaffinity(0, theirs)
+    service_cores, generator_cores = split_cores()
     seconds = arguments.minutes * 60
-    with running(RUNS / "soak.log", ours, FER_DEADLINE_MS="60000") as service:
-        seen = asyncio.run(soak(service, seconds, arguments.rate, arguments.seed))
-        ended = service.process.poll()
-    findings, figures = judge(seen, seconds)
-    findings[0].expect(ended is None, f"the process ended with {ended}")
-    return conclude("soak", findings, minutes=arguments.minutes, rate=arguments.rate, cores=len(ours), **figures)
+    with (
+        load_generator_on(generator_cores),
+        run_service_process(RUNS / "soak.log", service_cores, FER_DEADLINE_MS="60000") as service,
+    ):
+        record = asyncio.run(soak(service, seconds, arguments.rate, arguments.seed))
+        status = service.process.poll()
+    checks, figures = evaluate(record, seconds)
+    checks[0].expect(status is None, f"the service ended with status {status}")
+    details = {"minutes": arguments.minutes, "rate": arguments.rate, "cores": len(service_cores)}
+    return conclude("soak", checks, **details, **figures)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""The server that the usual tutorial gives: `python -m benchmarks.baseline.server`, for comparison.
+"""The baseline server, as tutorials build it: `python -m benchmarks.baseline.server`.
 
-FastAPI and OpenCV as most examples put them together: the picture decoded in full, the default frontal-face cascade
-over all of it with the usual 1.3 and 5, one face after the other through the same ONNX file with ONNX Runtime's
-defaults, and all of it inside the `async def` route. Nothing is tuned and nothing is made worse.
+FastAPI and OpenCV as in most examples: it decodes the whole image, runs the default frontal-face cascade over all of it
+with the usual parameters 1.3 and 5, and classifies one face after the other with the same ONNX file and the defaults of
+ONNX Runtime, all inside the `async def` route. The server is neither tuned nor slowed down.
 """
+
+# mypy: ignore-errors
+# Written as in tutorials, without type annotations for mypy.
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ async def ready() -> dict[str, str]:
 
 
 @app.post("/predict")
-async def predict(file: UploadFile = File(...)) -> dict:  # noqa: B008  (as tutorials write it)
+async def predict(file: UploadFile = File(...)) -> dict:  # noqa: B008  (as in tutorials)
     contents = await file.read()
     image = cv2.imdecode(np.frombuffer(contents, np.uint8), cv2.IMREAD_COLOR)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

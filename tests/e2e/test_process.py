@@ -30,7 +30,7 @@ import websockets.sync.client
 from PIL import Image
 
 from app.contract.manifest import Manifest, manifest_path
-from stress.caller import post
+from stress.client import post
 from tests.api.test_predict import stable
 from tests.support.images import ASTRONAUT
 from tests.support.paths import REPOSITORY

@@ -1,4 +1,4 @@
-"""Stand-ins for the model and the detector: the whole HTTP surface in milliseconds."""
+"""Fakes of the model and the detector, with which tests of the HTTP API take milliseconds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from app.domain import Detection, FaceBox
 
 
 def make_manifest(**changes: Any) -> Manifest:
+    """Return the manifest of a fake model, with changes to its contract."""
     contract = {
         "schema_version": 1,
         "name": "fake",
@@ -30,7 +31,14 @@ def make_manifest(**changes: Any) -> Manifest:
 
 
 class FakeClassifier:
-    """Logits that depend on the crop's pixels only, so that a mixed-up batch shows. Can be held and made to fail."""
+    """Classifier whose logits depend on the pixels of the crop only, so that tests detect a wrong order in a batch.
+
+    Attributes:
+        manifest: Manifest of the fake model.
+        batches: Size of every batch so far.
+        released: While this event is cleared, `classify` waits.
+        poison: Grey level of a crop's first pixel that makes its batch fail; None for no failure.
+    """
 
     provider = "FakeProvider"
 
@@ -39,9 +47,10 @@ class FakeClassifier:
         self.batches: list[int] = []
         self.released = threading.Event()
         self.released.set()
-        self.poison: int | None = None  # a crop whose first pixel has this level makes its batch fail
+        self.poison: int | None = None
 
     def classify(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return seven logits for each crop."""
         assert self.released.wait(10)
         self.batches.append(len(crops))
         if self.poison is not None and any(int(crop[0, 0, 0]) == self.poison for crop in crops):
@@ -50,9 +59,10 @@ class FakeClassifier:
 
 
 class FakeDetector:
-    """Finds a face in every 40x40 tile whose centre is white, largest first as the real one."""
+    """Detector that finds a face in every 40x40 tile with a white centre."""
 
     def detect(self, grey: np.ndarray) -> list[Detection]:
+        """Return the faces of an image, uint8 (H, W), the largest first."""
         found = [
             Detection(FaceBox(x, y, 40, 40), 5.0)
             for y in range(0, grey.shape[0] - 39, 40)
@@ -62,4 +72,5 @@ class FakeDetector:
         return sorted(found, key=lambda face: -face.box.area_px)
 
     def track(self, grey: np.ndarray, known: Sequence[FaceBox]) -> list[Detection]:
+        """Return the same faces as `detect`."""
         return self.detect(grey)

@@ -1,4 +1,4 @@
-"""Generated images, and the one photograph that the repository holds."""
+"""Generated images, and the path of the photograph in the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASTRONAUT = REPOSITORY / "tests" / "photos" / "astronaut.jpg"
 
 
 def picture(faces: int = 1, seed: int = 0, columns: int = 4, rows: int = 3) -> np.ndarray:
-    """A grey picture, uint8, in which FakeDetector finds so many faces, all different."""
+    """Return a grey image, uint8 (40 * rows, 40 * columns), in which `FakeDetector` finds `faces` different faces."""
     grey = np.random.default_rng(seed).integers(0, 200, size=(rows * 40, columns * 40), dtype=np.uint8)
     for index in range(faces):
         y, x = divmod(index, columns)
@@ -23,6 +23,7 @@ def picture(faces: int = 1, seed: int = 0, columns: int = 4, rows: int = 3) -> n
 
 
 def encoded(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> bytes:
+    """Return an image as an encoded file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, image_format, **options)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Spoiled files and requests: real ones with bytes flipped, cut, doubled, swapped or overwritten, from a seed."""
+"""Mutated files and requests: valid ones with bytes that are flipped, cut, doubled, swapped or overwritten."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# Numbers that length and size fields do not like.
-_NASTY = (
+# Extreme values for length and size fields.
+_EXTREME_VALUES = (
     b"\x00",
     b"\xff",
     b"\x7f",
@@ -23,43 +23,49 @@ _NASTY = (
 
 
 def sources() -> list[bytes]:
-    """Small valid files of every format, in several colour modes and with what the formats allow beside pixels."""
+    """Return small valid files of every format, in several colour modes, compressions and with metadata."""
     pixels = np.random.default_rng(0).integers(0, 256, size=(48, 64, 3), dtype=np.uint8)
     colour = Image.fromarray(pixels)
-    files = [_saved(colour, image_format) for image_format in FORMATS]
-    files += [_saved(colour.convert("L"), image_format) for image_format in FORMATS]
-    files += [_saved(colour.convert("RGBA"), image_format) for image_format in ("PNG", "WEBP", "TIFF")]
-    files += [_saved(colour.convert("P"), image_format) for image_format in ("PNG", "GIF", "BMP", "TIFF")]
-    files += [_saved(colour.convert("CMYK"), "JPEG"), _saved(colour, "JPEG", progressive=True)]
-    files += [_saved(colour, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits")]
+    files = [_encode(colour, image_format) for image_format in FORMATS]
+    files += [_encode(colour.convert("L"), image_format) for image_format in FORMATS]
+    files += [_encode(colour.convert("RGBA"), image_format) for image_format in ("PNG", "WEBP", "TIFF")]
+    files += [_encode(colour.convert("P"), image_format) for image_format in ("PNG", "GIF", "BMP", "TIFF")]
+    files += [_encode(colour.convert("CMYK"), "JPEG"), _encode(colour, "JPEG", progressive=True)]
+    files += [_encode(colour, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits")]
     exif = Image.Exif()
     exif[0x0112] = 6
-    files += [_saved(colour, image_format, exif=exif) for image_format in ("JPEG", "PNG", "WEBP")]
+    files += [_encode(colour, image_format, exif=exif) for image_format in ("JPEG", "PNG", "WEBP")]
     return files
 
 
 def mutated(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:
-    """So many spoiled copies, the same for the same seed."""
+    """Yield mutated copies.
+
+    Args:
+        files: Valid files or requests.
+        count: Number of copies.
+        seed: The same seed gives the same copies.
+    """
     generator = np.random.default_rng(seed)
     for _ in range(count):
         data = bytearray(files[generator.integers(len(files))])
         for _ in range(int(generator.integers(1, 6))):
-            data = _spoiled(data, files, generator)
+            data = _mutate(data, files, generator)
         yield bytes(data)
 
 
-def _spoiled(data: bytearray, files: list[bytes], generator: np.random.Generator) -> bytearray:
+def _mutate(data: bytearray, files: list[bytes], generator: np.random.Generator) -> bytearray:
     if not data:
         return bytearray(b"\xff")
-    # Headers are where the decisions are: half of the changes fall into the first 100 bytes.
+    # Half of the mutations change the first 100 bytes, where the headers are.
     reach = min(len(data), 100) if generator.random() < 0.5 else len(data)
     place = int(generator.integers(reach))
     match int(generator.integers(7)):
         case 0:
             data[place] ^= 1 << int(generator.integers(8))
         case 1:
-            nasty = _NASTY[generator.integers(len(_NASTY))]
-            data[place : place + len(nasty)] = nasty
+            value = _EXTREME_VALUES[generator.integers(len(_EXTREME_VALUES))]
+            data[place : place + len(value)] = value
         case 2:
             del data[place:]
         case 3:
@@ -74,7 +80,7 @@ def _spoiled(data: bytearray, files: list[bytes], generator: np.random.Generator
     return data
 
 
-def _saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+def _encode(image: Image.Image, image_format: str, **options: object) -> bytes:
     stream = io.BytesIO()
     image.save(stream, image_format, **options)
     return stream.getvalue()

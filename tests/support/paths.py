@@ -1,4 +1,4 @@
-"""Where the real data is, when it is at hand, and the mark for tests that need it."""
+"""Paths of the repository and of the real data, and the mark of tests that need the data."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ REPOSITORY = Path(__file__).parents[2]
 SHARED_DATA = Path(os.environ.get("TEST_DATA_DIR", REPOSITORY.parent / "shared" / "data"))
 
 needs_shared_data = pytest.mark.skipif(
-    not SHARED_DATA.is_dir(), reason=f"real data not found at {SHARED_DATA}: set TEST_DATA_DIR to run this"
+    not SHARED_DATA.is_dir(), reason=f"there is no real data in {SHARED_DATA}; set TEST_DATA_DIR to its folder"
 )

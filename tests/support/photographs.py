@@ -1,4 +1,4 @@
-"""The photographs beside the repository with their face boxes, and what counts as found."""
+"""The photographs beside the repository with their face boxes, and the count of found faces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Photograph:
 
 
 def load_photographs(folder: Path) -> list[Photograph]:
-    """All photographs of `photos.json`, in its order."""
+    """Return all photographs of `photos.json`, in its order."""
     document = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
     partial = document.get("partial", {})
     return [

@@ -1,6 +1,6 @@
-"""Photo-sized canvases with FER2013 faces set on them at known places: ground truth for detection and end-to-end tests.
+"""Scenes: FER2013 faces pasted at known places, as ground truth for detection and end-to-end tests.
 
-The faces come from the dataset beside the repository and stay in memory.
+The faces come from the dataset beside the repository. No scene is written to disk.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from app.domain import FaceBox
 
 Grey = npt.NDArray[np.uint8]
 
-SAME_FACE = 0.5  # overlap (IoU) at which a detection is the face: photos.json's rule, used for scenes too
+SAME_FACE = 0.5  # smallest IoU of a detection with its face; photos.json has the same rule
 
 
 def canvas(height: int, width: int, kind: str, generator: np.random.Generator) -> Grey:
-    """A background without faces: `plain`, `gradient` or `noise` (blurred, like an out-of-focus room)."""
+    """Return a background without faces, uint8 (height, width).
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        kind: `plain`, `gradient` or `noise` (blurred, like a room out of focus).
+        generator: Source of the grey levels.
+    """
     if kind == "plain":
         return np.full((height, width), generator.integers(60, 200), dtype=np.uint8)
     if kind == "gradient":
@@ -30,7 +37,7 @@ def canvas(height: int, width: int, kind: str, generator: np.random.Generator) -
 
 
 def single_face_scene(face: Grey, generator: np.random.Generator) -> tuple[Grey, FaceBox]:
-    """One face (48, 48) enlarged to 200 to 400 px on a 640x480 canvas, with its box."""
+    """Return a 640x480 scene with one face, 200 to 400 px wide, and its box. The face is uint8 (48, 48)."""
     scene = canvas(480, 640, str(generator.choice(["plain", "gradient", "noise"])), generator)
     side = int(generator.integers(200, 401))
     box = FaceBox(int(generator.integers(0, 640 - side + 1)), int(generator.integers(0, 480 - side + 1)), side, side)
@@ -39,7 +46,7 @@ def single_face_scene(face: Grey, generator: np.random.Generator) -> tuple[Grey,
 
 
 def group_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[Grey, list[FaceBox]]:
-    """Up to twelve faces (48, 48), enlarged to 60 to 100 px and scattered on a 1280x960 canvas, with their boxes."""
+    """Return a 1280x960 scene with up to twelve faces, 60 to 100 px wide, and their boxes."""
     scene = canvas(960, 1280, str(generator.choice(["plain", "gradient", "noise"])), generator)
     cells = generator.permutation(12)[: len(faces)]
     boxes = []
@@ -53,9 +60,10 @@ def group_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[
 
 
 def mixed_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[Grey, list[FaceBox]]:
-    """Two to four faces (48, 48) of which none is smaller than a third of the largest, on a canvas, with their boxes.
+    """Return a scene with two to four faces of mixed sizes, and their boxes.
 
-    The largest takes a quarter to two fifths of the width; 640x480 or 1024x768.
+    The scene has 640x480 or 1024x768 pixels. The largest face has 25 to 42 % of the width, and no face is smaller than
+    a third of the largest.
     """
     width, height = (640, 480) if generator.random() < 0.5 else (1024, 768)
     scene = canvas(height, width, str(generator.choice(["plain", "gradient", "noise"])), generator)
@@ -72,6 +80,6 @@ def mixed_scene(faces: Sequence[Grey], generator: np.random.Generator) -> tuple[
 
 
 def paste(scene: Grey, face: Grey, box: FaceBox) -> None:
-    """Sets a face into a canvas, in place."""
+    """Paste an enlarged face into a scene, in place."""
     enlarged = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_CUBIC)
     scene[box.y : box.y + box.height, box.x : box.x + box.width] = enlarged

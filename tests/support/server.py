@@ -1,4 +1,4 @@
-"""A real server in a thread of the test's process."""
+"""The application on uvicorn, in a thread of the test process."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MIN_SIDE_PX = 8
 MAX_JPEG_SCANS = 50
 
 # Peak memory of one decoding. The bytes per pixel below include what Pillow holds at the same time, the grey image and
-# its copies. Source: peak memory measured with images of 6300x6300 pixels (`python -m stress.badinput` checks it).
+# its copies. Source: peak memory measured with images of 6300x6300 pixels (`python -m stress.bad_input` checks it).
 MAX_DECODE_BYTES = 150_000_000
 _GREY_BYTES = 3.0
 _MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RGBA": 6.9, "RGBX": 6.9}

@@ -1,0 +1,109 @@
+"""Bad image files: decompression bombs of every format, images of one pixel or one row, and damaged files."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image
+
+from stress.case import OK, Case
+from stress.client import post
+from tests.support.images import ASTRONAUT
+
+# Just below the limit of 40 million pixels.
+_LARGEST_SIDE_PX = 6_300
+
+
+def image_cases() -> Iterator[Case]:
+    """Yield requests whose body is a bad image file."""
+    yield from _size_cases()
+    yield from _damaged_cases()
+
+
+def _size_cases() -> Iterator[Case]:
+    for name, data in {
+        "PNG of 40,000 x 40,000": png(40_000, 40_000),
+        "PNG of 2^31 x 2^31": png(2**31 - 1, 2**31 - 1),
+        "GIF of 65,535 x 65,535": gif(65_535, 65_535),
+        "WebP of 16,384 x 16,384": webp(16_384, 16_384),
+        "TIFF of 60,000 x 60,000": tiff(60_000, 60_000),
+        "BMP of 60,000 x 60,000": bmp(60_000, 60_000),
+    }.items():
+        yield Case(name, post("/predict", data), ("too_many_pixels", "undecodable_image"))
+    # Files of a few kB that decode to the largest allowed image, in the colour modes that need the most memory.
+    bomb = png(_LARGEST_SIDE_PX, _LARGEST_SIDE_PX, whole=True)
+    yield Case("PNG bomb within the limit, grey", post("/predict", bomb), (OK,))
+    for mode, image_format in (("RGB", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGB", "JPEG")):
+        bomb = _encode(Image.new(mode, (_LARGEST_SIDE_PX, _LARGEST_SIDE_PX)), image_format)
+        yield Case(f"{image_format} bomb within the limit, {mode}", post("/predict", bomb), (OK, "too_many_pixels"))
+    for size in ((1, 1), (1, 60_000), (60_000, 1)):
+        for image_format in ("PNG", "GIF", "BMP", "TIFF"):
+            data = _encode(Image.new("L", size, 128), image_format)
+            yield Case(f"{image_format} of {size[0]} x {size[1]}", post("/predict", data), ("image_too_small",))
+
+
+def _damaged_cases() -> Iterator[Case]:
+    photo = ASTRONAUT.read_bytes()
+    gif_head = b"GIF89a\x40\x00\x40\x00\x00\x00\x00"
+    for name, data in {
+        "JPEG cut in the middle": photo[: len(photo) // 2],
+        "JPEG of 2,500,000 segments": photo[:2] + b"\xff\xe1\x00\x02" * 2_500_000 + photo[2:],
+        "JPEG of 2,500,000 comments": photo[:2] + b"\xff\xfe\x00\x02" * 2_500_000 + photo[2:],
+        "JPEG of 10,000,000 fill bytes": photo[:2] + b"\xff" * 10_000_000 + photo[2:],
+        "GIF with a comment of 5,000,000 blocks": gif_head + b"!\xfe" + b"\x01a" * 5_000_000,
+    }.items():
+        yield Case(name, post("/predict", data), ("undecodable_image",))
+    yield Case("empty body", post("/predict", b""), ("empty_image",))
+    yield Case("one byte", post("/predict", b"\xff"), ("unsupported_image_format",))
+
+
+def _encode(image: Image.Image, image_format: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, image_format)
+    return stream.getvalue()
+
+
+def png(width: int, height: int, whole: bool = False) -> bytes:
+    """Return a black grey PNG whose header claims this size.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        whole: Include all pixels, in one compressed chunk.
+    """
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    pixels = zlib.compress(bytes((width + 1) * height) if whole else bytes(100), 9)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def gif(width: int, height: int) -> bytes:
+    """Return a GIF whose headers claim this size, almost without pixels."""
+    image = b"\x2c" + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\x00;"
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + image
+
+
+def webp(width: int, height: int) -> bytes:
+    """Return a WebP whose headers claim this size, almost without pixels."""
+    canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas
+    lossless = b"VP8L" + struct.pack("<I", 6) + b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + b"\x00"
+    return b"RIFF" + struct.pack("<I", 4 + len(extended) + len(lossless)) + b"WEBP" + extended + lossless
+
+
+def tiff(width: int, height: int) -> bytes:
+    """Return a grey TIFF whose header claims this size, almost without pixels."""
+    tags = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 100)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def bmp(width: int, height: int) -> bytes:
+    """Return a BMP header that claims this size."""
+    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, width, height, 1, 24, *[0] * 6)
