@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import cv2
 from fastapi import APIRouter, FastAPI
@@ -76,23 +76,13 @@ def create_app(
     metrics.ready.set_function(lambda: readiness.state is State.READY)
     metrics.deadline_seconds.set(deadline_s)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        del app
-        engine.start(classifier)
-        try:
-            yield
-        finally:
-            await engine.stop()
-            await asyncio.to_thread(service.tracing.shutdown)
-
     app = FastAPIOffline(
         title="fer-serve",
         version=API_VERSION,
         description=_DESCRIPTION,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the address of this instance, not of the proxy
-        lifespan=lifespan,
+        lifespan=_lifespan_of(engine, tracing, classifier),
         telemetry=_FASTAPI_TELEMETRY,
         generate_unique_id_function=operation_id,
         openapi_tags=[STREAM_TAG],
@@ -104,13 +94,7 @@ def create_app(
     extend_openapi(app)
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=[REQUEST_ID_HEADER],
-        )
+        _allow_origins(app, settings)
     return app
 
 
@@ -187,6 +171,32 @@ def open_session(settings: Settings, threads: int) -> EmotionSession:
     session.self_test()
     session.warm_up(settings.max_batch)
     return session
+
+
+def _lifespan_of(
+    engine: Engine, tracing: Tracing, classifier: Classifier | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        engine.start(classifier)
+        try:
+            yield
+        finally:
+            await engine.stop()
+            await asyncio.to_thread(tracing.shutdown)
+
+    return lifespan
+
+
+def _allow_origins(app: FastAPI, settings: Settings) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=[REQUEST_ID_HEADER],
+    )
 
 
 def _routers(settings: Settings) -> list[APIRouter]:

@@ -1,0 +1,67 @@
+"""The command line of `python -m app`, and the factory for other ASGI servers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.__main__ import main
+from app.config import load_settings
+from app.main import create_app_from_env
+from tests.support.fakes import FakeClassifier
+from tests.support.paths import REPOSITORY
+
+
+def test_help_lists_the_options(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(option in text for option in ("--host", "--port", "--model", "FER_"))
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["serve"], ["--port", "many"], ["--port"]])
+def test_unknown_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m app" in capsys.readouterr().err
+
+
+def test_option_with_a_bad_value_is_refused_like_its_variable(capsys):
+    assert main(["--port", "99999"]) == 2
+    assert "FER_PORT: Input should be less than or equal to 65535. Received: 99999" in capsys.readouterr().err
+
+
+def test_options_override_the_environment(monkeypatch):
+    monkeypatch.setenv("FER_PORT", "1111")
+    monkeypatch.setenv("FER_HOST", "0.0.0.0")
+    settings = load_settings({"FER_PORT": "1111", "FER_HOST": "0.0.0.0"}, {"port": 2222})
+    assert (settings.port, settings.host) == (2222, "0.0.0.0")
+
+
+def test_model_option_is_used_by_the_process():
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", "--port", "0", "--model", "no/such.onnx"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1] == "fer-serve cannot serve: model file no/such.onnx does not exist"
+
+
+def test_factory_reads_the_environment(monkeypatch):
+    monkeypatch.setenv("FER_MAX_IMAGES", "7")
+    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
+    monkeypatch.setattr("app.main.configure_logging", lambda log_format: None)
+    with TestClient(create_app_from_env()) as client:
+        for _ in range(1000):
+            if client.get("/readyz").status_code == 200:
+                break
+        assert client.get("/info").json()["limits"]["max_images"] == 7
