@@ -41,7 +41,7 @@ def call_here(function, calls, side_by_side):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
+    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
     monkeypatch.setattr(compare_module, "latency_ms", lambda path: 1.25)
     monkeypatch.setattr(compare_module, "call_apart", call_here)
     keras.config.set_dtype_policy("float32")

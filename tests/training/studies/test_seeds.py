@@ -24,7 +24,7 @@ from training.studies.seeds import measure_seeds, table
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
+    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
     keras.config.set_dtype_policy("float32")
 
 

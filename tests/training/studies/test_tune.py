@@ -46,8 +46,8 @@ learning_rate = 0.01
 
 @pytest.fixture(autouse=True)
 def without_curves(monkeypatch):
-    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
-    monkeypatch.setattr(train_module.report, "plot_confusion", lambda *arguments: None)
+    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
+    monkeypatch.setattr(train_module.plots, "plot_confusion", lambda *arguments: None)
 
 
 @pytest.fixture
