@@ -106,7 +106,7 @@ def _model_fields(manifest: Manifest) -> dict[str, Any]:
     """Return the placeholders of the section "Model"."""
     contract, provenance, config = manifest.contract, manifest.provenance, manifest.provenance.config
     labels_text = card_text.LABELS_TEXT[provenance.learned_labels]
-    if config.get("crowd"):
+    if config.get("annotator_votes"):
         labels_text += card_text.OTHER_HEAD_TEXT[provenance.learned_labels]
     return {
         "name": contract.name,
@@ -152,7 +152,7 @@ def _runs_section(config: Mapping[str, Any]) -> str:
         if parent is not None:
             restored = ", restored from its exported file" if "restored_from" in parent else ""
             initial = f"best weights of `{parent['name']}`{restored}"
-        if distillation := run.get("teachers"):
+        if distillation := run.get("distillation"):
             names = ", ".join(f"`{Path(parent_run).name}`" for parent_run in distillation["runs"])
             targets = f"{distillation['share']:.0%} predictions of {names} (distillation), the rest labels"
         rows.append(f"| `{run['name']}` | {run['epochs']} | {run['seed']} | {initial} | {targets} |")

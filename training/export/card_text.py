@@ -10,7 +10,8 @@ figure on `{name}.onnx`, with the session that the service uses.
 
 ## Model
 
-A VGG-style convolutional network: {widths} channels, {convolutions} 3x3 convolutions per stage, global average pooling.
+A VGG-style convolutional network: {widths} channels, {convolutions} convolutions (3x3) per stage, global average
+pooling.
 It classifies one 48x48 grey face crop as {labels}.
 
 | | |

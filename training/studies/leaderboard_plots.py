@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from adjustText import adjust_text
 from matplotlib import pyplot as plt
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from app.contract.labels import LABELS
 from training.drawing import save_figure
@@ -38,8 +38,9 @@ def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], p
     axes.step(latencies, accuracies, where="post", color="tab:orange", alpha=0.7, label="Pareto front")
     axes.set_xscale("log")
     axes.margins(x=0.1)  # room for the last name
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set(xlabel="milliseconds per face on one core", ylabel="accuracy on PublicTest and PrivateTest")
     axes.grid(alpha=0.3, which="both")
