@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from joblib import cpu_count
 
 from app.inference.session import EmotionSession
-from app.server.cpus import available_cpus
 from training.data.fer2013 import Fer2013, Split
 
 Augmentation = Literal["flip", "ten_crop"]
@@ -33,7 +33,7 @@ def accuracy_with_augmentation(
     Returns:
         Accuracy, 0 to 1.
     """
-    session = EmotionSession(model_path, "cpu", available_cpus())
+    session = EmotionSession(model_path, "cpu", cpu_count())
     correct = [
         mean_probabilities(session, dataset[split].images, augmentation).argmax(axis=1) == dataset[split].labels
         for split in splits
