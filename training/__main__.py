@@ -185,11 +185,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     from training.architectures import ARCHITECTURES
     from training.config import load_config
     from training.data.annotator_votes import VotesFile
-    from training.studies import compare
+    from training.studies.compare import compare
     from training.studies.ensemble import load_ensemble
+    from training.studies.smoke import smoke
 
     if arguments.smoke:
-        compare.smoke()
+        smoke()
         return
     paths = arguments.configs
     if not (paths or arguments.fair or arguments.ensemble):
@@ -201,13 +202,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     ensembles = [load_ensemble(path) for path in arguments.ensemble]
     votes = VotesFile(_votes_path(arguments)) if any(config.crowd is not None for config in configs) else None
     dataset = load_fer2013(arguments.data)
-    compare.compare(configs, dataset, arguments.runs, arguments.to, votes, ensembles, arguments.jobs)
+    compare(configs, dataset, arguments.runs, arguments.to, votes, ensembles, arguments.jobs)
 
 
 def _tune(arguments: argparse.Namespace) -> None:
     from training.config import load_config
     from training.data.annotator_votes import VotesFile
-    from training.studies.tune import load_study, tune
+    from training.studies.study import load_study
+    from training.studies.tune import tune
 
     study = load_study(arguments.study)
     votes = None if load_config(study.base).crowd is None else VotesFile(_votes_path(arguments))
@@ -224,7 +226,7 @@ def _explore(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from training.architectures.heads import Head
-    from training.export.pipeline import export
+    from training.export.export import export
     from training.fit.run_folder import RunFolder
     from training.studies.ensemble import export_ensemble, load_ensemble
 
@@ -234,7 +236,7 @@ def _export(arguments: argparse.Namespace) -> None:
         manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to, arguments.precision)
     else:
         manifest = export(RunFolder(arguments.run), dataset, arguments.to, votes, head, arguments.precision)
-    figures = manifest.metrics if head is Head.ORIGINAL else manifest.crowd_metrics
+    figures = manifest.metrics if head is Head.ORIGINAL else manifest.annotator_metrics
     measured = figures[Split.PUBLIC_TEST]
     print(
         f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
@@ -245,20 +247,21 @@ def _export(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training.evaluation import plots
     from training.evaluation.evaluate import record
-    from training.evaluation.test_time_augmentation import accuracy_of_views
+    from training.evaluation.test_time_augmentation import accuracy_with_augmentation
+    from training.evaluation.text_report import classification_table
 
     splits = [Split(name) for name in dict.fromkeys(arguments.split)]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
     manifest = record(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
     judged = {name: (f"{name}, FER2013's labels", row) for name, row in manifest.metrics.items()} | {
-        f"{name}-crowd": (f"{name}, the crowd's labels", row) for name, row in manifest.crowd_metrics.items()
+        f"{name}-crowd": (f"{name}, the crowd's labels", row) for name, row in manifest.annotator_metrics.items()
     }
     for key, (title, measured) in judged.items():
-        without = measured.accuracy_without_training_twins
+        without = measured.accuracy_without_duplicates
         print(
             f"\n{title}" + ("" if without is None else f" (without images that stand in Training too: {without:.2%})")
         )
-        print(plots.classification_table(measured))
+        print(classification_table(measured))
         if arguments.plots is not None:
             arguments.plots.mkdir(parents=True, exist_ok=True)
             heading = f"{manifest.contract.name} {manifest.contract.version}, {title}"
@@ -267,17 +270,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     for disturbance, accuracy in manifest.robustness.items():
         print(f"{disturbance:>32} {accuracy:.2%}")
     if arguments.views is not None:
-        accuracy = accuracy_of_views(arguments.model, dataset, splits, arguments.views)
+        accuracy = accuracy_with_augmentation(arguments.model, dataset, splits, arguments.views)
         print(f"\n{'+'.join(splits)}, views averaged ({arguments.views}): {accuracy:.2%}")
 
 
 def _seeds(arguments: argparse.Namespace) -> None:
+    from training.export.card_tables import seeds_table
     from training.fit.run_folder import RunFolder
-    from training.studies.seeds import measure_seeds, table
+    from training.studies.seeds import measure_seeds
 
     runs = [RunFolder(path) for path in arguments.runs]
     dataset, votes = load_fer2013(arguments.data), _votes_if_there(arguments)
-    print(table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
+    print(seeds_table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
 
 
 def _votes_path(arguments: argparse.Namespace) -> Path:

@@ -11,6 +11,8 @@ from typing import Any
 from training.data.annotator_votes import VotesFile
 from training.data.fer2013 import Fer2013
 
+# Keys that a manifest's config has beside the run's own config: the runs that it builds on.
+CHAIN_KEYS = frozenset({"parent_runs", "warm_start_config", "restored_from"})
 _PACKAGES = ("keras", "torch", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 
 

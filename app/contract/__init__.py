@@ -1,4 +1,4 @@
-"""The contract between training and serving: labels, crop geometry, scores, manifest.
+"""Definitions shared by training and serving: labels, face crop, probabilities, model manifest.
 
-numpy, cv2 and pydantic only. Both sides import it; it imports nothing of either.
+The package depends on numpy, OpenCV and pydantic only, and on nothing of the API or of the training pipeline.
 """

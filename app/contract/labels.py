@@ -8,7 +8,7 @@ from enum import StrEnum
 class Emotion(StrEnum):
     """Apparent expressions in FER2013 code order (0 = angry ... 6 = neutral).
 
-    Folder names of the image edition sort differently; labels always travel by name.
+    The folder edition of FER2013 sorts alphabetically, so readers map labels by name, never by folder order.
 
     Reference:
         Goodfellow et al., "Challenges in Representation Learning", 2013 (the `emotion` column).

@@ -1,8 +1,7 @@
-"""What travels with an ONNX file, and the checks that it fits this service.
+"""Manifest of an ONNX model file: schema, loading and verification.
 
-The `Contract` and `Provenance` are embedded in the file's metadata; the sidecar `<name>.manifest.json` repeats them and
-adds what is known only of the finished file: its sha256 and the metrics measured on it. Schemas are strict: an unknown
-or missing key is an error. Loads and verifies; writes nothing.
+`Contract` and `Provenance` are embedded in the metadata of the ONNX file. The sidecar `<name>.manifest.json` repeats
+them and adds the sha256 of the file and the metrics measured on it. Unknown and missing keys are errors.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ OUTPUT_SHAPE: tuple[str | int, ...] = ("batch", len(LABELS))
 
 
 class ManifestError(Exception):
-    """A model file and what is said of it do not fit each other or this service. The message says which and how."""
+    """A model file does not match its manifest or this service. The message names the file and the difference."""
 
 
 class _Strict(BaseModel):
@@ -35,7 +34,7 @@ class _Strict(BaseModel):
 
 
 class TensorSpec(_Strict):
-    """Name, element type (as numpy names it) and shape of one tensor; a string in the shape is a symbolic dimension."""
+    """Name, element type (numpy name) and shape of one tensor. A string in the shape is a symbolic dimension."""
 
     name: str
     dtype: str
@@ -43,7 +42,7 @@ class TensorSpec(_Strict):
 
 
 class Contract(_Strict):
-    """What serving must agree on with training."""
+    """Properties of a model that training and serving must agree on."""
 
     schema_version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -53,11 +52,11 @@ class Contract(_Strict):
     input: TensorSpec
     output: TensorSpec
     temperature: float = Field(gt=0)
-    precision: Precision = Field(default="float32", description="of the arithmetic inside; input and output stay")
+    precision: Precision = Field(default="float32", description="arithmetic inside the network")
 
 
 class Provenance(_Strict):
-    """Where the weights came from."""
+    """Origin of the weights: code, config, dataset, packages, hardware."""
 
     commit: str
     config: dict[str, Any]
@@ -66,13 +65,13 @@ class Provenance(_Strict):
     packages: dict[str, str]
     hardware: dict[str, Any]
     wall_s: float
-    learned_labels: Literal["original", "crowd"] = Field(
-        default="original", description="crowd: what most of ten people saw (FER+), not FER2013's own label"
+    learned_labels: Literal["original", "annotators"] = Field(
+        default="original", description="original: FER2013's own labels; annotators: the votes of FER+"
     )
 
 
 class ClassMetrics(_Strict):
-    """One label against the rest; 0 to 1."""
+    """Metrics of one label against all others, 0 to 1."""
 
     precision: float
     recall: float
@@ -81,7 +80,7 @@ class ClassMetrics(_Strict):
 
 
 class ReliabilityBin(_Strict):
-    """The images whose confidence falls into one of 15 bins of equal width."""
+    """Images in one of 15 confidence bins of equal width."""
 
     images: int
     confidence: float = Field(description="mean")
@@ -89,12 +88,14 @@ class ReliabilityBin(_Strict):
 
 
 class SplitMetrics(_Strict):
-    """What one split says of the model. Shares are 0 to 1; `accuracy_interval` is Wilson's 95 % interval."""
+    """Metrics of one split, 0 to 1. `accuracy_interval` is Wilson's 95 % interval."""
 
     images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    accuracy_without_training_twins: float | None = None
+    accuracy_without_duplicates: float | None = Field(
+        default=None, description="without images that are exact duplicates of Training images"
+    )
     macro_precision: float
     macro_recall: float
     macro_f1: float
@@ -108,46 +109,44 @@ class SplitMetrics(_Strict):
 
 
 class Latency(_Strict):
-    """What one face costs, measured."""
+    """Measured latency."""
 
     processor: str
-    ms_by_batch: dict[int, float] = Field(description="median milliseconds for a face on one core, by faces in a batch")
+    ms_by_batch: dict[int, float] = Field(description="median milliseconds per face on one core, by batch size")
 
 
 class Manifest(_Strict):
-    """The sidecar of one ONNX file."""
+    """Content of the sidecar file of one ONNX file."""
 
     contract: Contract
     provenance: Provenance
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split, against FER2013's labels")
-    crowd_metrics: dict[str, SplitMetrics] = Field(
-        default_factory=dict, description="by split, against the crowd's majority label, of the images that have one"
+    metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split, against FER2013's own labels")
+    annotator_metrics: dict[str, SplitMetrics] = Field(
+        default_factory=dict, description="by split, against the annotators' majority label, of images that have one"
     )
-    robustness: dict[str, float] = Field(
-        default_factory=dict, description="accuracy on PrivateTest by disturbance of the images"
-    )
+    robustness: dict[str, float] = Field(default_factory=dict, description="accuracy on PrivateTest by corruption")
     latency: Latency | None = None
 
 
 def manifest_path(model_path: Path) -> Path:
-    """The sidecar's place beside an ONNX file."""
+    """Return the path of the sidecar file beside an ONNX file."""
     return model_path.with_suffix(".manifest.json")
 
 
 def golden_path(model_path: Path) -> Path:
-    """The place of the golden vectors: `crops` uint8 (N, 48, 48, 1) and their `logits` float32 (N, 7)."""
+    """Return the path of the golden vectors: `crops` uint8 (N, 48, 48, 1) and their `logits` float32 (N, 7)."""
     return model_path.with_suffix(".golden.npz")
 
 
 def load_manifest(model_path: Path) -> Manifest:
-    """Reads the sidecar of an ONNX file and verifies the file's hash and that this service speaks its contract.
+    """Read the manifest of an ONNX file, and verify the hash of the file and its contract.
 
     Args:
-        model_path: The ONNX file.
+        model_path: ONNX file.
 
     Raises:
-        ManifestError: A file is missing or damaged, the hash differs, or the contract is another one.
+        ManifestError: A file is missing or damaged, the hash differs, or this service does not support the contract.
     """
     if not model_path.is_file():
         raise ManifestError(f"model file {model_path} does not exist")
@@ -160,31 +159,31 @@ def load_manifest(model_path: Path) -> Manifest:
         raise ManifestError(f"manifest {sidecar} is not valid: {_first_problem(error)}") from error
     actual = hashlib.sha256(model_path.read_bytes()).hexdigest()
     if actual != manifest.sha256:
-        raise ManifestError(f"{model_path}: expected sha256 {manifest.sha256} (its manifest). Received: {actual}")
+        raise ManifestError(f"{model_path}: expected sha256 {manifest.sha256} (in the manifest). Received: {actual}")
     _check_contract(manifest.contract, sidecar)
     return manifest
 
 
 def verify_embedded(manifest: Manifest, metadata: Mapping[str, str], model_path: Path) -> None:
-    """Checks that the contract embedded in the ONNX file is the sidecar's.
+    """Verify that the contract embedded in the ONNX file equals the contract in the manifest.
 
     Args:
-        manifest: The sidecar.
-        metadata: The ONNX file's custom metadata.
-        model_path: For the message.
+        manifest: Content of the sidecar file.
+        metadata: Custom metadata of the ONNX file.
+        model_path: ONNX file, for the error message.
 
     Raises:
-        ManifestError: It is missing or differs; the message names the fields.
+        ManifestError: The embedded contract is missing or differs. The message names the fields.
     """
     if CONTRACT_KEY not in metadata:
         raise ManifestError(f"{model_path} has no embedded contract: expected the metadata key {CONTRACT_KEY!r}")
     try:
         embedded = Contract.model_validate_json(metadata[CONTRACT_KEY])
     except ValidationError as error:
-        raise ManifestError(f"{model_path}: its embedded contract is not valid: {_first_problem(error)}") from error
+        raise ManifestError(f"{model_path}: the embedded contract is not valid: {_first_problem(error)}") from error
     differing = [name for name in Contract.model_fields if getattr(embedded, name) != getattr(manifest.contract, name)]
     if differing:
-        raise ManifestError(f"{model_path} and its manifest disagree on: {', '.join(differing)}")
+        raise ManifestError(f"{model_path} and its manifest have different contracts: {', '.join(differing)}")
 
 
 def _check_contract(contract: Contract, sidecar: Path) -> None:

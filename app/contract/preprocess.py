@@ -1,7 +1,7 @@
-"""The one way from a grey image and a face box to the network's input.
+"""Conversion of a grey image and a face box into the input of the network.
 
-Geometry only: no normalisation (that is in the graph), no decoding, no files. Training and serving both call this,
-so a change here is a change of contract: give it a new PREPROCESS_ID.
+Training and serving both call these functions, so a change of their result needs a new `PREPROCESS_ID`. The module
+computes the crop only: the network itself normalises the pixels, and other modules decode images.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from app.domain import FaceBox
 
 CROP_SIZE_PX = 48
-# A Haar box is centred on the FER2013 framing and its median side is 0.96 of it, so the crop is the box widened by
-# 4 % around its centre (measured on 1,500 Training faces set on canvases; docs: README, "Detection").
+# Scale from a Haar box to the framing of FER2013. The median side of a Haar box is 0.96 of the side of a FER2013 crop
+# and both have the same centre (measured on 1,500 Training faces placed on larger images).
 FACE_BOX_SCALE = 1.04
 PREPROCESS_ID = "grey48-box1.04-area-v1"
 
@@ -22,33 +22,32 @@ GreyImage = npt.NDArray[np.uint8]
 
 
 def resize_to_crop(grey: GreyImage) -> GreyImage:
-    """Scales a whole grey image to the network's input size.
+    """Resize a whole grey image to the input size of the network.
 
     Args:
         grey: uint8 (H, W), H and W at least 1. An image that is not square is stretched.
 
     Returns:
-        uint8 (48, 48, 1). INTER_AREA where the image shrinks (INTER_LINEAR would alias: several grey levels of
-        difference), INTER_LINEAR where it grows; an image of 48x48 is returned with its pixels unchanged.
+        uint8 (48, 48, 1). An image of 48x48 pixels is returned unchanged.
     """
     height, width = grey.shape
+    # INTER_LINEAR would alias when it shrinks an image: differences of several grey levels.
     shrinks = height > CROP_SIZE_PX or width > CROP_SIZE_PX
-    resized = cv2.resize(
-        grey, (CROP_SIZE_PX, CROP_SIZE_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(grey, (CROP_SIZE_PX, CROP_SIZE_PX), interpolation=interpolation)
     return np.asarray(resized, dtype=np.uint8)[:, :, np.newaxis]
 
 
 def crop_face(grey: GreyImage, box: FaceBox) -> GreyImage:
-    """Cuts one face out of a grey image, framed as FER2013 frames faces.
+    """Crop one face with the framing of FER2013 and resize it to the input size of the network.
 
     Args:
-        grey: uint8 (H, W), the upright image.
-        box: The detected face in its pixels.
+        grey: uint8 (H, W), upright image.
+        box: Detected face in pixels of the image.
 
     Returns:
-        uint8 (48, 48, 1). Where the widened box leaves the image, the edge pixels are repeated, so a face at the
-        border keeps its centre and scale.
+        uint8 (48, 48, 1). Where the scaled box extends beyond the image, the edge pixels are repeated, so a face at
+        the border keeps its position and scale.
     """
     height, width = grey.shape
     crop_width = round(box.width * FACE_BOX_SCALE)
@@ -58,15 +57,6 @@ def crop_face(grey: GreyImage, box: FaceBox) -> GreyImage:
     right, bottom = left + crop_width, top + crop_height
     inside = grey[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     if inside.shape != (crop_height, crop_width):
-        inside = np.asarray(
-            cv2.copyMakeBorder(
-                inside,
-                max(-top, 0),
-                max(bottom - height, 0),
-                max(-left, 0),
-                max(right - width, 0),
-                cv2.BORDER_REPLICATE,
-            ),
-            dtype=np.uint8,
-        )
+        margins = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+        inside = np.asarray(cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE), dtype=np.uint8)
     return resize_to_crop(inside)

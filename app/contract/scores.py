@@ -1,4 +1,4 @@
-"""From logits to calibrated probabilities. numpy only."""
+"""Conversion of logits into calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 
 def probabilities(logits: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
-    """Softmax of logits divided by a temperature.
+    """Return the softmax of logits divided by a temperature.
 
     Args:
-        logits: Any float dtype, (N, 7).
-        temperature: Above 0; 1 leaves the network's own confidence, more than 1 softens it.
+        logits: (N, 7), any float dtype.
+        temperature: Greater than 0. With 1 the confidence is that of the network; larger values lower it.
 
     Returns:
-        float64 (N, 7), every row summing to 1.
+        float64 (N, 7). Every row sums to 1.
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017.

@@ -1,7 +1,7 @@
 """What is in the dataset, before anything is trained on it: counts, samples, grey levels, exact duplicates.
 
 Reads the dataset, writes into its own folder only. `training.data.duplicates` counts duplicates;
-`training.evaluation.plots` draws.
+`training.data.plots` draws.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from app.contract.labels import LABELS
+from training.data import plots
 from training.data.duplicates import conflicting_twins, duplicates_within, twins_of
 from training.data.fer2013 import Fer2013, Split, SplitData
-from training.evaluation import plots
 from training.fit.run_folder import write_json
 
 _SAMPLES_PER_LABEL = 48

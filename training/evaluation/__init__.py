@@ -1,1 +1,1 @@
-"""Measurements of a model: metrics, corruptions, test-time augmentation, cost, plots."""
+"""Measurements of a model: metrics, corruptions, test-time augmentation, latency, plots."""

@@ -1,4 +1,4 @@
-"""What a network costs to serve: arithmetic by count, time by the clock."""
+"""Cost of serving a network: number of operations and measured latency."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TIMED_RUNS = 100
 
 
 def mflops(model: keras.Model) -> float:
-    """Millions of floating-point operations for one face; a multiplication and its addition are two.
+    """Count millions of floating-point operations per face. One multiply-add counts as two operations.
 
     Args:
-        model: From `image` uint8 (N, 48, 48, 1); counted are convolutions, matrix products and attention.
+        model: Network with the input `image` uint8 (N, 48, 48, 1). Convolutions, matrix products and attention count.
 
     Raises:
-        TrainingError: Keras runs on another backend than torch, whose counter this is.
+        TrainingError: The Keras backend is not torch, which provides the counter.
     """
     if keras.config.backend() != "torch":
         raise TrainingError("counting operations needs KERAS_BACKEND=torch")
@@ -36,11 +36,11 @@ def mflops(model: keras.Model) -> float:
 
 
 def latency_ms(model_path: Path, batch: int = 1) -> float:
-    """Median milliseconds for one face on one core, through a session as the service opens it.
+    """Measure the median milliseconds per face on one core, through a session as the service opens it.
 
     Args:
-        model_path: The ONNX file; it needs no manifest.
-        batch: How many faces are asked about together; their time is shared.
+        model_path: ONNX file. A manifest is not needed.
+        batch: Faces per run. The time of a run is divided by this number.
     """
     session = open_session(model_path, "cpu", threads=1)
     faces = np.random.default_rng(0).integers(0, 256, (batch, CROP_SIZE_PX, CROP_SIZE_PX, 1), np.uint8)

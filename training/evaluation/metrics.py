@@ -1,4 +1,4 @@
-"""Every figure that this project quotes of a classifier, from logits and labels. numpy and scikit-learn only."""
+"""Classification and calibration metrics, computed from logits and labels."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ def measure(
     logits: npt.NDArray[np.floating],
     labels: npt.NDArray[np.int64],
     temperature: float,
-    training_twin: npt.NDArray[np.bool_] | None = None,
+    in_training: npt.NDArray[np.bool_] | None = None,
 ) -> SplitMetrics:
-    """Measures one split.
+    """Compute all metrics of one split.
 
     Args:
         logits: (N, 7).
         labels: int64 (N,), FER2013 codes.
-        temperature: Of the calibrated probabilities.
-        training_twin: bool (N,), True where the same pixels stand in Training too; adds the accuracy without them.
+        temperature: Divisor of the logits for the calibrated probabilities.
+        in_training: bool (N,), True for an exact duplicate of a Training image. If given, the accuracy without these
+            images is computed too.
 
     Returns:
-        All figures, as the manifest holds them. A label that is never predicted has precision 0.
+        The metrics as stored in the manifest. The precision of a label that is never predicted is 0.
     """
     predicted = logits.argmax(axis=1)
     correct = predicted == labels
     codes = list(range(len(LABELS)))
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
-    before, after = probabilities(logits, 1.0), probabilities(logits, temperature)
+    uncalibrated, calibrated = probabilities(logits, 1.0), probabilities(logits, temperature)
     return SplitMetrics(
         images=len(labels),
         accuracy=float(correct.mean()),
         accuracy_interval=wilson_interval(int(correct.sum()), len(labels)),
-        accuracy_without_training_twins=None if training_twin is None else float(correct[~training_twin].mean()),
+        accuracy_without_duplicates=None if in_training is None else float(correct[~in_training].mean()),
         macro_precision=float(precision.mean()),
         macro_recall=float(recall.mean()),
         macro_f1=float(f1.mean()),
@@ -57,22 +58,22 @@ def measure(
         confusion=tuple(
             tuple(int(count) for count in row) for row in confusion_matrix(labels, predicted, labels=codes)
         ),
-        nll_before_temperature=negative_log_likelihood(before, labels),
-        nll=negative_log_likelihood(after, labels),
-        ece_before_temperature=expected_calibration_error(before, labels),
-        ece=expected_calibration_error(after, labels),
-        reliability=reliability(after, labels),
+        nll_before_temperature=negative_log_likelihood(uncalibrated, labels),
+        nll=negative_log_likelihood(calibrated, labels),
+        ece_before_temperature=expected_calibration_error(uncalibrated, labels),
+        ece=expected_calibration_error(calibrated, labels),
+        reliability=reliability(calibrated, labels),
     )
 
 
 def negative_log_likelihood(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
-    """Mean of -log of the true label's probability, in nats."""
+    """Return the mean of -log of the probability of the true label, in nats."""
     true_scores = scores[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(true_scores, np.finfo(np.float64).tiny)).mean())
 
 
 def expected_calibration_error(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
-    """Mean distance between confidence and accuracy over 15 confidence bins of equal width, weighted by their images.
+    """Return the mean difference between confidence and accuracy over 15 bins, weighted by the images per bin.
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017.
@@ -82,7 +83,7 @@ def expected_calibration_error(scores: npt.NDArray[np.float64], labels: npt.NDAr
 
 
 def reliability(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> tuple[ReliabilityBin, ...]:
-    """What the reliability diagram shows: confidence against accuracy in each of 15 bins that holds an image."""
+    """Return confidence and accuracy of each of 15 confidence bins of equal width. Empty bins are left out."""
     confidence = scores.max(axis=1)
     correct = scores.argmax(axis=1) == labels
     bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
@@ -97,12 +98,12 @@ def reliability(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) 
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
+    """Return Wilson's 95 % interval of a proportion.
 
     Reference:
         Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
-    z = 1.959964  # the normal distribution's 97.5 % quantile
+    z = 1.959964  # 97.5 % quantile of the normal distribution
     share = successes / trials
     centre = share + z**2 / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))

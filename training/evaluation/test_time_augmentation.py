@@ -1,4 +1,4 @@
-"""Test-time augmentation: the same model asked about several views of every image."""
+"""Test-time augmentation: probabilities averaged over several augmented copies of every image."""
 
 from __future__ import annotations
 
@@ -8,60 +8,70 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from joblib import cpu_count
 
 from app.inference.session import EmotionSession
-from app.server.cpus import available_cpus
 from training.data.fer2013 import Fer2013, Split
 
-Views = Literal["flip", "ten_crop"]
+Augmentation = Literal["flip", "ten_crop"]
 
 _BATCH = 256
-_CROP_MARGIN_PX = 4  # how far the corner crops look beyond the picture, whose edge is repeated there: 44 of 48 pixels
+_CROP_MARGIN_PX = 4  # shift of the corner crops: each keeps 44 of 48 rows and columns and repeats the edge
 
 
-def accuracy_of_views(model_path: Path, dataset: Fer2013, splits: Sequence[Split], views: Views) -> float:
-    """Accuracy over all images of some splits, when the probabilities of several views are averaged.
+def accuracy_with_augmentation(
+    model_path: Path, dataset: Fer2013, splits: Sequence[Split], augmentation: Augmentation
+) -> float:
+    """Measure the accuracy over all images of some splits with test-time augmentation.
 
     Args:
-        model_path: The ONNX file.
+        model_path: ONNX file with its manifest.
         dataset: FER2013.
-        splits: Whose images are judged, all together.
-        views: See `views_of`.
+        splits: Splits to measure together.
+        augmentation: See `augmented_copies`.
+
+    Returns:
+        Accuracy, 0 to 1.
     """
-    session = EmotionSession(model_path, "cpu", available_cpus())
-    right = [
-        view_scores(session, dataset[split].images, views).argmax(axis=1) == dataset[split].labels for split in splits
+    session = EmotionSession(model_path, "cpu", cpu_count())
+    correct = [
+        mean_probabilities(session, dataset[split].images, augmentation).argmax(axis=1) == dataset[split].labels
+        for split in splits
     ]
-    return float(np.concatenate(right).mean())
+    return float(np.concatenate(correct).mean())
 
 
-def view_scores(session: EmotionSession, images: npt.NDArray[np.uint8], views: Views) -> npt.NDArray[np.float64]:
-    """Mean probabilities over the views of images uint8 (N, 48, 48, 1), float64 (N, 7)."""
+def mean_probabilities(
+    session: EmotionSession, images: npt.NDArray[np.uint8], augmentation: Augmentation
+) -> npt.NDArray[np.float64]:
+    """Return the mean probabilities float64 (N, 7) over the augmented copies of images uint8 (N, 48, 48, 1)."""
     scores = [
-        np.concatenate([session.classify(list(view[start : start + _BATCH])) for start in range(0, len(view), _BATCH)])
-        for view in views_of(images, views)
+        np.concatenate(
+            [session.classify(list(copies[start : start + _BATCH])) for start in range(0, len(copies), _BATCH)]
+        )
+        for copies in augmented_copies(images, augmentation)
     ]
     mean: npt.NDArray[np.float64] = np.mean(scores, axis=0)
     return mean
 
 
-def views_of(images: npt.NDArray[np.uint8], views: Views) -> Iterator[npt.NDArray[np.uint8]]:
-    """Several views of images.
+def augmented_copies(images: npt.NDArray[np.uint8], augmentation: Augmentation) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the augmented copies of all images, one copy of each image at a time.
 
     Args:
         images: uint8 (N, 48, 48, 1).
-        views: `flip` for the image and its mirror image, `ten_crop` for those of the image and of it shifted to the
-            four corners.
+        augmentation: `flip` yields the images and their mirror images. `ten_crop` also yields the images shifted
+            towards each of the four corners, and their mirror images.
 
     Yields:
-        uint8 (N, 48, 48, 1) each.
+        uint8 (N, 48, 48, 1).
     """
-    whole = [images]
-    if views == "ten_crop":
+    crops = [images]
+    if augmentation == "ten_crop":
         side, margin = images.shape[1], _CROP_MARGIN_PX
         padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
         corners = [(top, left) for top in (0, 2 * margin) for left in (0, 2 * margin)]
-        whole += [padded[:, top : top + side, left : left + side] for top, left in corners]
-    for view in whole:
-        yield np.ascontiguousarray(view)
-        yield np.ascontiguousarray(view[:, :, ::-1])
+        crops += [padded[:, top : top + side, left : left + side] for top, left in corners]
+    for crop in crops:
+        yield np.ascontiguousarray(crop)
+        yield np.ascontiguousarray(crop[:, :, ::-1])

@@ -1,1 +1,1 @@
-"""From a finished run to a served ONNX model with manifest, golden vectors and card."""
+"""Export of a finished run as an ONNX model with manifest, golden vectors and model card."""

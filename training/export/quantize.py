@@ -1,11 +1,11 @@
-"""The same network in fewer bits: half floats, or 8-bit integers calibrated on Training. In and out: ONNX graphs."""
+"""Conversion of an ONNX graph to float16 or int8."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +13,24 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from app.contract.manifest import Precision
-
-# Most accuracy on PublicTest that fewer bits may cost.
-LARGEST_LOSS = 0.003
-
 _CALIBRATION_IMAGES = 1024
 _BATCH = 64
 
 
-def convert(graph: onnx.ModelProto, precision: Precision, images: npt.NDArray[np.uint8]) -> onnx.ModelProto:
-    """Gives a graph another precision. Names and types of its input and output stay.
+def convert(
+    graph: onnx.ModelProto, precision: Literal["float16", "int8"], images: npt.NDArray[np.uint8]
+) -> onnx.ModelProto:
+    """Convert a float32 graph to fewer bits. Names and types of input and output stay the same.
+
+    `int8` gives a QDQ graph with unsigned activations per tensor and weights per channel. The weights have 7 bits:
+    processors without VNNI add products of 8-bit weights in 16 bits, which overflows.
 
     Args:
-        graph: In float32; not changed.
-        precision: `float32` gives the graph back.
-        images: uint8 (N, 48, 48, 1) of Training; for `int8`, the ranges of activations are measured on 1,024 of them.
-
-    Returns:
-        The converted graph. `int8` is a QDQ graph: weights by channel, in 7 bits, because processors without VNNI add
-        the products of 8-bit weights in 16 bits, which overflow; activations unsigned, by tensor.
+        graph: float32 graph. It is not modified.
+        precision: Precision of the result.
+        images: uint8 (N, 48, 48, 1) of Training. `int8` measures the ranges of the activations on 1,024 of them.
     """
     match precision:
-        case "float32":
-            return graph
         case "float16":
             converted: onnx.ModelProto = convert_float_to_float16(graph, keep_io_types=True)
             return converted
@@ -47,7 +41,7 @@ def convert(graph: onnx.ModelProto, precision: Precision, images: npt.NDArray[np
                 quantize_static(
                     source,
                     target,
-                    _Calibration(images),
+                    _CalibrationImages(images),
                     quant_format=QuantFormat.QDQ,
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
@@ -58,8 +52,8 @@ def convert(graph: onnx.ModelProto, precision: Precision, images: npt.NDArray[np
                 return onnx.load(target)
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
-    """The same images in each export: drawn with a fixed seed."""
+class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type annotations
+    """Batches of 1,024 images, drawn with a fixed seed so that every export uses the same images."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         chosen = np.random.default_rng(0).permutation(len(images))[:_CALIBRATION_IMAGES]
@@ -68,5 +62,5 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         )
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next batch for the network; None after the last."""
+        """Return the next batch as input of the network; None after the last batch."""
         return next(self._batches, None)

@@ -1,4 +1,4 @@
-"""Fits the one number that turns logits into honest probabilities. On PublicTest only."""
+"""Temperature scaling: one divisor of the logits that calibrates the probabilities."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RANGE = (0.05, 20.0)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
-    """The temperature with the lowest negative log-likelihood.
+    """Return the temperature with the lowest negative log-likelihood.
 
     Args:
-        logits: float32 (N, 7) of images that the weights were not trained on.
+        logits: float32 (N, 7) of images that the network was not trained on.
         labels: int64 (N,), FER2013 codes.
 
     Returns:
-        Between 0.05 and 20, to four digits.
+        Between 0.05 and 20, rounded to four decimals.
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017.

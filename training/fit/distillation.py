@@ -19,7 +19,7 @@ import numpy.typing as npt
 from app.contract.scores import probabilities
 from training.architectures.heads import Head, build_with_heads, single_head
 from training.errors import TrainingError
-from training.evaluation.test_time_augmentation import views_of
+from training.evaluation.test_time_augmentation import augmented_copies
 from training.fit.run_folder import RunFolder
 from training.fit.widen import widen
 
@@ -93,7 +93,7 @@ def _answers(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float6
     teacher = _trained(_finished(path))
     views = [
         probabilities(teacher.predict(view, batch_size=_BATCH, verbose=0)[Head.ORIGINAL.value], 1.0)
-        for view in views_of(images, "flip")
+        for view in augmented_copies(images, "flip")
     ]
     mean: npt.NDArray[np.float64] = np.mean(views, axis=0)
     return mean

@@ -27,11 +27,10 @@ from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits
 from training.evaluation.metrics import measure
 from training.fit.run_folder import RunFolder, write_json, write_text
+from training.provenance import CHAIN_KEYS
 
 # The only network of which one file tells all: of `repvgg`, the branches are lost.
 _ARCHITECTURE = "vgg"
-# What a manifest's config has beside the run's own.
-_ADDED = frozenset({"start_config", "borrowed_weights"})
 # Of the run's own, what is not in the file: the other head, and other runs.
 _LOST = {"crowd": None, "start": None, "teachers": None}
 _IMAGES = 4096  # for the statistics
@@ -94,7 +93,7 @@ def _config_of(origin: Provenance) -> TrainConfig:
             f"expected a network {_ARCHITECTURE} that learned the original labels."
             f" Received: {architecture}, {origin.learned_labels} labels"
         )
-    own = {name: value for name, value in origin.config.items() if name not in _ADDED}
+    own = {name: value for name, value in origin.config.items() if name not in CHAIN_KEYS}
     try:
         return TrainConfig.model_validate(own | _LOST)
     except ValidationError as error:

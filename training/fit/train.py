@@ -27,6 +27,7 @@ from training.data.fer2013 import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation import plots
 from training.evaluation.metrics import measure
+from training.evaluation.text_report import classification_table
 from training.fit import distillation
 from training.fit.adversarial import FastGradientSign
 from training.fit.backend import prepare_backend
@@ -294,4 +295,4 @@ def _report_best(config: TrainConfig, validation: SplitData, run: RunFolder, sta
     plots.plot_confusion(
         measured.confusion, f"PublicTest, epoch {state.best_epoch + 1}", run.path / "confusion_matrix.png"
     )
-    print(plots.classification_table(measured))
+    print(classification_table(measured))

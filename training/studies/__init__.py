@@ -1,1 +1,1 @@
-"""Comparisons of many runs: published networks, seeds, hyper-parameters, ensembles."""
+"""Studies over many runs: published networks, seeds, hyper-parameters, ensembles."""

@@ -1,4 +1,7 @@
-"""Calls a function in processes of their own, so that one that dies takes neither its caller nor the others along."""
+"""Function calls in separate processes: a crash in one process affects neither the caller nor the other calls.
+
+`concurrent.futures.ProcessPoolExecutor` does not fit: when one of its processes dies, all other calls fail too.
+"""
 
 from __future__ import annotations
 
@@ -16,70 +19,73 @@ from training.errors import TrainingError
 T = TypeVar("T")
 
 
-def call_apart(
-    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], side_by_side: int = 1
+def call_in_subprocesses(
+    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], jobs: int = 1
 ) -> Iterator[tuple[int, T | TrainingError]]:
-    """Makes every call in a fresh process. No process outlives the iteration, or its caller.
+    """Make every call in a new process. No process outlives the iteration or the calling process.
 
     Args:
-        function: Of a module; it, its arguments and its answer can be pickled.
-        calls: The arguments of each call.
-        side_by_side: How many processes run at once, 1 or more.
+        function: Function of a module. The function, its arguments and its result must be picklable.
+        calls: Arguments of each call.
+        jobs: Number of processes that run at the same time, at least 1.
 
     Yields:
-        Index of the call and what it returned, in the order in which they end; the `TrainingError` that it raised, or
-        one that says how its process died.
+        Index of the call and its result, in the order of completion. A `TrainingError` that the function raised, and a
+        `TrainingError` for a process that died, are yielded as results.
     """
-    spawn = multiprocessing.get_context("spawn")  # the threads of PyTorch do not survive a fork
+    spawn = multiprocessing.get_context("spawn")  # PyTorch's threads do not survive a fork
     waiting = list(reversed(list(enumerate(calls))))
     running: dict[Connection, tuple[int, BaseProcess]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < side_by_side:
+            while waiting and len(running) < jobs:
                 index, arguments = waiting.pop()
                 receiver, sender = spawn.Pipe(duplex=False)
-                process = spawn.Process(target=_answer, args=(sender, function, arguments))
+                process = spawn.Process(target=_run, args=(sender, function, arguments))
                 process.start()
-                sender.close()  # the process holds the only other end: where it dies, the pipe ends
+                sender.close()  # only the child keeps this end, so its death closes the pipe
                 running[receiver] = index, process
-            for receiver in wait(list(running)):
-                index, process = running.pop(receiver)  # type: ignore[index]
-                yield index, _outcome(receiver, process)  # type: ignore[arg-type]
+            finished = wait(list(running))
+            for receiver in [receiver for receiver in running if receiver in finished]:
+                done, ended = running.pop(receiver)
+                yield done, _result(receiver, ended)
     finally:
-        for _, process in running.values():
-            process.terminate()
-            process.join()
+        for _, unfinished in running.values():
+            unfinished.terminate()
+            unfinished.join()
 
 
-def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller ends this process
-    threading.Thread(target=_end_with_caller, daemon=True).start()
+def _run(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the caller ends this one
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        answer = function(*arguments)
+        result = function(*arguments)
     except TrainingError as error:
-        answer = error
-    sender.send(answer)
+        result = error
+    sender.send(result)
 
 
-def _end_with_caller() -> None:
-    caller = multiprocessing.parent_process()
-    if caller is not None:
-        caller.join()
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
         os._exit(1)
 
 
-def _outcome(receiver: Connection, process: BaseProcess) -> Any:
+def _result(receiver: Connection, process: BaseProcess) -> Any:
     try:
         return receiver.recv()
     except EOFError:
         process.join()
-        return TrainingError(f"its process {_end_of(process.exitcode)} before it was done; the same command goes on")
+        return TrainingError(
+            f"the process {_describe_exit(process.exitcode)} before the end. Run the same command again to resume."
+        )
     finally:
         receiver.close()
         process.join()
 
 
-def _end_of(exit_code: int | None) -> str:
+def _describe_exit(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"was killed by {signal.Signals(-exit_code).name}"
-    return f"ended with status {exit_code}"
+    return f"exited with status {exit_code}"

@@ -14,7 +14,8 @@ from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.architectures.layers import FastBatchNormalization
 from training.config import ModelConfig
 from training.errors import TrainingError
-from training.export.pipeline import PARITY, PARITY_BATCHES, _check_graph, _session, to_onnx
+from training.export.checks import PARITY, PARITY_BATCHES, check_plain
+from training.export.graph import open_graph, to_onnx
 
 # Narrow, so that all are built and exported in seconds; the shapes are the published ones.
 NARROW: dict[str, dict] = {
@@ -81,7 +82,7 @@ def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
     config = narrow(key)
     trained = with_lived_in_weights(config)
     graph = to_onnx(fold(trained, config), tmp_path)
-    session = _session(graph)
+    session = open_graph(graph)
     images = faces(max(PARITY_BATCHES))
     expected = trained.predict(images, verbose=0)
     assert expected.shape == (64, 7)
@@ -99,14 +100,14 @@ def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
 @pytest.mark.parametrize("key", sorted(PLAIN_WHEN_SERVED))
 def test_plain_architecture_is_served_without_branches(key, tmp_path):
     config = narrow(key)
-    _check_graph(to_onnx(fold(with_lived_in_weights(config), config), tmp_path))
+    check_plain(to_onnx(fold(with_lived_in_weights(config), config), tmp_path))
 
 
 @pytest.mark.parametrize("normalisation", ["centre", "unit", "dataset", "image"])
 def test_normalisation_in_onnx_is_that_of_training(normalisation, tmp_path):
     config = narrow("cnn_basic", normalisation=normalisation)
     trained = with_lived_in_weights(config)
-    session = _session(to_onnx(fold(trained, config), tmp_path))
+    session = open_graph(to_onnx(fold(trained, config), tmp_path))
     images = faces(3)
     (received,) = session.run(["logits"], {"image": images})
     np.testing.assert_allclose(received, trained.predict(images, verbose=0), atol=PARITY)

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from tests.support.datasets import tiny_config
-from training.architectures import Form, build
+from training.architectures import Form, build, fold
 from training.architectures.layers import FastBatchNormalization
 from training.config import ModelConfig
 from training.errors import TrainingError
-from training.export.pipeline import fold
 
 INPUTS = np.random.default_rng(0).normal(2, 3, size=(6, 5, 5, 4)).astype(np.float32)
 
@@ -71,7 +70,7 @@ def test_fold_gives_the_same_logits_without_normalisation():
     for layer in trained.layers:  # statistics that are not the fresh ones, so that folding has work to do
         if isinstance(layer, FastBatchNormalization):
             layer.set_weights([generator.uniform(0.5, 2, size=weight.shape) for weight in layer.get_weights()])
-    served = fold(trained, config)
+    served = fold(trained, config.model)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in served.layers)
     images = generator.integers(0, 256, size=(5, 48, 48, 1), dtype=np.uint8)
     np.testing.assert_allclose(

@@ -20,7 +20,7 @@ from training.data.fer2013 import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
 from training.export.card import model_card
-from training.export.pipeline import export
+from training.export.export import export
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
@@ -147,14 +147,14 @@ def test_crowd_model_says_what_it_learned_and_is_judged_by_it(run, contrary, tmp
     export(run, dataset, path, votes, Head.CROWD)
     manifest = record(path, dataset, [Split.PUBLIC_TEST, Split.PRIVATE_TEST], votes)
     assert manifest == load_manifest(path)
-    assert manifest.provenance.learned_labels == "crowd"
+    assert manifest.provenance.learned_labels == "annotators"
     assert manifest.provenance.dataset["votes"]["sha256"] == votes.sha256
-    assert manifest.crowd_metrics["PrivateTest"].accuracy > 0.5 > manifest.metrics["PrivateTest"].accuracy
-    assert set(manifest.crowd_metrics) == {"PublicTest", "PrivateTest", "PublicTest+PrivateTest"}
+    assert manifest.annotator_metrics["PrivateTest"].accuracy > 0.5 > manifest.metrics["PrivateTest"].accuracy
+    assert set(manifest.annotator_metrics) == {"PublicTest", "PrivateTest", "PublicTest+PrivateTest"}
     assert max(manifest.robustness.values()) > 0.5
     card = model_card(manifest)
-    assert f"**{manifest.crowd_metrics['PrivateTest'].accuracy:.2%}**" in card
-    assert "--head crowd" in card
+    assert f"**{manifest.annotator_metrics['PrivateTest'].accuracy:.2%}**" in card
+    assert "--head annotators" in card
 
 
 def test_crowd_head_in_the_history_and_without_votes_refused(run, contrary, tmp_path):

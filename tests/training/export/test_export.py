@@ -1,32 +1,25 @@
-"""Export: what is written is what was trained, and nothing is written that is not."""
+"""Export: the written files reproduce the trained model, and a failed check writes nothing."""
 
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 
+import keras
 import numpy as np
 import onnx
 import pytest
 
-import training.export.pipeline as export_module
+import training.export.export as export_module
 from app.contract.manifest import CONTRACT_KEY, PROVENANCE_KEY, golden_path, load_manifest, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
+from training import architectures
 from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS, record
-from training.export.card import model_card
-from training.export.pipeline import export
+from training.export.export import export
+from training.export.network import Network, load_network
 from training.fit.run_folder import RunFolder
-from training.fit.train import train
-
-
-@pytest.fixture(scope="module")
-def run(dataset, tmp_path_factory) -> RunFolder:
-    folder = RunFolder(tmp_path_factory.mktemp("export") / "run")
-    train(tiny_config(), dataset, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +40,7 @@ def test_export_writes_a_model_that_the_service_loads(model):
     }
 
 
-def test_export_equals_the_trained_model(model, run, dataset):
-    import keras
-
-    from training import architectures
-
+def test_export_equals_the_trained_model(model, run):
     keras.config.set_dtype_policy("float32")
     trained = architectures.build(run.read_config().model)
     trained.load_weights(run.best_weights)
@@ -80,24 +69,17 @@ def test_export_embeds_contract_and_provenance(model):
     assert manifest.metrics["PublicTest"].images == 28
 
 
-def test_evaluate_records_more_splits_beside_those_there(model, dataset):
+def test_record_keeps_the_metrics_of_other_splits(model, dataset):
+    assert set(load_manifest(model).metrics) == {"PublicTest"}
+    manifest = record(model, dataset, [Split.PRIVATE_TEST])
+    assert set(manifest.metrics) == {"PublicTest", "PrivateTest"}
     manifest = record(model, dataset, [Split.PUBLIC_TEST, Split.PRIVATE_TEST])
     assert set(manifest.metrics) == {"PublicTest", "PrivateTest", BOTH_TESTS}
     assert manifest.metrics[BOTH_TESTS].images == 56
     assert load_manifest(model) == manifest
 
 
-def test_card_has_the_figures_of_the_manifest(model, dataset):
-    manifest = record(model, dataset, [Split.PRIVATE_TEST])
-    card = model_card(manifest)
-    assert f"**{manifest.metrics['PrivateTest'].accuracy:.2%}**" in card
-    assert manifest.sha256 in card
-    assert "{" not in card
-    with pytest.raises(TrainingError, match="PrivateTest"):
-        model_card(manifest.model_copy(update={"metrics": {}}))
-
-
-def test_export_again_goes_on_counting_versions(run, dataset, tmp_path):
+def test_second_export_increments_the_version(run, dataset, tmp_path):
     path = tmp_path / "tiny.onnx"
     first = export(run, dataset, path).contract.version
     second = export(run, dataset, path).contract.version
@@ -105,50 +87,34 @@ def test_export_again_goes_on_counting_versions(run, dataset, tmp_path):
 
 
 def test_export_that_differs_from_keras_writes_nothing(run, dataset, tmp_path, monkeypatch):
-    original = export_module.fold
+    def load_with_wrong_bias(*arguments) -> Network:
+        network = load_network(*arguments)
+        kernel, bias = network.served.get_layer("logits").get_weights()
+        network.served.get_layer("logits").set_weights([kernel, bias + 0.001])
+        return network
 
-    def spoiled(*arguments):
-        served = original(*arguments)
-        kernel, bias = served.get_layer("logits").get_weights()
-        served.get_layer("logits").set_weights([kernel, bias + 0.001])
-        return served
-
-    monkeypatch.setattr(export_module, "fold", spoiled)
+    monkeypatch.setattr(export_module, "load_network", load_with_wrong_bias)
     with pytest.raises(TrainingError, match="ONNX and Keras differ at batch 1"):
         export(run, dataset, tmp_path / "tiny.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("difference", "accepted"), [(0.003, True), (0.009, False)])
-def test_parity_of_logits_of_hundreds_allows_for_rounding(difference, accepted, monkeypatch):
-    class Trained:
-        def predict(self, images, **options):
-            return np.full((len(images), 7), 500, np.float32)
-
-    class Session:
-        def run(self, names, inputs):
-            return [np.full((len(inputs["image"]), 7), 500 + difference, np.float32)]
-
-    monkeypatch.setattr(export_module, "_session", lambda graph: Session())
-    with nullcontext() if accepted else pytest.raises(TrainingError, match=r"differ at batch 1: 500\.009 and 500 "):
-        export_module._check_parity(None, Trained(), np.zeros((64, 48, 48, 1), np.uint8))
-
-
-def test_export_unfolded_normalisation_is_refused(run, dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "_ALLOWED_BETWEEN_CONVOLUTIONS", frozenset({"Conv", "Relu"}))
-    with pytest.raises(TrainingError, match="MaxPool"):
+def test_export_of_a_graph_that_is_not_plain_writes_nothing(run, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.export.checks.ALLOWED_BETWEEN_CONVOLUTIONS", frozenset({"Conv", "Relu"}))
+    with pytest.raises(TrainingError, match="Received: \\['MaxPool'\\]"):
         export(run, dataset, tmp_path / "tiny.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_unfinished_run_is_refused(dataset, tmp_path):
+def test_export_of_an_unfinished_run_is_refused(dataset, tmp_path):
     unfinished = RunFolder(tmp_path / "run")
-    train(tiny_config(), dataset, unfinished, stop_after_epochs=1)
+    unfinished.open_for(tiny_config())
     with pytest.raises(TrainingError, match="not finished"):
         export(unfinished, dataset, tmp_path / "models" / "tiny.onnx")
+    assert not (tmp_path / "models").exists()
 
 
-def test_golden_vectors_hold_no_single_image_of_the_dataset(model, dataset):
+def test_golden_vectors_contain_no_image_of_the_dataset(model, dataset):
     with np.load(golden_path(model)) as golden:
         crops = {crop.tobytes() for crop in golden["crops"]}
     assert not crops & {image.tobytes() for image in dataset[Split.TRAINING].images}

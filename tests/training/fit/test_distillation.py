@@ -16,7 +16,7 @@ from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
 from training.export.card import model_card
-from training.export.pipeline import export
+from training.export.export import export
 from training.fit import distillation
 from training.fit.distillation import describe, start_from, teach
 from training.fit.run_folder import RunFolder
@@ -141,10 +141,10 @@ def test_provenance_and_export_name_what_was_borrowed(first, dataset, tmp_path):
     assert json.loads(second.provenance.read_text())["borrowed_weights"] == describe([first.path])
     manifest = export(third, dataset, tmp_path / "model.onnx")
     config = manifest.provenance.config
-    assert config["borrowed_weights"] == describe([second.path])
-    assert config["start_config"]["borrowed_weights"] == describe([first.path])
-    assert config["start_config"]["start_config"]["epochs"] == 2
-    assert "borrowed_weights" not in config["start_config"]["start_config"]
+    assert config["parent_runs"] == describe([second.path])
+    assert config["warm_start_config"]["parent_runs"] == describe([first.path])
+    assert config["warm_start_config"]["warm_start_config"]["epochs"] == 2
+    assert "parent_runs" not in config["warm_start_config"]["warm_start_config"]
     all_three = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, second, third))
     assert manifest.provenance.wall_s == pytest.approx(all_three, abs=0.06)
 
@@ -155,14 +155,16 @@ def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, data
     train(tiny_config(name="second", epochs=1, start=first.path, teachers=taught), dataset, second)
     train(tiny_config(name="third", epochs=1, start=second.path), dataset, third)
     provenance = export(third, dataset, tmp_path / "model.onnx").provenance
-    assert provenance.config["start_config"]["start_config"]["name"] == "tiny"
+    assert provenance.config["warm_start_config"]["warm_start_config"]["name"] == "tiny"
     all_s = sum(json.loads(folder.report.read_text())["wall_s"] for folder in (first, second, third))
     assert provenance.wall_s == pytest.approx(all_s, abs=0.06)
     card = model_card(record(tmp_path / "model.onnx", dataset, list(Split)[1:]))
-    assert "It started from the weights of the run `second`" in card
-    assert "That one started from the weights of the run `tiny`" in card
-    assert f"A share of 0.4 of `second`'s targets were the answers of `{first.path.name}`" in card
-    configs = [line.split()[5] for line in card.splitlines() if line.startswith("python -m training train")]
+    assert "| `third` | 1 | 3 | best weights of `second` | labels |" in card
+    assert "| `tiny` | 2 | 3 | random | labels |" in card
+    assert (
+        f"| best weights of `tiny` | 40% predictions of `{first.path.name}` (distillation), the rest labels |" in card
+    )
+    configs = [line.split()[5] for line in card.splitlines() if " -m training train " in line]
     assert configs == [f"training/configs/{name}.toml" for name in ("tiny", "second", "third")]
 
 

@@ -16,7 +16,7 @@ from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits, record
 from training.export.card import model_card
-from training.export.pipeline import export
+from training.export.export import export
 from training.fit.restore import restore
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
@@ -83,8 +83,8 @@ def test_run_that_starts_from_a_restored_one_tells_all_of_it(shipped, dataset, t
     export(run, dataset, tmp_path / "second.onnx")
     manifest = record(tmp_path / "second.onnx", dataset, [Split.PRIVATE_TEST])
     config, first = manifest.provenance.config, load_manifest(path)
-    assert "They were taken from its exported file" in model_card(manifest)
-    assert config["start_config"] == first.provenance.config | {"restored_from": first.sha256}
+    assert "best weights of `tiny`, restored from its exported file" in model_card(manifest)
+    assert config["warm_start_config"] == first.provenance.config | {"restored_from": first.sha256}
 
 
 @pytest.mark.parametrize("precision", ["int8", "float16"])

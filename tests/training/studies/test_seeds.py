@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone: measured as exported, with mean and spread; anything else is refused."""
+"""Metrics of runs that differ only in their seed: mean, standard deviation, and refusal of other runs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,24 @@ import json
 import statistics
 import sys
 
-import keras
 import numpy as np
 import pytest
 
 import training.__main__ as command_line
-import training.fit.train as train_module
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
 from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.export.card import write_card
+from training.export.card_tables import seeds_table
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
-from training.studies.seeds import measure_seeds, table
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
-    keras.config.set_dtype_policy("float32")
+from training.studies.seeds import measure_seeds
 
 
 @pytest.fixture(scope="module")
 def runs(dataset, tmp_path_factory):
-    """A chain of two runs from each of two seeds: the second runs of the chains."""
+    """The last runs of two chains with different seeds. Each chain has two runs."""
     folder = tmp_path_factory.mktemp("seeds")
     for seed in (1, 2):
         first = folder / f"first-seed{seed}"
@@ -40,9 +33,15 @@ def runs(dataset, tmp_path_factory):
     return [RunFolder(folder / f"second-seed{seed}") for seed in (1, 2)]
 
 
-def test_seeds_are_measured_as_exported_with_mean_and_deviation(runs, dataset, tmp_path):
-    summary = measure_seeds(runs, dataset, tmp_path / "seeds.json", precision="float32")
-    assert json.loads((tmp_path / "seeds.json").read_text()) == summary
+@pytest.fixture(scope="module")
+def summary(runs, dataset, tmp_path_factory):
+    path = tmp_path_factory.mktemp("summary") / "seeds.json"
+    measured = measure_seeds(runs, dataset, path, precision="float32")
+    assert json.loads(path.read_text()) == measured
+    return measured
+
+
+def test_summary_has_mean_and_standard_deviation_of_the_exported_files(runs, summary, dataset):
     assert (summary["recipe"], summary["seeds"]) == ("second", [1, 2])
     private = dataset[Split.PRIVATE_TEST]
     expected = [
@@ -55,11 +54,10 @@ def test_seeds_are_measured_as_exported_with_mean_and_deviation(runs, dataset, t
     assert figure["values"] == pytest.approx(expected)
     assert figure["mean"] == pytest.approx(np.mean(expected))
     assert figure["deviation"] == pytest.approx(statistics.stdev(map(float, expected)))
-    assert f"| PrivateTest accuracy | {np.mean(expected):.2%} | " in table(summary)
+    assert f"| PrivateTest accuracy | {np.mean(expected):.2%} | " in seeds_table(summary)
 
 
-def test_card_shows_the_seeds_of_its_recipe_or_of_half_its_width(runs, dataset, tmp_path):
-    summary = measure_seeds(runs, dataset, tmp_path / "seeds.json", precision="float32")
+def test_card_shows_the_seeds_of_its_recipe_or_of_half_its_width(runs, summary, tmp_path):
     model_path = runs[0].path / "second.onnx"
 
     def card(recipe: str) -> str:
@@ -69,19 +67,19 @@ def test_card_shows_the_seeds_of_its_recipe_or_of_half_its_width(runs, dataset, 
 
     for recipe in ("second", "second_half"):
         assert f"Runs of `{recipe}` (4-8 channels, 1 epochs" in card(recipe)
-        assert table(summary | {"recipe": recipe}) in card(recipe)
-    assert "the seed alone" not in card("first")
+        assert seeds_table(summary | {"recipe": recipe}) in card(recipe)
+    assert "Variation between seeds" not in card("first")
     write_card(model_path, tmp_path / "card.md", tmp_path / "none.json")
-    assert "the seed alone" not in (tmp_path / "card.md").read_text()
+    assert "Variation between seeds" not in (tmp_path / "card.md").read_text()
 
 
-def test_seeds_of_two_recipes_or_of_one_run_are_refused(runs, dataset, tmp_path):
-    with pytest.raises(TrainingError, match=r"two or more runs of different seeds. Received: seeds \[1, 1\]"):
+def test_one_run_equal_seeds_and_two_recipes_are_refused(runs, dataset, tmp_path):
+    with pytest.raises(TrainingError, match=r"two or more runs with different seeds. Received: seeds \[1, 1\]"):
         measure_seeds([runs[0], runs[0]], dataset, tmp_path / "seeds.json")
     with pytest.raises(TrainingError, match="two or more runs"):
         measure_seeds(runs[:1], dataset, tmp_path / "seeds.json")
     other = RunFolder(tmp_path / "second-seed5")
-    train(tiny_config(name="second", epochs=2, seed=5), dataset, other)
+    other.open_for(tiny_config(name="second", epochs=2, seed=5))
     with pytest.raises(TrainingError, match="differ in more than the seed"):
         measure_seeds([runs[0], other], dataset, tmp_path / "seeds.json")
     assert not (tmp_path / "seeds.json").exists()
@@ -94,7 +92,7 @@ def test_seeds_command_prints_the_table(runs, dataset, tmp_path, monkeypatch, ca
     arguments = ["training", "seeds", *folders, "--to", str(to), "--precision", "float32"]
     arguments += ["--data", str(tmp_path / "fer2013.zip"), "--votes", "no.csv"]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert command_line.main() == 2  # votes that were named and are not there
+    assert command_line.main() == 2  # the file of the votes does not exist
     monkeypatch.setattr(sys, "argv", arguments[:-2])
     assert command_line.main() == 0
     assert "seed 1 | seed 2 |" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Calls in processes of their own: answers, errors, deaths, and that no process is left behind."""
+"""Calls in subprocesses: results, errors, crashes, and no process that outlives its caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 from training.errors import TrainingError
-from training.studies.subprocess_pool import call_apart
+from training.studies.subprocess_pool import call_in_subprocesses
 
 PATIENCE_S = 60
 
@@ -22,7 +22,7 @@ PATIENCE_S = 60
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "did not come"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
 
 
@@ -38,7 +38,7 @@ def die(how: str) -> str:
     if how == "status":
         os._exit(3)
     if how == "error":
-        raise ValueError("not ours")
+        raise ValueError("unexpected")
     return "alive"
 
 
@@ -61,33 +61,33 @@ def is_gone(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state == "Z"  # ended; only its parent has not asked how
+    return state == "Z"  # ended; its parent has not read the exit status yet
 
 
-def test_call_apart_gives_each_answer_or_error_its_index():
-    (first, four), (second, error), (third, one) = call_apart(halved, [(8,), (7,), (2,)])
+def test_results_and_errors_have_the_index_of_their_call():
+    (first, four), (second, error), (third, one) = call_in_subprocesses(halved, [(8,), (7,), (2,)])
     assert (first, four, second, third, one) == (0, 4, 1, 2, 1)
     assert isinstance(error, TrainingError)
     assert str(error) == "7 is odd"
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("signal", "killed by SIGSEGV"), ("status", "status 3"), ("error", "status 1")]
+    ("how", "message"), [("signal", "killed by SIGSEGV"), ("status", "status 3"), ("error", "status 1")]
 )
-def test_call_apart_death_is_an_error_and_the_rest_goes_on(how, said):
-    (_, error), (_, answer) = call_apart(die, [(how,), ("not",)])
+def test_crash_is_an_error_and_the_other_calls_continue(how, message):
+    (_, error), (_, answer) = call_in_subprocesses(die, [(how,), ("not",)])
     assert isinstance(error, TrainingError)
-    assert said in str(error)
+    assert message in str(error)
     assert answer == "alive"
 
 
-def test_call_apart_side_by_side(tmp_path):
+def test_jobs_run_at_the_same_time(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert {answer for _, answer in call_apart(meet, [(one, two), (two, one)], side_by_side=2)} == {"one", "two"}
+    assert {answer for _, answer in call_in_subprocesses(meet, [(one, two), (two, one)], jobs=2)} == {"one", "two"}
 
 
-def test_call_apart_left_early_ends_its_processes(tmp_path):
-    calls = call_apart(stay, [(None,), (tmp_path / "pid",)], side_by_side=2)
+def test_closed_iterator_ends_its_processes(tmp_path):
+    calls = call_in_subprocesses(stay, [(None,), (tmp_path / "pid",)], jobs=2)
     assert next(calls) == (0, None)
     wait_for((tmp_path / "pid").exists)
     pid = int((tmp_path / "pid").read_text())
@@ -96,13 +96,13 @@ def test_call_apart_left_early_ends_its_processes(tmp_path):
     assert is_gone(pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_call_apart_caller_that_is_killed_takes_its_processes_along(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_processes_end_with_a_killed_caller(tmp_path):
     program = (
         "from pathlib import Path\n"
         "from tests.training.studies.test_subprocess_pool import stay\n"
-        "from training.studies.subprocess_pool import call_apart\n"
-        f"if __name__ == '__main__': list(call_apart(stay, [(Path({str(tmp_path / 'pid')!r}),)]))"
+        "from training.studies.subprocess_pool import call_in_subprocesses\n"
+        f"if __name__ == '__main__': list(call_in_subprocesses(stay, [(Path({str(tmp_path / 'pid')!r}),)]))"
     )
     caller = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
     try:

@@ -1,4 +1,4 @@
-"""The search: varies what it is told, raises PublicTest's accuracy, and goes on where it was stopped."""
+"""Hyper-parameter search: it varies the named options, maximises PublicTest accuracy and resumes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 import optuna
 import pytest
 
-import training.fit.train as train_module
 import training.studies.tune as tune_module
 from tests.support.datasets import tiny_config
 from tests.support.paths import REPOSITORY
 from training.config import load_config
 from training.errors import TrainingError
-from training.studies.tune import StudyConfig, load_study, recipe_of, tune
+from training.studies.study import StudyConfig, load_study, trial_recipe
+from training.studies.tune import tune
 
 TEXT = """
 name = "study"
@@ -44,12 +44,6 @@ learning_rate = 0.01
 """
 
 
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch):
-    monkeypatch.setattr(train_module.report, "plot_curves", lambda history, path: None)
-    monkeypatch.setattr(train_module.report, "plot_confusion", lambda *arguments: None)
-
-
 @pytest.fixture
 def study(tmp_path) -> StudyConfig:
     (tmp_path / "base.toml").write_text(BASE)
@@ -57,14 +51,14 @@ def study(tmp_path) -> StudyConfig:
     return load_study(tmp_path / "study.toml")
 
 
-def test_tune_interrupted_goes_on_and_keeps_its_trials(study, dataset, tmp_path, monkeypatch):
+def test_interrupted_search_resumes_and_keeps_its_trials(study, dataset, tmp_path, monkeypatch):
     folder, epochs = tmp_path / "out", 0
     original = tune_module.train
 
     def interrupt(*arguments, **options):
         nonlocal epochs
         epochs += 1
-        if epochs == 4:  # two epochs a trial: within the second
+        if epochs == 4:  # in the second trial, of two epochs each
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
@@ -72,7 +66,7 @@ def test_tune_interrupted_goes_on_and_keeps_its_trials(study, dataset, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         tune(study, dataset, folder)
     summary = tune(study, dataset, folder)
-    assert epochs == 7  # 3 before, the one interrupted, then 1 + 2: no epoch twice
+    assert epochs == 7  # 3 epochs, the interrupted one, then 1 + 2: no epoch is trained twice
     assert len(summary["trials"]) == 3
     values = [trial["parameters"] for trial in summary["trials"]]
     assert len({value["optimizer.learning_rate"] for value in values}) == 3
@@ -87,15 +81,15 @@ def test_tune_interrupted_goes_on_and_keeps_its_trials(study, dataset, tmp_path,
     assert tune(study, dataset, folder)["best"] == summary["best"]
 
 
-def test_tune_trial_trains_the_values_that_it_reports(study, dataset, tmp_path, monkeypatch):
+def test_trial_trains_the_reported_values(study, dataset, tmp_path, monkeypatch):
     recipes = []
     original = tune_module.train
 
-    def spy(recipe, *arguments, **options):
+    def record_recipe(recipe, *arguments, **options):
         recipes.append(recipe)
         return original(recipe, *arguments, **options)
 
-    monkeypatch.setattr(tune_module, "train", spy)
+    monkeypatch.setattr(tune_module, "train", record_recipe)
     summary = tune(study.model_copy(update={"trials": 1}), dataset, tmp_path / "out")
     (trial,) = summary["trials"]
     assert recipes[0].optimizer.learning_rate == trial["parameters"]["optimizer.learning_rate"]
@@ -107,35 +101,35 @@ def test_tune_uses_bayesian_optimisation(study, dataset, tmp_path, monkeypatch):
     used = []
     original = optuna.create_study
 
-    def spy(**options):
+    def record_sampler(**options):
         used.append(options["sampler"])
         return original(**options)
 
-    monkeypatch.setattr(optuna, "create_study", spy)
+    monkeypatch.setattr(optuna, "create_study", record_sampler)
     tune(study.model_copy(update={"trials": 1, "epochs": 1}), dataset, tmp_path / "out")
     assert isinstance(used[0], optuna.samplers.TPESampler)
 
 
-def test_recipe_of_unknown_option_is_refused(study):
-    with pytest.raises(TrainingError, match=r"optimizer\.speed is no option"):
-        recipe_of(tiny_config(), study, {"optimizer.speed": 1})
-    with pytest.raises(TrainingError, match=r"finish\.from_epoch is no option"):
-        recipe_of(tiny_config(), study, {"finish.from_epoch": 1})
+def test_unknown_option_and_invalid_value_are_refused(study):
+    with pytest.raises(TrainingError, match=r"optimizer\.speed is not an option"):
+        trial_recipe(tiny_config(), study, {"optimizer.speed": 1})
+    with pytest.raises(TrainingError, match=r"finish\.from_epoch is not an option"):
+        trial_recipe(tiny_config(), study, {"finish.from_epoch": 1})
     with pytest.raises(TrainingError, match="label_smoothing"):
-        recipe_of(tiny_config(), study, {"loss.label_smoothing": 3})
+        trial_recipe(tiny_config(), study, {"loss.label_smoothing": 3})
 
 
-def test_tune_diverging_trials_are_passed_over(study, dataset, tmp_path, monkeypatch):
+def test_search_without_a_finished_trial_is_refused(study, dataset, tmp_path, monkeypatch):
     def diverge(*arguments, **options):
         raise TrainingError("the loss became nan")
 
     monkeypatch.setattr(tune_module, "train", diverge)
-    with pytest.raises(TrainingError, match="no trial of study came to its end"):
+    with pytest.raises(TrainingError, match="no trial of study finished"):
         tune(study, dataset, tmp_path / "out")
 
 
 @pytest.mark.parametrize("bad", ["low = 1", "low = 2\nhigh = 1", "low = 1\nhigh = 2\nchoices = [1]", ""])
-def test_load_study_bad_parameter_is_refused(tmp_path, bad):
+def test_invalid_parameter_is_refused(tmp_path, bad):
     (tmp_path / "study.toml").write_text(TEXT.partition('[parameters."model')[0] + '[parameters."epochs"]\n' + bad)
     with pytest.raises(TrainingError, match="is not valid"):
         load_study(tmp_path / "study.toml")
@@ -146,4 +140,4 @@ def test_shipped_study_is_valid():
         study = load_study(path)
         assert study.name == path.stem
         values = {name: at.low if at.low is not None else at.choices[0] for name, at in study.parameters.items()}
-        recipe_of(load_config(study.base), study, values)
+        trial_recipe(load_config(study.base), study, values)

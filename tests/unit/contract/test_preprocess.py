@@ -1,4 +1,4 @@
-"""The one crop: framing, borders, interpolation."""
+"""Face crops: framing, borders, interpolation. Probabilities and labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_resize_to_crop_48_pixels_stay_as_they_are():
 def test_resize_to_crop_shrinks_by_area():
     expected = cv2.resize(IMAGE, (48, 48), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(resize_to_crop(IMAGE)[:, :, 0], expected)
-    assert np.abs(cv2.resize(IMAGE, (48, 48)).astype(int) - expected).max() > 20  # the default would alias
+    assert np.abs(cv2.resize(IMAGE, (48, 48)).astype(int) - expected).max() > 20  # INTER_LINEAR would alias
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (1, 500), (47, 47), (48, 300)])
@@ -43,7 +43,7 @@ def test_crop_face_at_the_border_repeats_the_edge(box):
     np.testing.assert_array_equal(crop_face(IMAGE, box), inner)
 
 
-def test_crop_face_of_a_face_that_is_the_whole_image_is_nearly_the_image():
+def test_crop_of_a_face_that_fills_the_image_is_nearly_the_image():
     crop = crop_face(IMAGE[:100, :100], FaceBox(0, 0, 100, 100)).astype(int)
     assert np.abs(crop[4:-4, 4:-4] - resize_to_crop(IMAGE[:100, :100]).astype(int)[4:-4, 4:-4]).mean() < 40
 
