@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +32,45 @@ IMAGES = REPOSITORY / "docs" / "images"
 _STAGE_ROUNDS = 3
 
 Results = dict[str, Any]
-Part = Callable[[Results, dict[str, Workload], Plan, Path], object]
 
 
-def _detection(results: Results, workloads: dict[str, Workload], plan: Plan, data: Path) -> object:
-    del results, plan
-    return over_http.measure_detection(workloads[PHOTOGRAPHS], data) if PHOTOGRAPHS in workloads else None
+@dataclass(frozen=True)
+class Run:
+    """One run of the suite.
+
+    Attributes:
+        results: Results of the parts that have run.
+        workloads: Workloads by name.
+        plan: Rounds and times.
+        data: Folder with photos/ and fer2013.zip.
+    """
+
+    results: Results
+    workloads: dict[str, Workload]
+    plan: Plan
+    data: Path
 
 
-def _open(results: Results, workloads: dict[str, Workload], plan: Plan, data: Path) -> object:
-    del data
-    return over_http.measure_open(workloads[PORTRAITS], plan, over_http.capacity_of(results["closed"], PORTRAITS))
+def _detection(run: Run) -> object:
+    photographs = run.workloads.get(PHOTOGRAPHS)
+    return None if photographs is None else over_http.measure_detection(photographs, run.data)
 
 
-PARTS: dict[str, Part] = {
-    "stages": lambda results, workloads, plan, data: measure_stages(workloads, _STAGE_ROUNDS * plan.rounds),
-    "closed": lambda results, workloads, plan, data: over_http.measure_closed(workloads, plan),
+def _open(run: Run) -> object:
+    capacity_per_s = over_http.capacity_of(run.results["closed"], PORTRAITS)
+    return over_http.measure_open(run.workloads[PORTRAITS], run.plan, capacity_per_s)
+
+
+# Each part returns its results, or None if its files are missing.
+PARTS: dict[str, Callable[[Run], object]] = {
+    "stages": lambda run: measure_stages(run.workloads, _STAGE_ROUNDS * run.plan.rounds),
+    "closed": lambda run: over_http.measure_closed(run.workloads, run.plan),
     "open": _open,
     "detection": _detection,
-    "forms": lambda results, workloads, plan, data: over_http.measure_forms(workloads, plan),
-    "scaling": lambda results, workloads, plan, data: over_http.measure_scaling(workloads[PORTRAITS], plan),
-    "memory": lambda results, workloads, plan, data: over_http.measure_memory(workloads[FACES], plan),
-    "profile": lambda results, workloads, plan, data: profile(workloads, max(1, 2 * plan.seconds)),
+    "forms": lambda run: over_http.measure_forms(run.workloads, run.plan),
+    "scaling": lambda run: over_http.measure_scaling(run.workloads[PORTRAITS], run.plan),
+    "memory": lambda run: over_http.measure_memory(run.workloads[FACES], run.plan),
+    "profile": lambda run: profile(run.workloads, max(1, 2 * run.plan.seconds)),
 }
 
 
@@ -101,9 +119,10 @@ def measure(results: Results, parts: list[str], plan: Plan, arguments: argparse.
             "rounds": plan.rounds,
             "workloads": {name: workload.title for name, workload in workloads.items()},
         }
+    run = Run(results, workloads, plan, arguments.data)
     for part in parts:
         print(f"--- {part}, {time.monotonic() - started:.0f} s", flush=True)
-        measured = PARTS[part](results, workloads, plan, arguments.data)
+        measured = PARTS[part](run)
         if measured is not None:
             results[part] = measured
     results["wall_s"] = results.get("wall_s", 0) + time.monotonic() - started

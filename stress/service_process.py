@@ -14,6 +14,13 @@ from urllib.request import urlopen
 from benchmarks.servers import run_server
 from tests.support.paths import REPOSITORY
 
+# Options of the command `uvicorn` as environment variables.
+_UVICORN = {
+    "UVICORN_APP": "app.main:create_app_from_env",
+    "UVICORN_FACTORY": "true",
+    "UVICORN_ACCESS_LOG": "false",
+}
+
 
 @dataclass(frozen=True)
 class ServiceProcess:
@@ -94,7 +101,11 @@ def load_generator_on(cores: set[int]) -> Iterator[None]:
 
 @contextmanager
 def run_service_process(
-    log: Path, cores: set[int] | None = None, directory: Path = REPOSITORY, **settings: str
+    log: Path,
+    cores: set[int] | None = None,
+    directory: Path = REPOSITORY,
+    limit_concurrency: int | None = None,
+    **settings: str,
 ) -> Iterator[ServiceProcess]:
     """Run the service until the context ends.
 
@@ -102,10 +113,15 @@ def run_service_process(
         log: File for its standard error.
         cores: Cores that it may use; None for all.
         directory: Checkout that holds the service.
+        limit_concurrency: Run the application factory under `uvicorn --limit-concurrency`; None for `python -m app`.
         settings: FER_ variables in addition to the defaults.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    defaults = {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu"}
+    settings = {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu"} | settings
+    module, port_variable = "app", "FER_PORT"
+    if limit_concurrency is not None:
+        module, port_variable = "uvicorn", "UVICORN_PORT"
+        settings |= _UVICORN | {"UVICORN_LIMIT_CONCURRENCY": str(limit_concurrency)}
     chosen = None if cores is None else sorted(cores)
-    with run_server("app", "FER_PORT", defaults | settings, chosen, directory, log) as server:
+    with run_server(module, port_variable, settings, chosen, directory, log) as server:
         yield ServiceProcess(server.port, server.process, len(cores or os.sched_getaffinity(0)))

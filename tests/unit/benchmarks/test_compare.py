@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import compare
-from benchmarks.compare import AFTER, BEFORE, HTTP_FIGURES, OVERLOAD_FIGURES, OVERLOAD_SUFFIX, Figure
+from benchmarks.comparison import AFTER, BEFORE, HTTP_FIGURES, OVERLOAD_FIGURES, OVERLOAD_SUFFIX, Figure, report
 from benchmarks.over_http import Plan
 
 DETAILS = {
+    "after_limit": None,
     "rounds": 2,
     "wall_s": 60.0,
     "machine": {"cpu": "a CPU", "cpu_kind": "AVX2 only", "cores": 2, "load_before": 0.1},
@@ -40,7 +41,7 @@ def test_report_names_both_commits_every_figure_and_every_error():
         BEFORE: {"faces": [window(), window()], overload: [window(), window()]},
         AFTER: {"faces": [window(), window(cpu_ms=2.0)], overload: [window(), window(errors=3)]},
     }
-    text = compare.report(DETAILS, results)
+    text = report(DETAILS, results)
     assert "before: `aaa`, after: `bbb`" in text
     assert "| faces | CPU ms/request | 1.00 | 1.50 (1.00 to 2.00) | 1.50 (1.00 to 2.00) |" in text
     assert all(f"| faces | {figure.title} |" in text for figure in HTTP_FIGURES)
@@ -59,7 +60,7 @@ def test_order_of_the_checkouts_changes_from_round_to_round(monkeypatch, tmp_pat
 
     monkeypatch.setattr(compare, "measure_closed_loop", measure)
     directories = {BEFORE: tmp_path, AFTER: tmp_path}
-    results = compare.measure(directories, {"faces": None}, (), Plan(3, 1.0, 1.0, 0), tmp_path)
+    results = compare.measure(directories, {"faces": None}, (), Plan(3, 1.0, 1.0, 0), tmp_path, {})
     assert orders == [[BEFORE, AFTER], [AFTER, BEFORE], [BEFORE, AFTER]]
     assert len(results[BEFORE]["faces"]) == len(results[AFTER]["faces"]) == 3
 

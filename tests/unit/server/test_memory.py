@@ -52,8 +52,8 @@ def test_memory_is_left_to_an_operator_who_chose(name):
     assert not tune_allocator({name: "1"})
 
 
-# Prints whether the import freezes no objects (Python 3.12 starts with frozen objects), whether the call freezes objects,
-# and whether a cycle that is made later is collected.
+# Prints whether the import freezes no objects (Python 3.12 starts with frozen objects), whether the call freezes
+# objects, and whether a cycle that is made later is collected.
 _FREEZE = """
 import gc, weakref
 start = gc.get_freeze_count()
