@@ -164,7 +164,9 @@ class TrainConfig(_Section):
     ema_momentum: float | None = Field(
         default=None, gt=0, lt=1, description="moving average of the weights, which is what is judged and kept"
     )
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        default="auto", description="auto: mixed_bfloat16 on hardware with bfloat16 arithmetic, float32 elsewhere"
+    )
     model: ModelConfig
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
@@ -183,6 +185,12 @@ class TrainConfig(_Section):
         """Folders of the finished runs whose weights or answers it needs."""
         teachers = self.teachers.runs if self.teachers is not None else ()
         return (*([self.start] if self.start is not None else []), *teachers)
+
+    def is_same_recipe(self, other: TrainConfig) -> bool:
+        """Tell whether two configs train the same network in the same way; `auto` equals every precision."""
+        if "auto" in (self.precision, other.precision):
+            other = other.model_copy(update={"precision": self.precision})
+        return self == other
 
     def size_px(self, epoch: int) -> int:
         """The side of training images in an epoch (0-based)."""

@@ -84,6 +84,7 @@ def tiny_config(**changes) -> TrainConfig:
         "epochs": 3,
         "batch_size": 16,
         "ema_momentum": 0.9,
+        "precision": "float32",  # the same on every machine
         "model": {"architecture": "vgg", "widths": [4, 8], "stage_dropout": 0.1, "head_dropout": 0.2},
         "augment": {"flip_probability": 0.5, "rotation_degrees": 10, "zoom": (0.9, 1.1), "erase_probability": 0.3},
         "optimizer": {"learning_rate": 0.01, "weight_decay": 0.01, "warmup_epochs": 1},

@@ -46,7 +46,7 @@ def test_config_left_out_options_do_nothing(tmp_path):
     assert config.optimizer.weight_decay == 0
     assert config.ema_momentum is None
     assert config.early_stopping_patience is None
-    assert config.precision == "float32"
+    assert config.precision == "auto"
     assert (config.start, config.teachers) == (None, None)
 
 

@@ -10,14 +10,19 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 
 from training.config import TrainConfig
 from training.errors import TrainingError
+from training.fit.precision import Policy
 from training.fit.weight_average import WeightAverage
+
+# Entries of the provenance that list the values of all sessions, in order, each value once.
+_COLLECTED = {"commit", "precision"}
+_SEPARATOR = ", "
 
 
 @dataclass
@@ -58,18 +63,19 @@ class RunFolder:
         self.teachers_answers = path / "teachers.npz"
 
     def open_for(self, config: TrainConfig) -> None:
-        """Creates the folder, or makes sure that it holds a run of this very config.
+        """Create the folder with its config, or check that it holds a run of the same recipe.
 
         Raises:
             TrainingError: Another config was trained here.
         """
-        if self.config.exists() and self.read_config() != config:
+        if not self.config.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.config, config.model_dump_json(indent=2) + "\n")
+        elif not self.read_config().is_same_recipe(config):
             raise TrainingError(
                 f"{self.path} holds a run of another config ({self.config.name} differs)."
                 " Name another folder with --run, or delete this one."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, config.model_dump_json(indent=2) + "\n")
 
     def read_config(self) -> TrainConfig:
         """The config that was trained here.
@@ -137,13 +143,30 @@ class RunFolder:
             average.restore(arrays[len(variables) :])
         return state
 
+    def read_precision(self) -> Policy | None:
+        """Return the dtype policy of the epochs trained so far; None before the first run of this folder."""
+        provenance = self._read_provenance()
+        if not provenance:
+            return None
+        if "precision" in provenance:
+            return cast(Policy, provenance["precision"].split(_SEPARATOR)[-1])
+        requested = self.read_config().precision  # version 1 recorded no precision: it used the requested one
+        return None if requested == "auto" else requested
+
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """Writes where this run comes from; commits of earlier sittings stay in front of the present one."""
-        commits = [provenance["commit"]]
-        if self.provenance.exists():
-            earlier = json.loads(self.provenance.read_text(encoding="utf-8"))["commit"].split(", ")
-            commits = [*earlier, *(commit for commit in commits if commit not in earlier)]
-        write_json(self.provenance, provenance | {"commit": ", ".join(commits)})
+        """Write the origin of this run. Commits and precisions of earlier sessions stay, in front of the new ones."""
+        earlier = self._read_provenance()
+        for key in _COLLECTED & provenance.keys() & earlier.keys():
+            values = earlier[key].split(_SEPARATOR)
+            new = [provenance[key]] if provenance[key] not in values else []
+            provenance = provenance | {key: _SEPARATOR.join([*values, *new])}
+        write_json(self.provenance, provenance)
+
+    def _read_provenance(self) -> dict[str, Any]:
+        if not self.provenance.exists():
+            return {}
+        provenance: dict[str, Any] = json.loads(self.provenance.read_text(encoding="utf-8"))
+        return provenance
 
 
 def write_text(path: Path, text: str) -> None:

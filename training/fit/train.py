@@ -33,6 +33,7 @@ from training.fit.adversarial import FastGradientSign
 from training.fit.backend import prepare_backend
 from training.fit.losses import build_accuracy, build_loss, image_weights, targets_for
 from training.fit.optimizers import build_optimizer, build_plateau
+from training.fit.precision import choose_precision, detect_bfloat16
 from training.fit.run_folder import RunFolder, RunState, write_json
 from training.fit.weight_average import WeightAverage
 
@@ -83,7 +84,9 @@ def train(
     majority = None if config.crowd is None or votes is None else votes.of(validation.names).majority()
     borrowed = distillation.describe(config.borrowed_runs)
     run.open_for(config)
-    prepare_backend(config)
+    precision, reason = choose_precision(config.precision, run.read_precision(), detect_bfloat16())
+    print(f"Precision: {precision} ({reason})", flush=True)
+    prepare_backend(precision, config.seed)
     resumed_epochs = run.epochs_done()
     # The optimiser of the last epoch done, because the checkpoint holds its moments.
     model = compile_model(config, steps, max(0, resumed_epochs - 1))
@@ -98,6 +101,7 @@ def train(
         run.write_provenance(
             {
                 **provenance.describe_environment(),
+                "precision": precision,
                 "dataset": provenance.describe_dataset(dataset, votes),
                 "borrowed_weights": borrowed,
                 "config": config.model_dump(mode="json"),

@@ -16,6 +16,7 @@ from training.config import ModelConfig
 from training.errors import TrainingError
 from training.export.checks import PARITY, PARITY_BATCHES, check_plain
 from training.export.graph import open_graph, to_onnx
+from training.fit.precision import detect_bfloat16
 
 # Narrow, so that all are built and exported in seconds; the shapes are the published ones.
 NARROW: dict[str, dict] = {
@@ -235,6 +236,7 @@ def test_imagenet_weights_that_cannot_be_read_are_a_sentence(tmp_path):
         architectures.load_pretrained(build(config), config)
 
 
+@pytest.mark.skipif(not detect_bfloat16().available, reason="PyTorch has no bfloat16 convolution on this hardware")
 @pytest.mark.parametrize("key", [key for key in ARCHITECTURES if key not in {"resnet50", "mobilenet_v2"}])
 def test_architecture_trains_in_half_precision_with_whole_logits(key):
     keras.config.set_dtype_policy("mixed_bfloat16")

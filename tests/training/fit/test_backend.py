@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from training.architectures.layers import FastDropout
-from training.config import ModelConfig, OptimizerConfig, TrainConfig
-from training.fit.backend import keep_channels_last, prepare_backend
+from training.fit.backend import keep_channels_last, prepare_backend, restore_keras
 
 LAYERS = {
     "convolution": lambda: keras.layers.Conv2D(4, 3, padding="same"),
@@ -25,15 +24,14 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 9, 9, 5)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
-def keras_own(monkeypatch):
-    """Keras and PyTorch as they come, before and after."""
-    nn = pytest.importorskip("keras.src.backend.torch.nn")
-    for name in ("_transpose_spatial_inputs", "depthwise_conv"):
-        monkeypatch.setattr(nn, name, getattr(nn, name))
-    keras.config.set_dtype_policy("float32")
+def keras_own():
+    """Keras and PyTorch without the changes of this or an earlier test."""
     torch = pytest.importorskip("torch")
+    keras.config.set_dtype_policy("float32")
+    restore_keras()
     before = torch.backends.cuda.flash_sdp_enabled()
     yield
+    restore_keras()
     torch.backends.cuda.enable_flash_sdp(before)
 
 
@@ -71,7 +69,7 @@ def test_convolutions_do_not_copy_their_input():
 
 @of_torch
 def test_a_run_keeps_the_order():
-    prepare_backend(config())
+    prepare_backend("float32", seed=0)
     assert LAYERS["greatest"]()(IMAGES).is_contiguous()
 
 
@@ -82,7 +80,7 @@ def test_a_run_without_a_gpu_attends_by_plain_products(gpu, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     torch.backends.cuda.enable_flash_sdp(True)
-    prepare_backend(config())
+    prepare_backend("float32", seed=0)
     assert torch.backends.cuda.flash_sdp_enabled() is gpu
 
 
@@ -106,10 +104,11 @@ def test_a_run_without_a_gpu_computes_depthwise_convolutions_in_float32(gpu, mon
     layer = keras.layers.DepthwiseConv2D(3, strides=2, dtype="mixed_bfloat16")
     images = keras.ops.convert_to_tensor(IMAGES)
     before = layer(images)
+    prepare_backend("float32", seed=0)  # for an earlier run of the process, on a machine without a GPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    prepare_backend(config())
+    prepare_backend("float32", seed=0)
     computed = depthwise_conv()
-    prepare_backend(config())  # of the next config in the same process
+    prepare_backend("float32", seed=0)  # for the next run of the process
     assert depthwise_conv() is computed
     with Convolutions() as convolutions:
         after = layer(images)
@@ -124,11 +123,6 @@ def depthwise_conv():
     from keras.src.backend.torch import nn
 
     return nn.depthwise_conv
-
-
-def config() -> TrainConfig:
-    model, optimizer = ModelConfig(architecture="cnn_basic"), OptimizerConfig(learning_rate=1e-3)
-    return TrainConfig(name="run", seed=0, epochs=1, batch_size=8, model=model, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
