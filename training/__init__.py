@@ -1,3 +1,3 @@
-"""The Keras 3 pipeline behind the served model: explore, train, export, evaluate (`python -m training`)."""
+"""Keras 3 pipeline for the served model: explore, train, export, evaluate (`python -m training`)."""
 
-import app.inference  # noqa: F401  (turns ONNX Runtime's telemetry off before anything here loads it)
+import app.inference  # noqa: F401  (turns off ONNX Runtime's telemetry before another module imports ONNX Runtime)

@@ -1,7 +1,7 @@
-"""The one exception that the command line prints as a sentence instead of a traceback."""
+"""The exception that the command line prints as one sentence instead of a traceback."""
 
 from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Something the person at the keyboard can mend: input, config, run folder. The message says what and how."""
+    """A problem that the user can solve: input, config or run folder. The message says what is wrong and what to do."""

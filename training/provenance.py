@@ -1,4 +1,4 @@
-"""Where a result came from: commit, dataset, packages, hardware. Written beside every run and into every model."""
+"""The origin of a result: commit, dataset, packages, hardware. Written into every run folder and every model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from training.data.annotator_votes import VotesFile
-from training.data.fer2013 import Fer2013
+from training.data.annotator_votes import AnnotatorVotes
+from training.data.splits import Fer2013
 
-# Keys that a manifest's config has beside the run's own config: the runs that it builds on.
-CHAIN_KEYS = frozenset({"parent_runs", "warm_start_config", "restored_from"})
 _PACKAGES = ("keras", "torch", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 
 
 def describe_environment() -> dict[str, Any]:
-    """The commit, Python, package versions and hardware of this process."""
+    """Return the commit, Python, package versions and hardware of this process."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -32,8 +30,8 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def describe_dataset(dataset: Fer2013, votes: VotesFile | None = None) -> dict[str, Any]:
-    """The dataset's sha256, the images of each split, and the sha256 of the crowd's votes where they are used."""
+def describe_dataset(dataset: Fer2013, votes: AnnotatorVotes | None = None) -> dict[str, Any]:
+    """Return the dataset's SHA-256 and image counts by split, and the SHA-256 of the annotator votes if used."""
     described: dict[str, Any] = {
         "name": "FER2013",
         "sha256": dataset.sha256,
@@ -43,11 +41,10 @@ def describe_dataset(dataset: Fer2013, votes: VotesFile | None = None) -> dict[s
 
 
 def _commit() -> str:
-    repository = Path(__file__).parent
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=repository,
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=True,

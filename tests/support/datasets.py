@@ -15,20 +15,20 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from app.contract.labels import LABELS
 from training.config import TrainConfig
-from training.data.fer2013 import Fer2013, Split, SplitData
+from training.data.splits import Fer2013, Split, SplitData
 
 IMAGES_PER_LABEL = {Split.TRAINING: 4, Split.PUBLIC_TEST: 2, Split.PRIVATE_TEST: 2}
 FOLDERS = {Split.TRAINING: "train", Split.PUBLIC_TEST: "test", Split.PRIVATE_TEST: "test"}
 
 
 def flat_image(split: Split, code: int, index: int) -> np.ndarray:
-    """One grey level that tells split, label and index apart, and that JPEG keeps exactly."""
+    """An image of one grey level, which encodes split, label and index, and which JPEG keeps exactly."""
     level = 16 * (1 + code) + 4 * index + {Split.TRAINING: 0, Split.PUBLIC_TEST: 1, Split.PRIVATE_TEST: 2}[split]
     return np.full((48, 48), level, dtype=np.uint8)
 
 
 def textured_image(seed: int) -> np.ndarray:
-    """Noise without any symmetry, so that a mirrored, transposed or swapped image shows."""
+    """Noise without symmetry, so that a mirrored, transposed or swapped image differs."""
     return np.random.default_rng(seed).integers(0, 256, size=(48, 48), dtype=np.uint8)
 
 
@@ -39,7 +39,7 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def edition_files() -> dict[str, bytes]:
-    """Path -> content of a small folder edition."""
+    """Return the files of a small folder edition: path -> content."""
     return {
         f"{FOLDERS[split]}/{label}/{split}_{code}{index}.jpg": jpeg(flat_image(split, code, index))
         for split, count in IMAGES_PER_LABEL.items()
@@ -77,6 +77,15 @@ def write_csv(path: Path, rows: list[list[str]], header: tuple[str, ...] = ("emo
     return path
 
 
+VOTES_HEADER = "path,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf"
+
+
+def write_votes(path: Path, rows: dict[str, str], header: str = VOTES_HEADER) -> Path:
+    """Write a file of annotator votes. `rows` maps image names to their votes, separated by commas."""
+    path.write_text("\n".join([header, *(f"{name},{votes}" for name, votes in rows.items())]) + "\n")
+    return path
+
+
 def tiny_config(**changes) -> TrainConfig:
     settings = {
         "name": "tiny",
@@ -94,7 +103,7 @@ def tiny_config(**changes) -> TrainConfig:
 
 
 def tiny_dataset(seed: int = 0) -> Fer2013:
-    """Images whose brightness tells the label, with noise; learnable in a few steps."""
+    """Noisy images whose brightness depends on the label; a network learns them in a few steps."""
     generator = np.random.default_rng(seed)
 
     def split(count: int) -> SplitData:
@@ -107,6 +116,6 @@ def tiny_dataset(seed: int = 0) -> Fer2013:
 
 
 def split_of(levels: list[int], labels: list[int]) -> SplitData:
-    """Images of one grey level each: the same level is the same picture."""
+    """Images of one grey level each; images of the same level are duplicates."""
     images = np.stack([np.full((48, 48, 1), level, np.uint8) for level in levels])
     return SplitData(images, np.array(labels, dtype=np.int64), tuple(f"{index:04d}" for index in range(len(levels))))

@@ -1,4 +1,4 @@
-"""The recipe's schema: what is left out, what is refused, and what survives the run folder."""
+"""The schema of a config: defaults, refused values, and the copy in the run folder."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ def refusal(tmp_path, text: str) -> str:
     return str(caught.value)
 
 
-def test_config_left_out_options_do_nothing(tmp_path):
+def test_config_options_are_off_by_default(tmp_path):
     path = tmp_path / "smallest.toml"
     path.write_text(SMALLEST)
     config = load_config(path)
-    how_much = {"erase_max_area", "blur_max_sigma", "noise_max_deviation", "jpeg_min_quality"}  # of what is not done
-    changing = AugmentConfig().model_dump(exclude=how_much)
+    amounts = {
+        "erase_max_area",
+        "blur_max_sigma",
+        "noise_max_deviation",
+        "jpeg_min_quality",
+    }  # of changes with probability 0
+    changing = AugmentConfig().model_dump(exclude=amounts)
     assert changing.pop("zoom") == (1.0, 1.0)
     assert set(changing.values()) == {0.0}
     assert config.augment == AugmentConfig()
@@ -47,16 +52,16 @@ def test_config_left_out_options_do_nothing(tmp_path):
     assert config.ema_momentum is None
     assert config.early_stopping_patience is None
     assert config.precision == "auto"
-    assert (config.start, config.teachers) == (None, None)
+    assert (config.warm_start, config.distillation) == (None, None)
 
 
-def test_config_with_another_seed_builds_on_the_runs_of_that_seed(tmp_path):
+def test_config_with_another_seed_has_the_parent_runs_of_that_seed(tmp_path):
     path = tmp_path / "chain.toml"
-    path.write_text('start = "runs/a-seed{seed}"\n' + SMALLEST + '\n[teachers]\nruns = ["b/{seed}", "c"]\n')
-    assert load_config(path).start == Path("runs/a-seed0")
+    path.write_text('start = "runs/a-seed{seed}"\n' + SMALLEST + '\n[distillation]\nruns = ["b/{seed}", "c"]\n')
+    assert load_config(path).warm_start == Path("runs/a-seed0")
     config = load_config(path, seed=12)
-    assert (config.seed, config.start) == (12, Path("runs/a-seed12"))
-    assert config.teachers.runs == (Path("b/12"), Path("c"))
+    assert (config.seed, config.warm_start) == (12, Path("runs/a-seed12"))
+    assert config.distillation.runs == (Path("b/12"), Path("c"))
 
 
 @pytest.mark.parametrize(
@@ -120,10 +125,10 @@ def test_load_config_names_every_problem_at_once(tmp_path):
 
 def test_load_config_problem_of_the_whole_document_has_a_place(tmp_path):
     steps = "progressive_sizes = [{ epoch = 2, size_px = 32 }, { epoch = 1, size_px = 48 }]\n"
-    assert "document: Value error, progressive_sizes must stand in the order" in refusal(tmp_path, steps + SMALLEST)
+    assert "document: Value error, progressive_sizes must be in the order" in refusal(tmp_path, steps + SMALLEST)
 
 
-def test_load_config_file_that_is_no_text_is_refused(tmp_path):
+def test_load_config_binary_file_is_refused(tmp_path):
     path = tmp_path / "config.toml"
     path.write_bytes(b'name = "\xff"')
     with pytest.raises(TrainingError, match="not valid TOML"):
@@ -135,12 +140,27 @@ def test_load_config_missing_file_is_refused(tmp_path):
         load_config(tmp_path / "none.toml")
 
 
-def test_config_survives_json_as_the_run_folder_keeps_it():
+def test_config_is_unchanged_by_the_json_of_the_run_folder():
     config = tiny_config(progressive_sizes=[{"epoch": 0, "size_px": 24}])
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_config_cannot_be_changed():
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"precision": "auto"}, True),
+        ({"precision": "mixed_bfloat16"}, False),
+        ({"published": {"source": "a report", "accuracy": 0.5}}, True),
+        ({"seed": 4}, False),
+    ],
+)
+def test_config_is_same_recipe_ignores_auto_and_the_published_system(changes, same):
+    one, other = tiny_config(), tiny_config(**changes)
+    assert one.is_same_recipe(other) is other.is_same_recipe(one) is same
+
+
+def test_config_is_immutable():
     with pytest.raises(ValidationError):
         tiny_config().seed = 9
 
@@ -153,5 +173,5 @@ def test_config_size_is_that_of_the_last_step_reached():
 
 @pytest.mark.parametrize("epochs", [(2, 1), (1, 1)])
 def test_config_sizes_out_of_order_or_twice_are_refused(epochs):
-    with pytest.raises(ValidationError, match="each epoch once"):
+    with pytest.raises(ValidationError, match="with each epoch once"):
         tiny_config(progressive_sizes=[{"epoch": epoch, "size_px": 24} for epoch in epochs])

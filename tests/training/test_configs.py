@@ -1,4 +1,4 @@
-"""The recipes that ship: each builds its network, and every published system has one."""
+"""The shipped configs: each builds its network, and every published system has one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.studies.ensemble import load_ensemble
 
 CONFIGS = {path.stem: path for path in (REPOSITORY / "training" / "configs").glob("*.toml")}
 
-# Key of its recipe, and what the report says; see the table of published systems.
+# Config -> accuracy that the report of the published system states.
 PUBLISHED = {
     "cnn_basic": 0.58,
     "resnet_small": 0.60,
@@ -28,7 +28,7 @@ PUBLISHED = {
     "resnet50": 0.2481,
     "cbam": 0.2641,
     "mobilenet_v2": 0.5054,
-    "mobilenet_v2_fresh": 0.5054,  # without its weights
+    "mobilenet_v2_fresh": 0.5054,  # without ImageNet weights
     "cnn_three_block": 0.5953,
 }
 
@@ -53,7 +53,7 @@ def test_recipe_sets_only_options_that_its_network_has(key):
 
 
 @pytest.mark.parametrize("key", ["resnet50", "mobilenet_v2"])
-def test_recipe_of_an_imagenet_network_asks_for_its_weights(key):
+def test_recipe_of_an_imagenet_network_names_its_weights(key):
     config = load_config(CONFIGS[key])
     assert config.model.pretrained == "imagenet"
     small = config.model.model_copy(update={"input_size_px": 32})
@@ -61,7 +61,7 @@ def test_recipe_of_an_imagenet_network_asks_for_its_weights(key):
     assert only_the_head_learns == (key == "resnet50")
 
 
-def test_shared_recipe_takes_every_architecture_in_its_own_shape():
+def test_shared_recipe_accepts_every_architecture_with_its_defaults():
     fair = load_config(CONFIGS["fair"])
     for key in ARCHITECTURES:
         config = fair.with_architecture(key)
@@ -74,7 +74,7 @@ def test_shared_recipe_takes_every_architecture_in_its_own_shape():
 @pytest.mark.parametrize(
     "path", sorted((REPOSITORY / "training/configs/half").glob("*.toml")), ids=lambda path: path.stem
 )
-def test_half_recipe_is_the_whole_one_at_half_the_width_and_a_third_of_the_epochs(path):
+def test_half_recipe_has_half_the_width_and_a_third_of_the_epochs(path):
     def half(number: int) -> int:
         return -(-number // 2)
 
@@ -90,14 +90,14 @@ def test_half_recipe_is_the_whole_one_at_half_the_width_and_a_third_of_the_epoch
     expected["model"]["widths"] = [half(width) for width in expected["model"]["widths"]]
     for step in expected["progressive_sizes"]:
         step["epoch"] = third(step["epoch"])
-    if expected["start"] is not None:
-        [expected["start"]] = folders([expected["start"]])
-    if expected["teachers"] is not None:
-        expected["teachers"]["runs"] = folders(expected["teachers"]["runs"])
+    if expected["warm_start"] is not None:
+        [expected["warm_start"]] = folders([expected["warm_start"]])
+    if expected["distillation"] is not None:
+        expected["distillation"]["runs"] = folders(expected["distillation"]["runs"])
     assert load_config(path).model_dump(mode="json") == expected
 
 
-def test_ensembles_are_of_runs_that_the_configs_make():
+def test_ensembles_have_members_with_a_config():
     runs = {f"runs/{config.name}-seed{config.seed}" for config in map(load_config, CONFIGS.values())}
     paths = list((REPOSITORY / "training/configs/ensembles").glob("*.toml"))
     assert paths

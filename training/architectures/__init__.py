@@ -1,15 +1,14 @@
 """The networks, one readable builder per file, by key.
 
-Every builder takes the model section of a config and a `Form`, and returns a functional model: input `image` uint8
-(N, 48, 48, 1) raw 0-255, output `logits` float32 (N, 7). A builder knows two forms of its network:
+Every builder takes its options and a `Form`, and returns a functional model: input `image` uint8 (N, 48, 48, 1) with
+raw values 0 to 255, output `logits` float32 (N, 7). Each network has two forms:
 
-- TRAINED: channels last (fast to train).
-- SERVED: channels first (no transposes in ONNX). `vgg` and `repvgg` have no batch normalisation and no branches in this
-  form; `fold` puts them into the convolutions. The others have the same weights in both forms, and leave the
-  normalisations behind convolutions to ONNX Runtime's own folding.
+- TRAINED: channels last, which trains fast.
+- SERVED: channels first, which needs no transposes in ONNX. `vgg` and `repvgg` have no batch normalisation and no
+  branches in this form; `fold` merges them into the convolutions. The other networks have the same weights in both
+  forms; ONNX Runtime folds their normalisations after convolutions.
 
-Each file names its options in `DEFAULTS`, with the values of its source: an option that a network does not have is
-refused, one that a config leaves out is filled in.
+Each file lists its options in `DEFAULTS`, with the values of its source. A config that sets another option is refused.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     import keras
 
+    from training.architectures.options import NetworkOptions
     from training.config import ModelConfig
 
 ARCHITECTURES = (
@@ -42,18 +42,18 @@ ARCHITECTURES = (
     "roglenet",
     "unet",
     "vgg",
-    # designs of today at 48x48
+    # recent designs, at 48x48 pixels
     "convnext_small",
     "repvgg",
     "vit_small",
 )
-LOGITS = "logits"  # the name of every network's last layer
-# Networks whose served form is nothing but 3x3 convolutions, ReLU and max-pools up to the head.
+LOGITS = "logits"  # name of the last layer of every network
+# Networks whose SERVED form has only 3x3 convolutions, ReLU and max-pools before the head.
 PLAIN_WHEN_SERVED = frozenset({"vgg", "repvgg"})
 
 
 class Form(Enum):
-    """For what a network is built; see the module."""
+    """The purpose that a network is built for; see the module."""
 
     TRAINED = auto()
     SERVED = auto()
@@ -62,29 +62,31 @@ class Form(Enum):
 class _Builder(Protocol):
     DEFAULTS: Mapping[str, Any]
 
-    def build(self, config: ModelConfig, form: Form) -> keras.Model: ...
+    def build(self, options: NetworkOptions, form: Form) -> keras.Model: ...
 
 
 def build(config: ModelConfig, form: Form = Form.TRAINED) -> keras.Model:
-    """Builds the network that a config names, with fresh weights.
+    """Build the network that a config names, with fresh weights.
 
     Raises:
         TrainingError: No builder has that name, or the config sets an option that the network does not have.
     """
     import keras
 
+    from training.architectures.options import resolve_options
+
     builder = _builder(config.architecture)
-    filled = _filled(config, builder.DEFAULTS)
+    options = resolve_options(config, builder.DEFAULTS)
     before = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first" if form is Form.SERVED else "channels_last")
     try:
-        return builder.build(filled, form)
+        return builder.build(options, form)
     finally:
         keras.config.set_image_data_format(before)
 
 
 def load_pretrained(model: keras.Model, config: ModelConfig) -> None:
-    """Puts the ImageNet weights that a config asks for into the base of a fresh TRAINED model; else does nothing.
+    """Load the ImageNet weights that a config names into the base of a fresh TRAINED model; else do nothing.
 
     Raises:
         TrainingError: The weights cannot be read or downloaded, or are of another network.
@@ -97,12 +99,12 @@ def load_pretrained(model: keras.Model, config: ModelConfig) -> None:
 
 
 def fold(trained: keras.Model, config: ModelConfig, head: str = LOGITS) -> keras.Model:
-    """The SERVED form of a TRAINED network, computing the same logits.
+    """Return the SERVED form of a TRAINED network, which computes the same logits.
 
     Args:
-        trained: The network, its layers named as its builder names them.
-        config: What it was built from.
-        head: The dense layer of `trained` that answers.
+        trained: The network, with the layer names of its builder.
+        config: The config that it was built from.
+        head: Name of the dense layer of `trained` whose logits are served.
     """
     served = build(config, Form.SERVED)
     builder = _builder(config.architecture)
@@ -125,13 +127,3 @@ def _builder(key: str) -> _Builder:
             f"unknown architecture; expected one of {', '.join(sorted(ARCHITECTURES))}. Received: {key!r}"
         )
     return cast(_Builder, importlib.import_module(f"{__name__}.{key}"))
-
-
-def _filled(config: ModelConfig, defaults: Mapping[str, Any]) -> ModelConfig:
-    fields = type(config).model_fields
-    given = {name for name, field in fields.items() if getattr(config, name) != field.default} - {"architecture"}
-    if unknown := given - defaults.keys():
-        raise TrainingError(
-            f"{config.architecture} has no {', '.join(sorted(unknown))}; its options are {', '.join(sorted(defaults))}"
-        )
-    return config.model_copy(update={name: value for name, value in defaults.items() if name not in given})

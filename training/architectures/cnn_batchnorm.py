@@ -1,19 +1,21 @@
-"""A sequential CNN with batch normalisation and dropout in every unit, the dense one too.
+"""A sequential CNN with batch normalisation and dropout in every block, including the dense one.
 
 Reference:
-    Buffalo report (six models): 53.9 %. The report gives no widths; these are the usual ones.
+    Buffalo report (six models): 53.9 %. The report gives no widths; these are common ones.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 from keras import layers
 
 from training.architectures import Form
 from training.architectures.blocks import classify, convolve, dense_layer, drop, image_input
-from training.config import ModelConfig
+from training.architectures.options import NetworkOptions
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "widths": (32, 64, 128),
     "stage_dropout": 0.25,
     "head_dropout": 0.5,
@@ -22,12 +24,12 @@ DEFAULTS = {
 }
 
 
-def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
-    image, features = image_input(config, form, open_side=False)
-    for stage, width in enumerate(config.widths, start=1):
+def build(options: NetworkOptions, form: Form) -> keras.Model:
+    """Build the network: from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7)."""
+    image, features = image_input(options, form, open_side=False)
+    for stage, width in enumerate(options.widths, start=1):
         features = convolve(features, width, 3, f"block{stage}_conv1")
         features = layers.MaxPooling2D(2, name=f"block{stage}_pool")(features)
-        features = drop(features, config.stage_dropout, f"block{stage}_dropout")
-    features = dense_layer(layers.Flatten(name="flatten")(features), config, normalised=True)
+        features = drop(features, options.stage_dropout, f"block{stage}_dropout")
+    features = dense_layer(layers.Flatten(name="flatten")(features), options, normalised=True)
     return classify(image, features, "cnn_batchnorm")

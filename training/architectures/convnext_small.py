@@ -2,7 +2,7 @@
 
 Reference:
     Liu et al., "A ConvNet for the 2020s", 2022. Fewer, narrower blocks and a stem of stride 2 instead of 4, because
-    faces here have 48 pixels; without its layer scale and stochastic depth, which serve much deeper networks.
+    images have 48 pixels; without layer scale and stochastic depth, which are for much deeper networks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from keras import layers
 from training.architectures import Form
 from training.architectures.blocks import channel_axis, classify, drop, image_input
 from training.architectures.layers import ExportableLayerNormalization
-from training.config import ModelConfig
+from training.architectures.options import NetworkOptions
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "widths": (64, 128, 256),
     "convolutions_per_stage": 2,
     "head_dropout": 0.2,
@@ -25,22 +25,22 @@ DEFAULTS = {
 }
 
 
-def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: `convolutions_per_stage` blocks for each width; every stage halves the side.
+def build(options: NetworkOptions, form: Form) -> keras.Model:
+    """Build the network: `convolutions_per_stage` blocks for each width; every stage halves the side.
 
     Returns:
         A model from `image` uint8 (N, H, W, 1) to `logits` float32 (N, 7).
     """
-    image, features = image_input(config, form)
-    for stage, width in enumerate(config.widths, start=1):
+    image, features = image_input(options, form)
+    for stage, width in enumerate(options.widths, start=1):
         if stage > 1:
             features = _layer_norm(features, f"stage{stage}_norm")
         features = layers.Conv2D(width, 2, strides=2, name=f"stage{stage}_halve")(features)
-        for index in range(1, config.convolutions_per_stage + 1):
+        for index in range(1, options.convolutions_per_stage + 1):
             features = _block(features, f"stage{stage}_block{index}")
     features = layers.GlobalAveragePooling2D(name="pool")(features)
     features = ExportableLayerNormalization(epsilon=1e-6, name="norm")(features)
-    features = drop(features, config.head_dropout, "head_dropout")
+    features = drop(features, options.head_dropout, "head_dropout")
     return classify(image, features, "convnext_small")
 
 

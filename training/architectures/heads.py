@@ -1,7 +1,6 @@
-"""The heads of a trained network: the original labels and, where a config asks for it, the crowd's votes beside them.
+"""The heads of a network in training: one for the original labels and, optionally, one for the annotator votes.
 
-One body learns from both, so each set of labels steadies the other; either head can be exported as a network of its
-own.
+Both heads train the same body, so each set of labels regularises the other. Either head can be exported alone.
 
 Reference:
     Caruana, "Multitask Learning", 1997.
@@ -21,34 +20,37 @@ from training.errors import TrainingError
 
 
 class Head(StrEnum):
-    """Which labels a head answers in; the value is its layer's name."""
+    """The labels that a head predicts; the value is the name of its layer."""
 
     ORIGINAL = "logits"
-    CROWD = "crowd_logits"
+    # Keras orders the heads by name, and weight files depend on that order: this one must come before `logits`.
+    ANNOTATORS = "annotator_logits"
 
 
 def build_with_heads(config: TrainConfig) -> keras.Model:
-    """The TRAINED form of a config's network, with all its heads.
+    """Build the TRAINED form of a config's network with all its heads.
 
     Returns:
-        A model from `image` to a dict of logits (N, 7) by head.
+        A model from `image` to a dict of logits, float32 (N, 7), by head.
     """
     model = architectures.build(config.model)
     original = model.get_layer(Head.ORIGINAL)
     outputs = {Head.ORIGINAL.value: original.output}
-    if config.crowd is not None:
-        crowd = layers.Dense(len(LABELS), dtype="float32", name=Head.CROWD.value)
-        outputs[Head.CROWD.value] = crowd(original.input)
+    if config.annotator_votes is not None:
+        annotators = layers.Dense(len(LABELS), dtype="float32", name=Head.ANNOTATORS.value)
+        outputs[Head.ANNOTATORS.value] = annotators(original.input)
     return keras.Model(model.input, outputs, name=model.name)
 
 
 def single_head(model: keras.Model, head: Head) -> keras.Model:
-    """The same network with one head's logits as its only output.
+    """Return the same network with the logits of one head as its only output; the weights are shared.
 
     Raises:
-        TrainingError: It was trained without that head.
+        TrainingError: The network has no such head.
     """
     if head.value not in model.output:
         present = ", ".join(Head(name).name.lower() for name in model.output)
-        raise TrainingError(f"the run was trained without the head {head.name.lower()}; it has: {present}")
+        raise TrainingError(
+            f"the run was trained without the head {head.name.lower()}: choose one of its heads. It has: {present}"
+        )
     return keras.Model(model.input, model.output[head.value], name=model.name)

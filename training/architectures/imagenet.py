@@ -1,4 +1,4 @@
-"""Keras' own ImageNet networks as bases: grey pixels made into what they were trained on, inside the graph."""
+"""The ImageNet networks of Keras as bases; the graph converts grey pixels to their colour input."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import Form
 from training.architectures.blocks import NORMALISATION_MOMENTUM
 from training.architectures.layers import FastBatchNormalization
-from training.config import ModelConfig
+from training.architectures.options import NetworkOptions
 from training.errors import TrainingError
 
 
 @dataclass(frozen=True)
 class _Network:
-    """What Keras calls it, and how raw grey levels 0 to 255 become what its weights expect.
+    """A network of Keras, and the conversion of raw grey levels 0 to 255 to its input.
 
     Attributes:
-        create: Keras' constructor.
-        factor: Of the grey level.
-        offsets: Added to the three channels afterwards, in the order that the weights were trained in.
+        create: Constructor of Keras.
+        factor: Factor for the grey level.
+        offsets: Values added to the three channels afterwards, in the channel order of the weights.
     """
 
     create: Callable[..., keras.Model]
@@ -32,29 +32,28 @@ class _Network:
     offsets: tuple[float, float, float]
 
 
-# The figures are those of `keras.applications.imagenet_utils.preprocess_input`: "caffe" and "tf".
+# The values are those of `keras.applications.imagenet_utils.preprocess_input`: "caffe" and "tf".
 _NETWORKS: Mapping[str, _Network] = {
     "resnet50": _Network(keras.applications.ResNet50, 1.0, (-103.939, -116.779, -123.68)),
     "mobilenet_v2": _Network(keras.applications.MobileNetV2, 1 / 127.5, (-1.0, -1.0, -1.0)),
 }
 
 
-def base_features(config: ModelConfig, form: Form) -> tuple[Any, Any]:
-    """The input and the feature maps of an ImageNet network with fresh weights.
+def base_features(options: NetworkOptions, form: Form) -> tuple[Any, Any]:
+    """Build the input and the feature maps of an ImageNet network with fresh weights.
 
     Args:
-        config: `input_size_px` is the side that images are scaled to inside the graph; `freeze_base` keeps the base
-            as it is while the head learns.
-        form: SERVED puts the channels first.
+        options: The graph scales images to the side `input_size_px`; with `freeze_base` only the head is trained.
+        form: SERVED has the channels first.
 
     Returns:
-        `image` uint8 (N, 48, 48, 1) and float32 feature maps.
+        `image` uint8 (N, 48, 48, 1) and feature maps, float32.
     """
-    network = _NETWORKS[config.architecture]
-    side, served = config.input_size_px, form is Form.SERVED
+    network = _NETWORKS[options.architecture]
+    side, served = options.input_size_px, form is Form.SERVED
     image = keras.Input((CROP_SIZE_PX, CROP_SIZE_PX, 1), dtype="uint8", name="image")
     features = layers.Rescaling(network.factor, dtype="float32", name="rescale")(image)
-    # Not `layers.Resizing`: called without `training` it says True, and the layers after it believe that (Keras 3.15).
+    # `layers.Resizing` sets `training` to True for all later layers if it is called without it (Keras 3.15).
     features = keras.ops.image.resize(features, (side, side), data_format="channels_last")
     if served:
         features = layers.Reshape((1, side, side), name="channels_first")(features)
@@ -66,36 +65,38 @@ def base_features(config: ModelConfig, form: Form) -> tuple[Any, Any]:
     )(features)
     base = network.create(include_top=False, weights=None, input_tensor=features)
     for layer in base.layers:
-        layer.trainable = not config.freeze_base
+        layer.trainable = not options.freeze_base
     return image, base.output
 
 
 def load_base(model: keras.Model, architecture: str, source: str) -> None:
-    """Puts ImageNet weights into the base of a fresh TRAINED model.
+    """Load ImageNet weights into the base of a fresh TRAINED model.
 
     Args:
-        model: Built with `base_features`.
+        model: A model built with `base_features`.
         architecture: Key of the network.
-        source: `imagenet`, which Keras downloads once and keeps, or a file that Keras published (`*_notop.h5`).
+        source: `imagenet`, which Keras downloads once, or a file that Keras published (`*_notop.h5`).
 
     Raises:
-        TrainingError: They cannot be had, or are of another network.
+        TrainingError: The weights cannot be read or downloaded, or are of another network.
     """
     try:
         pretrained = _NETWORKS[architecture].create(include_top=False, weights=source, input_shape=(224, 224, 3))
         for layer in pretrained.layers:
             if layer.weights:
                 model.get_layer(layer.name).set_weights(layer.get_weights())
-    except Exception as error:  # Keras, h5py and urllib each have their own
-        raise TrainingError(f"ImageNet weights of {architecture} from {source!r} cannot be had: {error}") from error
+    except Exception as error:  # Keras, h5py and urllib have different exceptions
+        raise TrainingError(
+            f"the ImageNet weights of {architecture} cannot be loaded from {source!r}: {error}. Set `pretrained` to a"
+            " file that Keras published (*_notop.h5)."
+        ) from error
 
 
 def with_fast_normalisation(model: keras.Model) -> keras.Model:
-    """The same fresh network with this project's batch normalisation, which trains faster and folds when served.
+    """Return a copy of a fresh network with this project's batch normalisation, which trains faster and can be folded.
 
-    It also follows faster: Keras' MobileNetV2 keeps 999 parts in 1,000 of its statistics at each step, for ImageNet's
-    half a million steps. After the two thousand of a short run they were still so far off that every face got the
-    same answer.
+    Its momentum is lower too. The MobileNetV2 of Keras has 0.999, for the half million steps of ImageNet: after the two
+    thousand steps of a short run, its statistics were so wrong that every face had the same prediction.
     """
 
     def clone(layer: keras.Layer) -> keras.Layer:

@@ -1,4 +1,4 @@
-"""Layers that Keras has, made faster or exportable where its own are not (same weights, same sums), and one more."""
+"""Layers of Keras, made faster or exportable with the same weights and results, and a position embedding."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import keras
 
 
 @keras.saving.register_keras_serializable(package="fer_serve")
-class FastBatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` whose training call is PyTorch's fused kernel on that backend.
+class FastBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # Keras is untyped
+    """`keras.layers.BatchNormalization` with PyTorch's fused kernel for training, on the torch backend.
 
-    Keras composes the training call from moments and elementwise operations, which under bfloat16 on a CPU costs
-    1.6 times the images per second of a whole VGG. On other backends this is exactly the Keras layer.
+    Keras composes the training call from moments and elementwise operations. In bfloat16 on a CPU, the fused kernel
+    trains a whole VGG 1.6 times faster. On other backends this is exactly the Keras layer.
 
-    The moving variance follows Keras (biased variance); `torch.nn.functional.batch_norm` would keep the unbiased one.
+    The moving variance is biased as in Keras; `torch.nn.functional.batch_norm` would keep the unbiased variance.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalises a batch.
+        """Normalise a batch.
 
         Args:
-            inputs: Any float dtype, (N, ..., C) or (N, C, ...) as `axis` says.
-            training: Use this batch's statistics and update the moving ones.
-            mask: As in Keras; a masked call takes Keras' own path.
+            inputs: Any float dtype, (N, ..., C) or (N, C, ...), depending on `axis`.
+            training: Use the statistics of this batch and update the moving statistics.
+            mask: As in Keras; a call with a mask uses the code of Keras.
 
         Returns:
             The same shape and dtype as `inputs`.
@@ -35,7 +35,7 @@ class FastBatchNormalization(keras.layers.BatchNormalization):
         if not training or not self.trainable:
             if self.axis != 1:
                 return super().call(inputs, training=training)
-            # Channels first: one operation that ONNX knows and ONNX Runtime folds into the convolution before it.
+            # Channels first: one ONNX operator, which ONNX Runtime folds into the convolution before it.
             return torch.nn.functional.batch_norm(
                 inputs,
                 self.moving_mean.value,
@@ -48,7 +48,7 @@ class FastBatchNormalization(keras.layers.BatchNormalization):
         channels_first = inputs.movedim(axis, 1)
         count = channels_first.numel() // channels_first.shape[1]
         mean, variance = self.moving_mean.value, self.moving_variance.value
-        # The kernel blends in the unbiased variance: blend into a copy and undo n / (n - 1), to keep Keras' biased one.
+        # The kernel updates copies of the statistics with the unbiased variance; below, the biased one replaces it.
         blended_mean, blended_variance = mean.detach().clone(), variance.detach().clone()
         normalised = torch.nn.functional.batch_norm(
             channels_first,
@@ -67,15 +67,15 @@ class FastBatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="fer_serve")
-class FastDropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` that draws its mask three times faster on the torch backend (uniform, not Bernoulli)."""
+class FastDropout(keras.layers.Dropout):  # type: ignore[misc]  # Keras is untyped
+    """`keras.layers.Dropout` with a three times faster mask on the torch backend (uniform instead of Bernoulli)."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Zeroes a share `rate` of the values and scales the others by 1 / (1 - rate), when training.
+        """Set a share `rate` of the values to zero and scale the others by 1 / (1 - rate).
 
         Args:
             inputs: Any float dtype and shape.
-            training: Else the inputs are returned.
+            training: If False, the inputs are returned unchanged.
         """
         if not training or keras.config.backend() != "torch" or self.noise_shape is not None or self.seed is not None:
             return super().call(inputs, training=training)
@@ -86,19 +86,19 @@ class FastDropout(keras.layers.Dropout):
 
 
 @keras.saving.register_keras_serializable(package="fer_serve")
-class ExportableLayerNormalization(keras.layers.LayerNormalization):
-    """`keras.layers.LayerNormalization` over one axis, on the torch backend with a width that ONNX's exporter knows.
+class ExportableLayerNormalization(keras.layers.LayerNormalization):  # type: ignore[misc]  # Keras is untyped
+    """`keras.layers.LayerNormalization` over one axis that the ONNX exporter accepts on the torch backend.
 
-    Keras asks the tensor for its width, which the exporter refuses as not constant, and takes only the last axis there.
+    Keras reads the width from the tensor, which is not a constant for the exporter, and supports only the last axis.
     """
 
     def call(self, inputs: Any) -> Any:
-        """Normalises every vector along `axis`; the same shape and dtype as `inputs`."""
+        """Normalise every vector along `axis`; return the same shape and dtype as `inputs`."""
         if keras.config.backend() != "torch":
             return super().call(inputs)
         import torch
 
-        # Both ends as counted from the front: the exporter does not know -1.
+        # Non-negative axes, because the exporter does not accept -1.
         axis, last = self.axis[0] % inputs.ndim, inputs.ndim - 1
         vectors = inputs.movedim(axis, last).float()
         normalised = torch.nn.functional.layer_norm(
@@ -108,21 +108,21 @@ class ExportableLayerNormalization(keras.layers.LayerNormalization):
 
 
 @keras.saving.register_keras_serializable(package="fer_serve")
-class PositionEmbedding(keras.layers.Layer):
-    """Adds a learned vector to every token: (N, tokens, width) to the same shape.
+class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
+    """Add a learned vector to every token: (N, tokens, width) to the same shape.
 
-    The vectors start as large as what they are added to, or else the mean of the tokens tells nothing of their places.
+    The first vectors are as large as the tokens; otherwise the mean over the tokens has no information on positions.
 
     Reference:
         Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020.
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the vectors, (tokens, width)."""
+        """Create the vectors, (tokens, width)."""
         self.positions = self.add_weight(
             shape=input_shape[1:], initializer=keras.initializers.RandomNormal(stddev=0.5), name="positions"
         )
 
     def call(self, inputs: Any) -> Any:
-        """Adds them."""
+        """Add the vectors to the tokens."""
         return inputs + self.positions

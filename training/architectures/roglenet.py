@@ -1,4 +1,4 @@
-"""Three pathways side by side, max-pool, a residual branch added, a last convolution, dense: ResNet and GoogLeNet.
+"""A mix of ResNet and GoogLeNet: three parallel paths, max-pool, a residual branch, a last convolution, dense.
 
 Reference:
     Buffalo report (six models), its own design and its best: 63.6 %.
@@ -13,27 +13,27 @@ from keras import layers
 
 from training.architectures import Form
 from training.architectures.blocks import classify, concatenate, convolve, drop, image_input
-from training.config import ModelConfig
+from training.architectures.options import NetworkOptions
 
-DEFAULTS = {"widths": (48, 96, 192), "head_dropout": 0.5, "normalisation": "unit"}
+DEFAULTS: dict[str, Any] = {"widths": (48, 96, 192), "head_dropout": 0.5, "normalisation": "unit"}
 
 
-def build(config: ModelConfig, form: Form) -> keras.Model:
-    """Builds the network: one stage of pathways for each width, each halving the side.
+def build(options: NetworkOptions, form: Form) -> keras.Model:
+    """Build the network: one stage of parallel paths for each width; every stage halves the side.
 
     Returns:
         A model from `image` uint8 (N, 48, 48, 1) to `logits` float32 (N, 7).
     """
-    image, features = image_input(config, form, open_side=False)
-    for stage, width in enumerate(config.widths, start=1):
+    image, features = image_input(options, form, open_side=False)
+    for stage, width in enumerate(options.widths, start=1):
         features = _pathways(features, width, f"stage{stage}")
-    features = convolve(features, config.widths[-1], 3, "last_conv")
-    features = drop(layers.Flatten(name="flatten")(features), config.head_dropout, "head_dropout")
+    features = convolve(features, options.widths[-1], 3, "last_conv")
+    features = drop(layers.Flatten(name="flatten")(features), options.head_dropout, "head_dropout")
     return classify(image, features, "roglenet")
 
 
 def _pathways(features: Any, width: int, name: str) -> Any:
-    """One convolution; 1x1 then 3x3; 1x1 then 5x5: a third of `width` each. Then max-pool, and the residual branch."""
+    """Add one stage: paths of 3x3, of 1x1 and 3x3, and of 1x1 and 5x5, max-pool, and the residual branch."""
     third = width // 3
     joined = concatenate(
         [

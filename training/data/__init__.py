@@ -1,1 +1,1 @@
-"""Data sets, annotator votes, augmentation and class balance."""
+"""The dataset, annotator votes, augmentation and class balance."""

@@ -1,7 +1,7 @@
-"""Reads the crowd's votes of FER+ for the images of FER2013: soft targets to learn from, majority labels to judge by.
+"""The annotator votes of FER+ for the images of FER2013: soft labels for training, majority labels for evaluation.
 
-Ten people each chose one of eight emotions, "unknown" or "no face". Contempt is no emotion of FER2013, so the seven
-labels of this project share what the crowd gave them.
+Ten annotators each chose one of eight emotions, "unknown" or "no face". Contempt is not a label of FER2013, so a soft
+label is the distribution of the votes over the seven labels of this project.
 
 Reference:
     Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution",
@@ -39,22 +39,22 @@ NO_MAJORITY = -1
 
 
 @dataclass(frozen=True)
-class Votes:
-    """The crowd's votes for the images of one split, in its order.
+class SplitVotes:
+    """The annotator votes for the images of one split, in its order.
 
     Attributes:
         counts: float32 (N, 10): votes for the seven labels in FER2013 order, then contempt, unknown, no face, without
-            single votes. All zero where the crowd did not vote.
+            single votes. All zero for images without votes.
     """
 
     counts: npt.NDArray[np.float32]
 
     def targets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What a network learns.
+        """Return the soft labels and their weights in the loss.
 
         Returns:
-            Shares of the seven labels, float32 (N, 7), and weights, float32 (N,): 1 where the seven have more than
-            half of the votes, else 0 (the shares are uniform there, and count for nothing).
+            Soft labels, float32 (N, 7), rows sum to 1, and weights, float32 (N,). The weight is 1 if the seven labels
+            have more than half of the votes, else 0; the soft label is uniform then.
         """
         ours = self.counts[:, : len(LABELS)]
         sums = ours.sum(axis=1)
@@ -65,28 +65,28 @@ class Votes:
         return shares, weights
 
     def majority(self) -> npt.NDArray[np.int64]:
-        """The majority label's FER2013 code, int64 (N,); `NO_MAJORITY` where there is none among the seven."""
+        """Return the majority labels, int64 (N,): FER2013 codes, or `NO_MAJORITY` if no label of the seven has it."""
         largest = self.counts.argmax(axis=1)
         clear = self.counts.max(axis=1) > self.counts.sum(axis=1) / 2
         return np.where(clear & (largest < len(LABELS)), largest, NO_MAJORITY).astype(np.int64)
 
 
-class VotesFile:
-    """The votes of all images, by path inside the folder edition of FER2013.
+class AnnotatorVotes:
+    """The votes for all images, by path in the folder edition of FER2013.
 
     Attributes:
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads and checks the file.
+        """Read and check the file.
 
         Args:
             path: CSV with the columns path, neutral, happiness, surprise, sadness, anger, disgust, fear, contempt,
-                unknown, nf; whole numbers of votes.
+                unknown, nf. Votes are whole numbers.
 
         Raises:
-            TrainingError: It is missing, has other columns, or a row's votes are no whole numbers.
+            TrainingError: The file is missing or has other columns, or votes are not whole numbers.
         """
         try:
             content = path.read_bytes()
@@ -112,24 +112,27 @@ class VotesFile:
         except (TypeError, ValueError):
             counts = (-1,)
         if min(counts) < 0:
-            raise TrainingError(f"votes {self._path}: expected whole numbers of votes for {row['path']}.")
+            received = ", ".join(str(row[column]) for column in _COLUMNS)
+            raise TrainingError(
+                f"votes {self._path}: expected whole numbers of votes for {row['path']}. Received: {received}"
+            )
         return counts
 
-    def of(self, names: Sequence[str]) -> Votes:
-        """The votes for images by name.
+    def of(self, names: Sequence[str]) -> SplitVotes:
+        """Return the votes for images by name.
 
         Args:
             names: `SplitData.names`.
 
         Raises:
-            TrainingError: No image has votes: the dataset is not of the folder edition.
+            TrainingError: No image has votes, because the dataset is not the folder edition.
         """
         unknown = (0,) * len(_COLUMNS)
         if not any(name in self._counts for name in names):
             raise TrainingError(
-                f"votes {self._path} go by path (train/happy/Training_1.jpg), as the folder edition of FER2013 names"
-                f" its images. Received: {names[0]!r}"
+                f"votes {self._path} belong to the folder edition of FER2013, which names an image by its path"
+                f" (train/happy/Training_1.jpg): choose that edition with --data. Received: {names[0]!r}"
             )
         counts = np.array([self._counts.get(name, unknown) for name in names], dtype=np.float32)
         counts[counts == 1] = 0
-        return Votes(counts)
+        return SplitVotes(counts)

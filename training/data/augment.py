@@ -1,7 +1,8 @@
-"""Random changes to training images, drawn from an explicit generator. numpy and cv2 only.
+"""Augmentation: random changes to training images, drawn from an explicit generator, with numpy and OpenCV only.
 
-All geometry is composed into one affine warp, so an image is interpolated once: a chain of Keras preprocessing layers
-blurs it four times, and costs more of the CPU than the rest of the input pipeline. Pixels stay uint8, as served.
+All geometric changes are composed into one affine warp, so an image is interpolated once. A chain of Keras
+preprocessing layers would interpolate it four times and needs more CPU time than the rest of the input pipeline. Pixels
+stay uint8, as in serving.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ Images = npt.NDArray[np.uint8]
 
 
 def augment_batch(images: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:
-    """Augments every image of a batch independently.
+    """Augment every image of a batch independently.
 
     Args:
         images: uint8 (N, H, W, 1).
-        config: Ranges.
-        generator: Where all randomness comes from.
-        size_px: Side of the images returned; the scaling is part of the same warp.
+        config: Probabilities and ranges.
+        generator: Source of all randomness.
+        size_px: Side of the returned images; the same warp scales them.
 
     Returns:
         uint8 (N, size_px, size_px, 1), new memory.
@@ -35,11 +36,11 @@ def augment_batch(images: Images, config: AugmentConfig, generator: np.random.Ge
 
 @dataclass(frozen=True)
 class Mix:
-    """How the rows of a batch are blended with other rows of it: mixup.
+    """Mixup: how each row of a batch is blended with another row.
 
     Attributes:
-        partners: int64 (N,), the other row of each.
-        shares: float32 (N,), how much of itself each keeps, at least a half.
+        partners: int64 (N,), index of the other row.
+        shares: float32 (N,), weight of the row itself, at least 0.5.
 
     Reference:
         Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2017.
@@ -50,15 +51,17 @@ class Mix:
 
     @classmethod
     def draw(cls, count: int, alpha: float, generator: np.random.Generator) -> Mix:
-        """Partners at random, shares of a beta distribution."""
+        """Draw random partners, and shares from a beta distribution."""
         shares = generator.beta(alpha, alpha, size=count)
         return cls(generator.permutation(count), np.maximum(shares, 1 - shares).astype(np.float32))
 
     def blend(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Blends an array (N, ...) along its first axis; whole numbers are rounded to whole numbers."""
+        """Blend the rows of an array (N, ...); integer types are rounded."""
         shares = self.shares.reshape(-1, *[1] * (rows.ndim - 1))
         blended = shares * rows + (1 - shares) * rows[self.partners]
-        return (blended.round() if np.issubdtype(rows.dtype, np.integer) else blended).astype(rows.dtype)
+        rounded = blended.round() if np.issubdtype(rows.dtype, np.integer) else blended
+        result: npt.NDArray[Any] = rounded.astype(rows.dtype)
+        return result
 
 
 def _augment(image: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:
@@ -78,7 +81,7 @@ def _warp(image: Images, config: AugmentConfig, generator: np.random.Generator, 
     matrix[:, 2] += shift_x * width, shift_y * height
     if generator.random() < config.flip_probability:
         matrix = matrix @ np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    # The options below draw only where they are asked for, so that older recipes keep their random numbers.
+    # The options below draw only if the config sets them, so that older recipes keep their random numbers.
     if config.shear_degrees:
         slope = np.tan(np.radians(generator.uniform(-config.shear_degrees, config.shear_degrees)))
         middle = (height - 1) / 2
@@ -88,7 +91,7 @@ def _warp(image: Images, config: AugmentConfig, generator: np.random.Generator, 
         left, top = generator.uniform(0, 1 - share, size=2) * (width, height)
         window = np.array([[1 / share, 0.0, -left / share], [0.0, 1 / share, -top / share]])
         matrix = window @ np.vstack([matrix, [0.0, 0.0, 1.0]])
-    # Pixel centres stand at whole coordinates, so resizing maps x to (x + 0.5) * factor - 0.5.
+    # Pixel centres have whole coordinates, so resizing maps x to (x + 0.5) * factor - 0.5.
     factors = np.array([[size_px / width], [size_px / height]])
     matrix = matrix * factors
     matrix[:, 2] += (0.5 * factors - 0.5)[:, 0]
@@ -102,11 +105,12 @@ def _tone(image: Images, config: AugmentConfig, generator: np.random.Generator) 
     mean = float(image.mean())
     levels = np.arange(256, dtype=np.float32)
     table = np.clip((levels - mean) * contrast + mean + brightness, 0, 255).round().astype(np.uint8)
-    return table[image]
+    toned: Images = table[image]
+    return toned
 
 
 def _degrade(image: Images, config: AugmentConfig, generator: np.random.Generator) -> Images:
-    """What a camera and a chat program do, in their order. Draws only for what is asked for, as `_warp` says."""
+    """Apply the defects of cameras and chat programs in their order. As in `_warp`, unset options draw nothing."""
     if config.blur_probability and generator.random() < config.blur_probability:
         sigma = generator.uniform(0.1, max(0.1, config.blur_max_sigma))
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=sigma), dtype=np.uint8)
@@ -122,7 +126,7 @@ def _degrade(image: Images, config: AugmentConfig, generator: np.random.Generato
 
 
 def _erase(image: Images, config: AugmentConfig, generator: np.random.Generator) -> None:
-    """Fills one random rectangle with noise, in place.
+    """Fill one random rectangle with noise, in place.
 
     Reference:
         Zhong et al., "Random Erasing Data Augmentation", 2017 (aspect ratios 0.3 to 3.3).

@@ -1,4 +1,4 @@
-"""Makes rare labels less rare: more copies made once before training, or the same images drawn more often."""
+"""Class balance: augmented copies of rare labels, made once before training, or oversampling in every epoch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy.typing as npt
 from app.contract.labels import LABELS
 from training.config import AugmentConfig, BalanceConfig
 from training.data.augment import augment_batch
-from training.data.fer2013 import SplitData
+from training.data.splits import SplitData
 
-# Flip, rotation and zoom, as the four-layer CNN's report balances disgust and surprise; the amounts are usual ones.
+# Flip, rotation and zoom, as in the report of the four-layer CNN, which names no amounts; these are common ones.
 _COPY = AugmentConfig(flip_probability=0.5, rotation_degrees=15, zoom=(0.9, 1.1))
 
 
 def with_copies(training: SplitData, config: BalanceConfig, seed: int) -> SplitData:
-    """Training with changed copies of its rare labels' images, made once: offline balancing.
+    """Add augmented copies of the images of rare labels: offline balancing.
 
     Args:
         training: The split as read.
-        config: `copies_up_to` says how many images a label should have; labels with as many are left alone.
-        seed: Of the copies.
+        config: `copies_up_to` is the wanted number of images per label; labels with enough images get no copies.
+        seed: Seed of the copies.
 
     Returns:
-        The split with the copies behind it; a copy has the name of the image that it was made from.
+        The split followed by the copies. A copy has the name of its original.
     """
     images, labels, names = [training.images], [training.labels], list(training.names)
     for label, wanted in config.copies_up_to.items():
@@ -41,7 +41,7 @@ def with_copies(training: SplitData, config: BalanceConfig, seed: int) -> SplitD
 
 
 def epoch_length(labels: npt.NDArray[np.int64], config: BalanceConfig) -> int:
-    """Images of one epoch."""
+    """Return the number of images of one epoch."""
     if not config.oversample:
         return len(labels)
     counts = np.bincount(labels)
@@ -51,16 +51,16 @@ def epoch_length(labels: npt.NDArray[np.int64], config: BalanceConfig) -> int:
 def epoch_order(
     labels: npt.NDArray[np.int64], config: BalanceConfig, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Indices of one epoch in random order.
+    """Return the indices of one epoch in random order, int64.
 
     Args:
         labels: int64 (N,).
-        config: With `oversample`, images of rarer labels come several times, so that all labels come equally often.
-        generator: Where all randomness comes from.
+        config: With `oversample`, images of rarer labels are repeated, so that all labels are equally frequent.
+        generator: Source of all randomness.
     """
     if not config.oversample:
         return generator.permutation(len(labels))
     largest = int(np.bincount(labels).max())
-    # Whole rounds over a label's images, the last one in part: none comes twice more often than another.
+    # Whole rounds over the images of a label, the last one in part: counts of two images differ by at most one.
     repeated = [np.resize(generator.permutation(np.flatnonzero(labels == code)), largest) for code in np.unique(labels)]
     return generator.permutation(np.concatenate(repeated))

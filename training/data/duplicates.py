@@ -1,13 +1,13 @@
 """Exact duplicates of FER2013: images with the same decoded pixels, within a split and across splits.
 
-How they are counted decides the figure. Measured on the image-folder edition:
+The definitions decide the figures. Measured on the folder edition:
 
-- Within a split, `surplus`: the images that could go without losing a picture. Training: 1,236, in 1,035 groups that
-  have 2,271 members. PublicTest: 26. PrivateTest: 17.
-- Across splits, `twins_of`: each image of the other split that stands in Training at least once counts once, however
-  often it stands in either. PublicTest: 280. PrivateTest: 288.
+- Within a split, `surplus` is the number of images that can be removed without losing a picture. Training: 1,236, in
+  1,035 groups with 2,271 members. PublicTest: 26. PrivateTest: 17.
+- Across splits, `duplicates_across` marks each image of the other split that is in Training at least once, however
+  often it is in either split. PublicTest: 280. PrivateTest: 288.
 
-Identical blank images are duplicates as well: they count. Nothing here writes files or drops images.
+Identical blank images are duplicates too. This module writes no files and removes no images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.data.fer2013 import SplitData
+from training.data.splits import SplitData
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Duplicates:
 
     Attributes:
         groups: Sets of two or more images with the same pixels.
-        surplus: Images that could go without losing a picture: the members of all groups less one for each.
+        surplus: Images that can be removed without losing a picture: all members minus one per group.
         conflicting: Groups whose members have different labels.
     """
 
@@ -38,7 +38,7 @@ class Duplicates:
 
 
 def duplicates_within(split: SplitData) -> Duplicates:
-    """Counts the exact duplicates inside a split."""
+    """Count the exact duplicates within a split."""
     labels_of: defaultdict[bytes, list[int]] = defaultdict(list)
     for key, label in zip(_keys(split), split.labels, strict=True):
         labels_of[key].append(int(label))
@@ -50,8 +50,8 @@ def duplicates_within(split: SplitData) -> Duplicates:
     )
 
 
-def twins_of(training: SplitData, other: SplitData) -> npt.NDArray[np.bool_]:
-    """Which images of a split stand in Training too.
+def duplicates_across(training: SplitData, other: SplitData) -> npt.NDArray[np.bool_]:
+    """Mark the images of a split that are in Training too.
 
     Returns:
         bool (N,), in the order of `other`.
@@ -60,8 +60,8 @@ def twins_of(training: SplitData, other: SplitData) -> npt.NDArray[np.bool_]:
     return np.array([key in known for key in _keys(other)], dtype=np.bool_)
 
 
-def conflicting_twins(training: SplitData, other: SplitData) -> int:
-    """Images of `other` that stand in Training under other labels only."""
+def conflicting_duplicates(training: SplitData, other: SplitData) -> int:
+    """Count the images of `other` that are in Training under different labels only."""
     labels_of: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
     for key, label in zip(_keys(training), training.labels, strict=True):
         labels_of[key][int(label)] += 1

@@ -1,7 +1,6 @@
-"""What is in the dataset, before anything is trained on it: counts, samples, grey levels, exact duplicates.
+"""Dataset exploration before training: counts, samples, grey levels and exact duplicates.
 
-Reads the dataset, writes into its own folder only. `training.data.duplicates` counts duplicates;
-`training.data.plots` draws.
+`training.data.duplicates` counts the duplicates; `training.data.plots` draws.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ import numpy as np
 
 from app.contract.labels import LABELS
 from training.data import plots
-from training.data.duplicates import conflicting_twins, duplicates_within, twins_of
-from training.data.fer2013 import Fer2013, Split, SplitData
-from training.fit.run_folder import write_json
+from training.data.duplicates import conflicting_duplicates, duplicates_across, duplicates_within
+from training.data.splits import Fer2013, Split, SplitData
+from training.files import write_json
 
 _SAMPLES_PER_LABEL = 48
-# An image whose grey levels deviate less than this shows nothing: FER2013 has 14, of which 12 have one grey level only.
-# The next one deviates by 9.1.
+# An image with a smaller standard deviation of its grey levels shows nothing. FER2013 has 14 such images, 12 of them of
+# one grey level only; the next smallest deviation is 9.1.
 _BLANK_DEVIATION = 5.0
 
 
 def explore(dataset: Fer2013, folder: Path, seed: int = 1) -> dict[str, Any]:
-    """Prints the audit, and writes it with its plots: `audit.json`, `counts.png`, `samples.png`.
+    """Print an audit of the dataset and write it with plots: `audit.json`, `counts.png`, `samples.png`.
 
     Args:
         dataset: FER2013.
-        folder: Where the files go; made if missing.
-        seed: Chooses the samples.
+        folder: Folder for the files; created if missing.
+        seed: Seed of the choice of samples.
 
     Returns:
-        What `audit.json` holds.
+        The content of `audit.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     audit = _audit(dataset)
@@ -55,10 +54,11 @@ def _audit(dataset: Fer2013) -> dict[str, Any]:
     return {
         "sha256": dataset.sha256,
         "splits": {split.value: _describe(dataset[split]) for split in Split},
-        "twins_in_training": {
-            split.value: _count_twins(training, dataset[split]) for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+        "duplicates_in_training": {
+            split.value: _count_duplicates(training, dataset[split])
+            for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
         },
-        "twins_in_public_test": {Split.PRIVATE_TEST.value: _count_twins(public, dataset[Split.PRIVATE_TEST])},
+        "duplicates_in_public_test": {Split.PRIVATE_TEST.value: _count_duplicates(public, dataset[Split.PRIVATE_TEST])},
     }
 
 
@@ -77,8 +77,11 @@ def _describe(split: SplitData) -> dict[str, Any]:
     }
 
 
-def _count_twins(known: SplitData, other: SplitData) -> dict[str, int]:
-    return {"images": int(twins_of(known, other).sum()), "with_another_label": conflicting_twins(known, other)}
+def _count_duplicates(known: SplitData, other: SplitData) -> dict[str, int]:
+    return {
+        "images": int(duplicates_across(known, other).sum()),
+        "with_another_label": conflicting_duplicates(known, other),
+    }
 
 
 def _as_text(audit: dict[str, Any]) -> str:
@@ -96,10 +99,10 @@ def _as_text(audit: dict[str, Any]) -> str:
             f" {within['surplus']} exact duplicates in {within['groups']} groups,"
             f" {within['conflicting']} of them with conflicting labels"
         )
-    for place, key in ((Split.TRAINING, "twins_in_training"), (Split.PUBLIC_TEST, "twins_in_public_test")):
-        for name, twins in audit[key].items():
+    for place, key in ((Split.TRAINING, "duplicates_in_training"), (Split.PUBLIC_TEST, "duplicates_in_public_test")):
+        for name, counts in audit[key].items():
             lines.append(
-                f"{name}: {twins['images']} images stand in {place} too,"
-                f" {twins['with_another_label']} under another label"
+                f"{name}: {counts['images']} images are in {place} too,"
+                f" {counts['with_another_label']} of them with another label"
             )
     return "\n".join(lines)

@@ -14,13 +14,13 @@ from joblib import cpu_count
 
 from app.contract.manifest import Latency, Manifest, SplitMetrics, manifest_path
 from app.inference.session import EmotionSession
-from training.data.annotator_votes import NO_MAJORITY, VotesFile
-from training.data.duplicates import twins_of
+from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
+from training.data.duplicates import duplicates_across
 from training.data.fer2013 import Fer2013, Split, SplitData
 from training.evaluation.corruptions import CORRUPTIONS, corrupted
 from training.evaluation.cost import latency_ms
 from training.evaluation.metrics import measure
-from training.fit.run_folder import write_text
+from training.files import write_text
 from training.provenance import describe_environment
 
 # Key of the metrics over both test splits: the folder edition's test/, which most reports quote.
@@ -47,7 +47,7 @@ def record(
     model_path: Path,
     dataset: Fer2013,
     splits: Sequence[Split],
-    votes: VotesFile | None = None,
+    votes: AnnotatorVotes | None = None,
     device: Literal["cpu", "cuda", "auto"] = "cpu",
     *,
     timed: bool = False,
@@ -108,7 +108,7 @@ def _batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
 
 def _predict(session: EmotionSession, dataset: Fer2013, split: Split) -> _Predictions:
     data = dataset[split]
-    in_training = None if split is Split.TRAINING else twins_of(dataset[Split.TRAINING], data)
+    in_training = None if split is Split.TRAINING else duplicates_across(dataset[Split.TRAINING], data)
     return _Predictions(_predict_logits(session, data.images), data.labels, in_training)
 
 
@@ -134,7 +134,7 @@ def _concatenated(tests: Sequence[_Predictions]) -> _Predictions:
     )
 
 
-def _robustness(session: EmotionSession, private: SplitData, votes: VotesFile | None) -> dict[str, float]:
+def _robustness(session: EmotionSession, private: SplitData, votes: AnnotatorVotes | None) -> dict[str, float]:
     """Return the accuracy under each corruption, against the label set that the model was trained on."""
     labels = private.labels
     if session.manifest.provenance.learned_labels == "annotators" and votes is not None:

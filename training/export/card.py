@@ -22,7 +22,7 @@ from training.export.card_tables import (
     robustness_rows,
     seeds_table,
 )
-from training.fit.run_folder import write_text
+from training.files import write_text
 
 _DEFAULT_MODEL = "fer_vgg"  # its card is models/README.md, the default of the card command
 _PYTHON = ".venv-dev/bin/python -m training"

@@ -36,7 +36,7 @@ from app.contract.manifest import (
 from app.contract.preprocess import PREPROCESS_ID
 from app.inference.session import EmotionSession
 from training.architectures.heads import Head
-from training.data.annotator_votes import NO_MAJORITY, VotesFile
+from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.fer2013 import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits, record
@@ -46,14 +46,15 @@ from training.export.graph import open_graph, to_onnx
 from training.export.network import Network, load_network
 from training.export.quantize import convert
 from training.export.temperature import fit_temperature
-from training.fit.run_folder import RunFolder, write_text
+from training.files import write_text
+from training.fit.run_folder import RunFolder
 
 
 def export(
     run: RunFolder,
     dataset: Fer2013,
     model_path: Path,
-    votes: VotesFile | None = None,
+    votes: AnnotatorVotes | None = None,
     head: Head = Head.ORIGINAL,
     precision: Precision = "float32",
 ) -> Manifest:
@@ -80,7 +81,7 @@ def export_network(
     network: Network,
     dataset: Fer2013,
     model_path: Path,
-    votes: VotesFile | None = None,
+    votes: AnnotatorVotes | None = None,
     precision: Precision = "float32",
 ) -> Manifest:
     """Export a network and measure the ONNX file on PublicTest; see `export`."""
@@ -113,7 +114,7 @@ def export_network(
     return record(model_path, dataset, [Split.PUBLIC_TEST], votes)
 
 
-def _calibration_labels(public: SplitData, votes: VotesFile | None, head: Head) -> npt.NDArray[np.int64]:
+def _calibration_labels(public: SplitData, votes: AnnotatorVotes | None, head: Head) -> npt.NDArray[np.int64]:
     """Return the labels that the head was trained on, int64 (N,), with `NO_MAJORITY` for images without a label."""
     if head is Head.ORIGINAL:
         return public.labels

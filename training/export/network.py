@@ -58,7 +58,7 @@ def load_network(run: RunFolder, head: Head = Head.ORIGINAL) -> Network:
 
 
 def _provenance(run: RunFolder, config: TrainConfig, head: Head) -> Provenance:
-    recorded: dict[str, Any] = json.loads(run.provenance.read_text(encoding="utf-8"))
+    recorded = run.read_provenance()
     described, wall_s = _config_with_parents(run, config)
     return Provenance(
         commit=recorded["commit"],
@@ -79,14 +79,15 @@ def _config_with_parents(run: RunFolder, config: TrainConfig) -> tuple[dict[str,
     the run that gave the first weights, with its own parents).
     """
     wall_s: float = json.loads(run.report.read_text(encoding="utf-8"))["wall_s"]
-    recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+    recorded = run.read_provenance()
     if (restored := recorded.get("restored_config")) is not None:
         return restored, wall_s
     described: dict[str, Any] = config.model_dump(mode="json")
-    if parents := recorded.get("borrowed_weights"):
+    described["precision"] = run.read_precision() or config.precision  # the precision that was used, not `auto`
+    if parents := recorded.get("parent_runs"):
         described["parent_runs"] = parents
-    if config.start is not None:
-        parent = RunFolder(config.start)
+    if config.warm_start is not None:
+        parent = RunFolder(config.warm_start)
         described["warm_start_config"], parent_s = _config_with_parents(parent, parent.read_config())
         wall_s += parent_s
     return described, wall_s

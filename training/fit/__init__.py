@@ -1,1 +1,1 @@
-"""The training loop and what it needs: run folders, optimisers, losses, distillation, warm starts."""
+"""The training loop with its run folders, optimisers, losses, distillation and warm starts."""

@@ -3,11 +3,11 @@
 With channels last, Keras 3.15 copies the input of every convolution and pooling to channels first (`.contiguous()` in
 `_transpose_spatial_inputs`), which only `torch.export` needs. A convolution copies its input back. A pooling continues
 in channels-first order, in which PyTorch pools ten times slower on a CPU, and later layers then work on mixed orders.
-Exported networks are channels first already, so a view replaces the copy: results are the same, and plain networks train
-up to twice as fast.
+Exported networks are channels first already, so a view replaces the copy: results are the same, and plain networks
+train up to twice as fast.
 
-On a CPU, the backward pass of a depthwise convolution with stride 2 is 10 to 30 times slower in bfloat16 than in float32;
-with stride 1, either can be faster. Therefore depthwise convolutions are computed in float32 on a CPU.
+On a CPU, the backward pass of a depthwise convolution with stride 2 is 10 to 30 times slower in bfloat16 than in
+float32; with stride 1, either can be faster. Therefore depthwise convolutions are computed in float32 on a CPU.
 """
 
 from __future__ import annotations

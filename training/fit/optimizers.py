@@ -1,4 +1,4 @@
-"""Optimisers and their schedules, by config. Keras' own; only warm-up and delay of any schedule are added."""
+"""Optimisers and learning-rate schedules of Keras, as the config selects them, with a warm-up for every schedule."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import keras
 
 from training.config import OptimizerConfig
 
-# Share of the peak rate that a one-cycle schedule starts from (Smith and Topin, 2017; the value is fastai's).
+# First rate of a one-cycle schedule as a share of its peak (Smith and Topin, 2017; the value is that of fastai).
 _ONE_CYCLE_START = 1 / 25
 
 
 @keras.saving.register_keras_serializable(package="fer_serve")
-class WarmUpAndHold(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule behind a linear warm-up and a hold at its first rate.
+class WarmUpAndHold(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras is untyped
+    """A linear warm-up from 0, a hold at the first rate of another schedule, then that schedule.
 
     Args:
-        schedule: What follows; its own steps count from the end of the hold.
-        warmup_steps: Over which the rate rises from 0.
-        hold_steps: For which it then stays.
+        schedule: The schedule after the hold; its steps count from the end of the hold.
+        warmup_steps: Steps of the warm-up.
+        hold_steps: Steps of the hold.
     """
 
     def __init__(
@@ -28,18 +28,18 @@ class WarmUpAndHold(keras.optimizers.schedules.LearningRateSchedule):
         self._schedule, self._warmup_steps, self._hold_steps = schedule, warmup_steps, hold_steps
 
     def __call__(self, step: Any) -> Any:
-        """The rate at a step (0-based)."""
+        """Return the rate at a step (0-based)."""
         step = keras.ops.cast(step, "float32")
         rate = self._schedule(keras.ops.maximum(step - self._warmup_steps - self._hold_steps, 0.0))
         return rate * keras.ops.minimum(step / self._warmup_steps, 1.0) if self._warmup_steps else rate
 
     def get_config(self) -> dict[str, Any]:
-        """As Keras wants it."""
+        """Return the constructor's arguments, for serialisation by Keras."""
         return {"schedule": self._schedule, "warmup_steps": self._warmup_steps, "hold_steps": self._hold_steps}
 
 
 def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimiser with its schedule over so many epochs; biases and normalisations do not decay."""
+    """Return the optimiser with its schedule over a number of epochs. Biases and normalisations have no decay."""
     shared: dict[str, Any] = {
         "learning_rate": _learning_rate(config, epochs, steps_per_epoch),
         "weight_decay": config.weight_decay or None,
@@ -56,7 +56,7 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps_per_epoch: int) 
 
 
 def build_plateau(config: OptimizerConfig, model: keras.Model) -> keras.callbacks.ReduceLROnPlateau | None:
-    """Keras' callback that lowers a compiled model's rate when the loss on PublicTest stays; None without a plateau."""
+    """Return the callback that lowers the rate when the loss on PublicTest stops falling; None without a plateau."""
     if config.schedule != "plateau":
         return None
     plateau = keras.callbacks.ReduceLROnPlateau(
@@ -68,13 +68,13 @@ def build_plateau(config: OptimizerConfig, model: keras.Model) -> keras.callback
 
 
 def _learning_rate(config: OptimizerConfig, epochs: int, steps_per_epoch: int) -> Any:
-    """A number where the rate stays or a plateau lowers it, else a schedule by step."""
+    """Return a number for a constant rate or a plateau, else a schedule by step."""
     schedules = keras.optimizers.schedules
     total_steps = epochs * steps_per_epoch
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     match config.schedule:
         case "cosine" | "one_cycle":
-            # One cycle is a linear rise over `warmup_epochs` from a 25th, and a cosine down to nothing.
+            # One cycle rises linearly from 1/25 of the peak over `warmup_epochs`, then falls to 0 along a cosine.
             start = config.learning_rate * _ONE_CYCLE_START if config.schedule == "one_cycle" else 0.0
             return schedules.CosineDecay(
                 initial_learning_rate=start if warmup_steps else config.learning_rate,

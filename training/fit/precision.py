@@ -1,7 +1,7 @@
 """The floating-point precision of a run: what a config requests and what the hardware can do.
 
-`mixed_bfloat16` computes in bfloat16 and keeps weights and logits in float32. It is about twice as fast as float32 where
-the hardware has bfloat16 arithmetic. Elsewhere PyTorch emulates it slowly, or has no such convolution and fails.
+`mixed_bfloat16` computes in bfloat16 and keeps weights and logits in float32. It is about twice as fast as float32 on
+hardware with bfloat16 arithmetic. Elsewhere PyTorch emulates it slowly, or has no such convolution and fails.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Bfloat16Support:
 
 
 def detect_bfloat16() -> Bfloat16Support:
-    """Detect native bfloat16 arithmetic on the device that Keras trains on: a CUDA GPU if there is one, else the CPU."""
+    """Detect native bfloat16 arithmetic of the device that Keras trains on: the CUDA GPU, or without one the CPU."""
     backend = keras.config.backend()
     if backend != "torch":
         return Bfloat16Support(False, f"bfloat16 is only detected for the torch backend; Keras runs on {backend}")
@@ -43,7 +43,10 @@ def detect_bfloat16() -> Bfloat16Support:
         available = torch.cuda.is_bf16_supported(including_emulation=False)
         return Bfloat16Support(available, f"the GPU has {'' if available else 'no '}bfloat16 arithmetic")
     # The operator exists only in builds with oneDNN. It respects the environment variable ONEDNN_MAX_CPU_ISA.
-    onednn = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    onednn = (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
     return bfloat16_of_cpu(torch.cpu.get_capabilities(), onednn=onednn)
 
 

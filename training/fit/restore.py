@@ -1,7 +1,7 @@
-"""A run folder made of a shipped ONNX file: for who has the model and not the run that it came from.
+"""Make a run folder from a shipped ONNX file, for a warm start without the original run.
 
-Export folds every batch normalisation into the convolution before it. Here each convolution gets one again, with the
-statistics that its features have on Training: the network answers as the file does, and can be trained on.
+Export folds every batch normalisation into the convolution before it. Here each convolution gets a normalisation again,
+with the statistics of its features on Training: the network computes the logits of the file, and can be trained.
 """
 
 from __future__ import annotations
@@ -15,59 +15,68 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from keras import layers
-from pydantic import ValidationError
 
-from app.contract.manifest import Provenance, load_manifest
+from app.contract.manifest import Manifest, Provenance, load_manifest
 from training import provenance
 from training.architectures import LOGITS
-from training.architectures.heads import Head, build_with_heads
-from training.config import TrainConfig
-from training.data.fer2013 import Fer2013, Split
+from training.architectures.heads import build_with_heads
+from training.config import TrainConfig, load_recorded_config
+from training.data.splits import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits
 from training.evaluation.metrics import measure
-from training.fit.run_folder import RunFolder, write_json, write_text
-from training.provenance import CHAIN_KEYS
+from training.files import write_json, write_text
+from training.fit.epoch import Logits, predict
+from training.fit.run_folder import RunFolder
 
-# The only network of which one file tells all: of `repvgg`, the branches are lost.
+# The only network whose file contains all its weights: the branches of `repvgg` are lost in the file.
 _ARCHITECTURE = "vgg"
-# Of the run's own, what is not in the file: the other head, and other runs.
-_LOST = {"crowd": None, "start": None, "teachers": None}
+# Parts of the run that are not in the file: the annotators' head, and the parent runs.
+_LOST = {"annotator_votes": None, "warm_start": None, "distillation": None}
 _IMAGES = 4096  # for the statistics
 _BATCH = 128
-_PARITY = 1e-3  # of a logit
+_PARITY = 1e-3  # largest difference of a logit
 
 _Arrays = list[npt.NDArray[np.float32]]
 
 
 def restore(model_path: Path, dataset: Fer2013, run: RunFolder) -> None:
-    """Writes a finished run: config, weights, report and provenance. It has no history and no checkpoint.
+    """Write a finished run with config, weights, report and provenance, but without history and checkpoint.
 
     Args:
         model_path: A `vgg` in full precision that learned the original labels, with its manifest.
         dataset: Training gives the statistics; PublicTest is measured for the report.
-        run: An empty folder's, or one that is not there yet.
+        run: The folder to write; it must be empty or missing.
 
     Raises:
         ManifestError: The file or its manifest is damaged or of another contract.
-        TrainingError: The file is of another kind, or the folder is in use.
+        TrainingError: The file has another network or precision, or the folder is not empty.
     """
     manifest = load_manifest(model_path)
     if run.path.exists() and any(run.path.iterdir()):
         raise TrainingError(f"{run.path} is not empty. Name another folder with --to.")
     if manifest.contract.precision != "float32":
-        raise TrainingError(f"expected a file in full precision. Received: {manifest.contract.precision}")
+        raise TrainingError(f"expected a file in full precision (float32). Received: {manifest.contract.precision}")
     config = _config_of(manifest.provenance)
     keras.config.set_dtype_policy("float32")
     model = build_with_heads(config)
     *convolutions, (kernel, bias) = _weights_of(onnx.load(model_path))
-    _unfold(model, convolutions, _spread(dataset[Split.TRAINING].images))
+    _unfold(model, convolutions, _sample(dataset[Split.TRAINING].images))
     model.get_layer(LOGITS).set_weights([kernel, bias])
     public = dataset[Split.PUBLIC_TEST]
-    logits = _logits(model, public.images)
+    logits = predict(model, public.images)[LOGITS]
     expected = predict_logits(ort.InferenceSession(model_path, providers=["CPUExecutionProvider"]), public.images)
     if (worst := float(np.abs(logits - expected).max())) > _PARITY:
-        raise TrainingError(f"the network differs from {model_path} by {worst:.2g} in a logit. Nothing was written.")
+        raise TrainingError(
+            f"the restored network is not that of {model_path}: expected logits within {_PARITY}."
+            f" Received: a difference of {worst:.2g}. Nothing was written."
+        )
+    _write_run(run, config, model, manifest, logits, public)
+
+
+def _write_run(
+    run: RunFolder, config: TrainConfig, model: keras.Model, manifest: Manifest, logits: Logits, public: SplitData
+) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     model.save_weights(run.best_weights)
     run.write_provenance(
@@ -80,28 +89,24 @@ def restore(model_path: Path, dataset: Fer2013, run: RunFolder) -> None:
     )
     write_text(run.config, config.model_dump_json(indent=2) + "\n")
     measured = measure(logits, public.labels, temperature=1.0)
-    write_json(  # last: with it the run counts as finished
+    write_json(  # last: a run with a report is finished
         run.report, {"wall_s": manifest.provenance.wall_s, Split.PUBLIC_TEST: measured.model_dump(mode="json")}
     )
 
 
 def _config_of(origin: Provenance) -> TrainConfig:
-    """The run's config, without what the file does not have."""
+    """Return the config of the run, without the parts that the file does not contain."""
     architecture = (origin.config.get("model") or {}).get("architecture")
     if architecture != _ARCHITECTURE or origin.learned_labels != "original":
         raise TrainingError(
             f"expected a network {_ARCHITECTURE} that learned the original labels."
             f" Received: {architecture}, {origin.learned_labels} labels"
         )
-    own = {name: value for name, value in origin.config.items() if name not in CHAIN_KEYS}
-    try:
-        return TrainConfig.model_validate(own | _LOST)
-    except ValidationError as error:
-        raise TrainingError(f"the config in the manifest does not fit this version's schema: {error}") from error
+    return load_recorded_config(origin.config).model_copy(update=_LOST)
 
 
 def _weights_of(file: onnx.ModelProto) -> list[_Arrays]:
-    """Kernel (height, width, in, out) and bias of every convolution, in order; then those of the head (in, out)."""
+    """Return kernel (height, width, in, out) and bias of every convolution in order, then of the head (in, out)."""
     arrays = {array.name: onnx.numpy_helper.to_array(array) for array in file.graph.initializer}
     found: list[_Arrays] = []
     for node in file.graph.node:
@@ -112,17 +117,18 @@ def _weights_of(file: onnx.ModelProto) -> list[_Arrays]:
     return found
 
 
-def _spread(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Some of the images, from everywhere: files stand in the order of their labels."""
+def _sample(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return evenly spaced images, because the images are sorted by label."""
     return images[:: max(1, len(images) // _IMAGES)]
 
 
 def _unfold(model: keras.Model, weights: list[_Arrays], images: npt.NDArray[np.uint8]) -> None:
+    """Set the weights of convolutions and normalisations so that each pair computes the folded convolution."""
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     for layer, (kernel, bias) in zip(convolutions, weights, strict=True):
         layer.set_weights([kernel])
         channels, epsilon = len(bias), _normalisation(model, layer).epsilon
-        # For now it only adds the bias, so that the layers behind it see what they will see.
+        # At first the normalisation only adds the bias, so that later layers get their final inputs.
         _normalisation(model, layer).set_weights(
             [np.ones(channels), bias, np.zeros(channels), np.full(channels, 1 - epsilon)]
         )
@@ -139,7 +145,7 @@ def _normalisation(model: keras.Model, convolution: keras.Layer) -> Any:
 def _statistics(
     model: keras.Model, convolutions: list[keras.Layer], images: npt.NDArray[np.uint8]
 ) -> tuple[_Arrays, _Arrays]:
-    """Mean and variance of every channel of every convolution's output."""
+    """Return mean and variance of every channel of every convolution's output."""
     features = keras.Model(model.input, [layer.output for layer in convolutions])
     sums = [np.zeros((2, layer.filters)) for layer in convolutions]
     pixels = np.zeros(len(convolutions))
@@ -152,8 +158,3 @@ def _statistics(
     squares = [total / count for (_, total), count in zip(sums, pixels, strict=True)]
     variances = [np.maximum(square - mean**2, 0) for square, mean in zip(squares, means, strict=True)]
     return means, variances
-
-
-def _logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    answers: dict[str, npt.NDArray[np.float32]] = model.predict(images, batch_size=_BATCH, verbose=0)
-    return answers[Head.ORIGINAL.value]

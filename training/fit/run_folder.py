@@ -1,4 +1,4 @@
-"""A run folder: where one training keeps its config, history, checkpoint, weights and provenance.
+"""A run folder: the config, history, checkpoint, weights and provenance of one training run.
 
 Every file is replaced atomically, so an interrupted run always leaves the state of its last whole epoch.
 """
@@ -14,27 +14,30 @@ from typing import Any, cast
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from training.config import TrainConfig
+from training.config import TrainConfig, load_recorded_config, with_current_names
 from training.errors import TrainingError
+from training.files import write_json, write_text
 from training.fit.precision import Policy
 from training.fit.weight_average import WeightAverage
 
 # Entries of the provenance that list the values of all sessions, in order, each value once.
 _COLLECTED = {"commit", "precision"}
 _SEPARATOR = ", "
+_DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged file
 
 
 @dataclass
 class RunState:
-    """What a run knows after a whole epoch, apart from the arrays.
+    """The state of a run after a whole epoch, without its arrays.
 
     Attributes:
         epochs_done: Whole epochs trained.
         history: One entry per epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: 0-based epoch of the best PublicTest accuracy so far; -1 before the first.
-        best_val_accuracy: That accuracy, 0 to 1.
-        wall_s: Seconds spent training, over all sittings.
+        best_epoch: 0-based epoch of the best PublicTest accuracy so far; -1 before the first epoch.
+        best_val_accuracy: The best PublicTest accuracy, 0 to 1.
+        wall_s: Seconds of training over all sessions.
     """
 
     epochs_done: int
@@ -45,12 +48,16 @@ class RunState:
 
     @classmethod
     def fresh(cls) -> RunState:
-        """The state before the first epoch."""
+        """Return the state before the first epoch."""
         return cls(epochs_done=0, history=[], best_epoch=-1, best_val_accuracy=0.0, wall_s=0.0)
 
 
 class RunFolder:
-    """The files of one run under one path."""
+    """The files of one run.
+
+    Args:
+        path: The folder; it may not exist yet.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,73 +67,120 @@ class RunFolder:
         self.best_weights = path / "best.weights.h5"
         self.provenance = path / "provenance.json"
         self.report = path / "report.json"
-        self.teachers_answers = path / "teachers.npz"
+        self.distillation_answers = path / "distillation.npz"
 
     def open_for(self, config: TrainConfig) -> None:
-        """Create the folder with its config, or check that it holds a run of the same recipe.
+        """Create the folder with its config, or check that it contains a run of the same recipe.
 
         Raises:
-            TrainingError: Another config was trained here.
+            TrainingError: The folder contains a run of another config.
         """
         if not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.config, config.model_dump_json(indent=2) + "\n")
         elif not self.read_config().is_same_recipe(config):
             raise TrainingError(
-                f"{self.path} holds a run of another config ({self.config.name} differs)."
+                f"{self.path} contains a run of another config ({self.config.name} differs)."
                 " Name another folder with --run, or delete this one."
             )
 
     def read_config(self) -> TrainConfig:
-        """The config that was trained here.
+        """Return the config of the run.
 
         Raises:
-            TrainingError: This is no run folder, or its config is of another version of the schema.
+            TrainingError: The path is not a run folder, or its config is of another version of the schema.
         """
         try:
-            return TrainConfig.model_validate_json(self.config.read_text(encoding="utf-8"))
+            record = json.loads(self.config.read_text(encoding="utf-8"))
         except OSError as error:
-            raise TrainingError(f"{self.path} is no run folder: it has no {self.config.name}.") from error
+            raise TrainingError(f"{self.path} is not a run folder: it has no {self.config.name}.") from error
         except ValueError as error:
-            raise TrainingError(f"{self.config} does not fit this version's schema: {error}") from error
+            raise TrainingError(f"{self.config} is not valid JSON: {error}") from error
+        try:
+            return load_recorded_config(record)
+        except TrainingError as error:
+            raise TrainingError(f"{self.config}: {error}") from error
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Return the provenance with the current names of its keys; empty if the run has none yet."""
+        if not self.provenance.exists():
+            return {}
+        provenance: dict[str, Any] = with_current_names(json.loads(self.provenance.read_text(encoding="utf-8")))
+        return provenance
+
+    def read_precision(self) -> Policy | None:
+        """Return the dtype policy of the latest session; None before the first."""
+        provenance = self.read_provenance()
+        if not provenance:
+            return None
+        if "precision" in provenance:
+            return cast(Policy, provenance["precision"].split(_SEPARATOR)[-1])
+        requested = self.read_config().precision  # version 1 recorded no precision: it used the requested one
+        return None if requested == "auto" else requested
+
+    def write_provenance(self, provenance: dict[str, Any]) -> None:
+        """Write the origin of this run. Commits and precisions of earlier sessions stay, before the new ones."""
+        earlier = self.read_provenance()
+        for key in _COLLECTED & provenance.keys() & earlier.keys():
+            values = earlier[key].split(_SEPARATOR)
+            new = [provenance[key]] if provenance[key] not in values else []
+            provenance = provenance | {key: _SEPARATOR.join([*values, *new])}
+        write_json(self.provenance, provenance)
+
+    def save_best_weights(self, model: keras.Model) -> None:
+        """Replace the best weights by the weights of a model."""
+        unfinished = self.path / "unfinished.weights.h5"
+        model.save_weights(unfinished)
+        unfinished.replace(self.best_weights)
 
     def save_checkpoint(self, model: keras.Model, average: WeightAverage | None, state: RunState) -> None:
-        """Writes everything that the next epoch depends on: weights, optimiser and the average of the weights."""
+        """Write everything that the next epoch depends on: weights, optimiser, average of the weights, state."""
         variables = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
         averages = average.arrays() if average is not None else []
         arrays = {f"array_{index:04d}": array for index, array in enumerate(variables + averages)}
         unfinished = self.checkpoint.with_suffix(".tmp")
         with unfinished.open("wb") as file:
-            np.savez(file, state=np.array(json.dumps(vars(state))), **arrays)  # type: ignore[arg-type]
+            np.savez(file, state=np.array(json.dumps(vars(state))), **arrays)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self.checkpoint)
         write_json(self.history, state.history)
 
     def epochs_done(self) -> int:
-        """Whole epochs in the checkpoint; 0 where there is none or where it is damaged, which loading it will say."""
+        """Return the number of epochs in the checkpoint; 0 if it is missing or damaged."""
         try:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 return int(json.loads(str(saved["state"]))["epochs_done"])
-        except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError):
+        except _DAMAGED:
             return 0
 
     def load_checkpoint(self, model: keras.Model, average: WeightAverage | None) -> RunState:
-        """Puts a compiled, built model and its average back to its last whole epoch; a fresh state where there is none.
+        """Set a compiled, built model and its average to the last whole epoch.
+
+        Returns:
+            The state after that epoch; without a checkpoint a fresh state, and the model is unchanged.
 
         Raises:
-            TrainingError: The checkpoint is damaged or is of another network.
+            TrainingError: The checkpoint is damaged, or is of another network.
         """
         if not self.checkpoint.exists():
             return RunState.fresh()
-        variables = _variables(model)
         try:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
-                state = RunState(**json.loads(str(saved["state"])))
-        except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+                state = RunState(**with_current_names(json.loads(str(saved["state"]))))
+        except _DAMAGED as error:
             raise TrainingError(f"{self.checkpoint} is damaged: {error}. Delete it to train from the start.") from error
-        expected = len(variables) + (len(model.weights) if average is not None else 0)
+        variables = _variables(model)
+        self._check_arrays(arrays, variables, len(model.weights) if average is not None else 0)
+        for variable, array in zip(variables, arrays, strict=False):
+            variable.assign(array)
+        if average is not None:
+            average.restore(arrays[len(variables) :])
+        return state
+
+    def _check_arrays(self, arrays: list[npt.NDArray[Any]], variables: list[keras.Variable], averages: int) -> None:
+        expected = len(variables) + averages
         if len(arrays) != expected:
             raise TrainingError(
                 f"{self.checkpoint} does not fit the network: expected {expected} arrays. Received: {len(arrays)}"
@@ -137,52 +191,11 @@ class RunFolder:
                     f"{self.checkpoint} does not fit the network: expected shape {tuple(variable.shape)}"
                     f" for {variable.path}. Received: {array.shape}"
                 )
-        for variable, array in zip(variables, arrays, strict=False):
-            variable.assign(array)
-        if average is not None:
-            average.restore(arrays[len(variables) :])
-        return state
-
-    def read_precision(self) -> Policy | None:
-        """Return the dtype policy of the epochs trained so far; None before the first run of this folder."""
-        provenance = self._read_provenance()
-        if not provenance:
-            return None
-        if "precision" in provenance:
-            return cast(Policy, provenance["precision"].split(_SEPARATOR)[-1])
-        requested = self.read_config().precision  # version 1 recorded no precision: it used the requested one
-        return None if requested == "auto" else requested
-
-    def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """Write the origin of this run. Commits and precisions of earlier sessions stay, in front of the new ones."""
-        earlier = self._read_provenance()
-        for key in _COLLECTED & provenance.keys() & earlier.keys():
-            values = earlier[key].split(_SEPARATOR)
-            new = [provenance[key]] if provenance[key] not in values else []
-            provenance = provenance | {key: _SEPARATOR.join([*values, *new])}
-        write_json(self.provenance, provenance)
-
-    def _read_provenance(self) -> dict[str, Any]:
-        if not self.provenance.exists():
-            return {}
-        provenance: dict[str, Any] = json.loads(self.provenance.read_text(encoding="utf-8"))
-        return provenance
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file atomically."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replaces a file atomically with indented JSON."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
-    # Model variables include the states of random generators (dropout); optimiser variables include iterations,
-    # and moments. Metrics start anew in each epoch.
+    # The variables of a model include the states of random generators (dropout), those of an optimiser its iterations
+    # and moments. Metrics are reset in each epoch, so they are left out.
     metrics = {id(variable) for variable in model.metrics_variables}
-    return [variable for variable in model.variables if id(variable) not in metrics] + model.optimizer.variables
+    variables = [variable for variable in model.variables if id(variable) not in metrics]
+    return [*variables, *model.optimizer.variables]

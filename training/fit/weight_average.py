@@ -1,7 +1,7 @@
-"""The exponential moving average of a model's weights, normalisation statistics included.
+"""The exponential moving average of a model's weights, including the statistics of batch normalisation.
 
-Keras' optimisers average trainable weights only. A network with batch normalisation then gets averaged weights with
-statistics of other weights, and early in a run is worse than chance with them (measured: 1 % against 50 %).
+The optimisers of Keras average trainable weights only. A network with batch normalisation then has averaged weights
+with the statistics of other weights, and early in a run it is worse than chance (measured: 1 % instead of 50 %).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 
 class WeightAverage:
-    """A moving average of every weight of one model.
+    """Moving average of every weight of one model.
 
     Args:
-        model: The model, built; its weights are the average's start.
-        momentum: Share of the old average kept in each step; lower in the first steps, so that the random start
-            is forgotten: min(momentum, (1 + step) / (10 + step)).
+        model: The built model; its weights are the first average.
+        momentum: Share of the old average that each step keeps. It is lower in the first steps, so that the random
+            start has no lasting effect: min(momentum, (1 + step) / (10 + step)).
 
     Reference:
         Tarvainen and Valpola, "Mean teachers are better role models", 2017; the warm-up is TensorFlow's
@@ -33,7 +33,7 @@ class WeightAverage:
         self._values: list[Any] = [keras.ops.copy(_value_of(weight)) for weight in model.weights]
 
     def update(self, step: int) -> None:
-        """Blends in the model's present weights after training step `step` (0-based)."""
+        """Update the average with the model's weights after training step `step` (0-based)."""
         new_share = 1 - min(self._momentum, (1 + step) / (10 + step))
         self._values = [
             average + (_value_of(weight) - average) * new_share
@@ -42,7 +42,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside, the model has the averaged weights; outside again exactly its own."""
+        """Context in which the model has the averaged weights; it gets exactly its own weights back at the end."""
         own = [np.array(keras.ops.convert_to_numpy(weight)) for weight in self._model.weights]
         self._assign(self._values)
         try:
@@ -51,11 +51,11 @@ class WeightAverage:
             self._assign(own)
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
-        """The averages as numpy arrays, in the order of `model.weights`."""
+        """Return the averages in the order of `model.weights`."""
         return [np.asarray(keras.ops.convert_to_numpy(value)) for value in self._values]
 
     def restore(self, arrays: list[np.ndarray[Any, Any]]) -> None:
-        """Puts back what `arrays` gave."""
+        """Set the averages to the result of an earlier `arrays`."""
         self._values = [keras.ops.convert_to_tensor(array) for array in arrays]
 
     def _assign(self, values: list[Any]) -> None:
@@ -64,5 +64,5 @@ class WeightAverage:
 
 
 def _value_of(weight: keras.Variable) -> Any:
-    # Without this, the average would be part of the gradient's graph, which grows by every step that it remembers.
+    # Without stop_gradient, the average is part of the graph of gradients, which then grows with every step.
     return keras.ops.stop_gradient(keras.ops.convert_to_tensor(weight))

@@ -1,7 +1,6 @@
-"""A wider network that begins by giving the answers of a narrower one: each new channel is a copy of an old one.
+"""Initialise a wide network with the function of a narrow one: each new channel is a copy of an old channel.
 
-What two copies of a channel do to the next layer together is what the one did before, in unequal parts, so that they
-do not stay the same when they are trained.
+The copies of a channel share its weights in the next layer in unequal parts, so that training makes them different.
 
 Reference:
     Chen, Goodfellow and Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", 2016.
@@ -18,7 +17,7 @@ from keras import layers
 
 from training.errors import TrainingError
 
-# What is left alone: layers without weights that treat every channel by itself.
+# Layers without weights that process every channel separately.
 _CHANNELWISE = (
     layers.InputLayer,
     layers.Rescaling,
@@ -31,14 +30,20 @@ _CHANNELWISE = (
 
 @dataclass(frozen=True)
 class _Copies:
-    """For each new channel (C,): which old one it copies, and its part of what that one does; parts sum to 1."""
+    """The source of each new channel.
+
+    Attributes:
+        old: int64 (C,), index of the copied channel.
+        part: float32 (C,), the copy's part of the old channel's weights in the next layer; the parts of the copies of
+            one channel sum to 1.
+    """
 
     old: npt.NDArray[np.int64]
     part: npt.NDArray[np.float32]
 
     @classmethod
     def draw(cls, narrow: int, wide: int, generator: np.random.Generator) -> _Copies:
-        """All old channels in their order, then again some of them, none twice as often as another."""
+        """Draw the copies: all old channels in order, then random ones; copy counts differ by at most one."""
         rounds = [generator.permutation(narrow) for _ in range(-(-wide // narrow) - 1)]
         old = np.concatenate([np.arange(narrow), *rounds])[:wide]
         weight = generator.uniform(0.5, 1.5, wide)
@@ -47,44 +52,53 @@ class _Copies:
 
     @classmethod
     def none(cls, channels: int) -> _Copies:
-        """Every channel is itself."""
+        """Return the identity: no channel is copied."""
         return cls(np.arange(channels), np.ones(channels, np.float32))
 
 
 def widen(narrow: keras.Model, wide: keras.Model, seed: int) -> None:
-    """Gives a fresh network weights with which it answers as a narrower one of the same layers does.
+    """Set the weights of a fresh network so that it computes the same logits as a narrower one of the same layers.
 
     Args:
         narrow: A trained chain of convolutions, normalisations and dense heads: the network `vgg`.
-        wide: The same layers with as many or more channels; its weights are replaced.
-        seed: Chooses the copies.
+        wide: The same layers with at least as many channels; its weights are replaced.
+        seed: Seed of the choice of copies.
 
     Raises:
-        TrainingError: The two are not such networks.
+        TrainingError: The layers differ, `wide` has fewer channels, or a layer cannot be widened.
     """
     generator = np.random.default_rng(seed)
     copies = _Copies.none(1)
     weighted = {layer.name: layer for layer in narrow.layers if layer.weights}
     if list(weighted) != [layer.name for layer in wide.layers if layer.weights]:
-        raise TrainingError("start: the other network has other layers than this one")
+        raise TrainingError(
+            "warm_start: the networks have different layers."
+            f" Expected: {', '.join(layer.name for layer in wide.layers if layer.weights)}."
+            f" Received: {', '.join(weighted)}"
+        )
     for layer in wide.layers:
-        old = weighted.get(layer.name)
         match layer:
             case layers.Conv2D() | layers.Dense():
-                entering, copies = copies, _leaving(old, layer, generator)
+                old = weighted[layer.name]
+                inputs, copies = copies, _output_copies(old, layer, generator)
                 kernel, *bias = old.get_weights()
-                new = kernel[..., entering.old, :] * entering.part[:, None]
+                new = kernel[..., inputs.old, :] * inputs.part[:, None]
                 layer.set_weights([new[..., copies.old], *(vector[copies.old] for vector in bias)])
                 if isinstance(layer, layers.Dense):
-                    copies = entering  # several heads read the same features
+                    copies = inputs  # several heads have the same features as input
             case layers.BatchNormalization():
-                layer.set_weights([vector[copies.old] for vector in old.get_weights()])
+                layer.set_weights([vector[copies.old] for vector in weighted[layer.name].get_weights()])
             case _ if not isinstance(layer, _CHANNELWISE):
-                raise TrainingError(f"start: a network with the layer {layer.name} cannot begin from a narrower one")
+                raise TrainingError(
+                    f"warm_start: a network with the layer {layer.name} cannot start from a narrower one."
+                    " Only `vgg` can; choose a run with the same widths."
+                )
 
 
-def _leaving(old: keras.Layer, new: keras.Layer, generator: np.random.Generator) -> _Copies:
+def _output_copies(old: keras.Layer, new: keras.Layer, generator: np.random.Generator) -> _Copies:
     before, after = (int(layer.kernel.shape[-1]) for layer in (old, new))
     if after < before:
-        raise TrainingError(f"start: {new.name} has {after} channels and the run to start from {before}")
+        raise TrainingError(
+            f"warm_start: expected at least the {before} channels of the parent run in {new.name}. Received: {after}"
+        )
     return _Copies.none(before) if after == before else _Copies.draw(before, after, generator)

@@ -11,15 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from joblib import cpu_count
-from pydantic import ValidationError
 
-from training.config import TrainConfig
-from training.data.annotator_votes import VotesFile
+from training.config import TrainConfig, load_recorded_config
+from training.data.annotator_votes import AnnotatorVotes
 from training.data.fer2013 import Fer2013
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS
 from training.fit.run_folder import RunFolder
-from training.provenance import CHAIN_KEYS
 from training.studies.ensemble import EnsembleConfig
 from training.studies.latency import measure_latencies
 from training.studies.leaderboard import Leaderboard, Row
@@ -32,7 +30,7 @@ def compare(
     dataset: Fer2013,
     runs: Path,
     results: Path,
-    votes: VotesFile | None = None,
+    votes: AnnotatorVotes | None = None,
     ensembles: Sequence[EnsembleConfig] = (),
     jobs: int = 1,
 ) -> None:
@@ -84,12 +82,10 @@ def _unmeasured(configs: Sequence[TrainConfig], board: Leaderboard) -> list[Trai
 
 def _has_recipe(row: Row, config: TrainConfig) -> bool:
     """Tell whether a row was measured with this recipe. `published` may differ: it describes the report only."""
-    recipe = {name: value for name, value in row.config.items() if name not in CHAIN_KEYS}
     try:
-        measured = TrainConfig.model_validate(recipe)
-    except ValidationError:
+        return load_recorded_config(row.config).is_same_recipe(config)
+    except TrainingError:
         return False
-    return measured.model_copy(update={"published": config.published}) == config
 
 
 def _train_all(
@@ -97,7 +93,7 @@ def _train_all(
     board: Leaderboard,
     folders: Mapping[str, Path],
     dataset: Fer2013,
-    votes: VotesFile | None,
+    votes: AnnotatorVotes | None,
     jobs: int,
 ) -> dict[str, str]:
     """Train and measure configs in subprocesses. Return the error messages of failed configs by name."""
@@ -121,6 +117,6 @@ def _rounds(configs: Sequence[TrainConfig], folders: Mapping[str, Path]) -> Iter
     waiting = list(configs)
     while waiting:
         unfinished = {folders[config.name].resolve() for config in waiting}
-        ready = [config for config in waiting if not unfinished & {path.resolve() for path in config.borrowed_runs}]
+        ready = [config for config in waiting if not unfinished & {path.resolve() for path in config.parent_runs}]
         yield ready or waiting  # in a cycle no config is ready; training then reports the missing parent run
         waiting = [config for config in waiting if config not in ready] if ready else []

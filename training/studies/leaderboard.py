@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS
-from training.fit.run_folder import write_json, write_text
+from training.files import write_json, write_text
 from training.studies import leaderboard_plots
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from training import architectures
 from training.architectures import Form
 from training.config import TrainConfig
-from training.data.annotator_votes import VotesFile
+from training.data.annotator_votes import AnnotatorVotes
 from training.data.fer2013 import Fer2013, Split
 from training.evaluation.cost import mflops
 from training.evaluation.evaluate import BOTH_TESTS, record
@@ -28,7 +28,11 @@ _TESTS = (Split.PUBLIC_TEST, Split.PRIVATE_TEST)
 
 
 def train_and_measure(
-    config: TrainConfig, dataset: Fer2013, run: RunFolder, votes: VotesFile | None = None, threads: int | None = None
+    config: TrainConfig,
+    dataset: Fer2013,
+    run: RunFolder,
+    votes: AnnotatorVotes | None = None,
+    threads: int | None = None,
 ) -> Row:
     """Train a config to its end, export it and measure the ONNX file on both test splits, without latency.
 

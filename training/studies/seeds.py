@@ -13,12 +13,13 @@ from typing import Any
 from app.contract.manifest import Precision, SplitMetrics
 from training.architectures.heads import Head
 from training.config import TrainConfig
-from training.data.annotator_votes import VotesFile
+from training.data.annotator_votes import AnnotatorVotes
 from training.data.fer2013 import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS, record
 from training.export.export import export
-from training.fit.run_folder import RunFolder, write_json
+from training.files import write_json
+from training.fit.run_folder import RunFolder
 
 _MIN_RUNS = 2
 _FIGURES: Mapping[str, Callable[[Mapping[str, SplitMetrics]], float]] = {
@@ -31,7 +32,11 @@ _FIGURES: Mapping[str, Callable[[Mapping[str, SplitMetrics]], float]] = {
 
 
 def measure_seeds(
-    runs: Sequence[RunFolder], dataset: Fer2013, to: Path, votes: VotesFile | None = None, precision: Precision = "int8"
+    runs: Sequence[RunFolder],
+    dataset: Fer2013,
+    to: Path,
+    votes: AnnotatorVotes | None = None,
+    precision: Precision = "int8",
 ) -> dict[str, Any]:
     """Export every run into its folder, measure the files and write the summary.
 
@@ -85,7 +90,7 @@ def _statistics(values: list[float]) -> dict[str, Any]:
 def _without_seed(config: TrainConfig) -> dict[str, Any]:
     """Return the recipe without its seed, also in the folder names of its parent runs."""
     table = config.model_dump(mode="json") | {"seed": None}
-    for section, key in ((table, "start"), (table.get("teachers") or {}, "runs")):
+    for section, key in ((table, "warm_start"), (table.get("distillation") or {}, "runs")):
         if section.get(key):
             folders = section[key] if isinstance(section[key], list) else [section[key]]
             section[key] = [folder.removesuffix(f"-seed{config.seed}") for folder in folders]

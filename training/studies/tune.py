@@ -15,16 +15,17 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from training.config import TrainConfig, load_config
-from training.data.annotator_votes import VotesFile
+from training.data.annotator_votes import AnnotatorVotes
 from training.data.fer2013 import Fer2013
 from training.errors import TrainingError
-from training.fit.run_folder import RunFolder, write_json
+from training.files import write_json
+from training.fit.run_folder import RunFolder
 from training.fit.train import train
 from training.studies.study import ParameterConfig, StudyConfig, trial_recipe
 from training.studies.tune_plots import plot_study
 
 
-def tune(config: StudyConfig, dataset: Fer2013, folder: Path, votes: VotesFile | None = None) -> dict[str, Any]:
+def tune(config: StudyConfig, dataset: Fer2013, folder: Path, votes: AnnotatorVotes | None = None) -> dict[str, Any]:
     """Run the search until all trials are finished. An interrupted search in the folder continues.
 
     Args:
@@ -100,7 +101,7 @@ def _run(
     recipe: TrainConfig,
     dataset: Fer2013,
     run: RunFolder,
-    votes: VotesFile | None,
+    votes: AnnotatorVotes | None,
 ) -> None:
     """Train one trial epoch by epoch. A trial that diverges or that the pruner rejects is stopped."""
     print(f"== trial {trial.number}: {trial.params} ==", flush=True)

@@ -1,4 +1,4 @@
-"""Every network: takes raw bytes, is exported as what it is, and has the options that it says."""
+"""Every network: it takes raw pixels, computes the same logits in ONNX, and accepts its documented options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.export.checks import PARITY, PARITY_BATCHES, check_plain
 from training.export.graph import open_graph, to_onnx
 from training.fit.precision import detect_bfloat16
 
-# Narrow, so that all are built and exported in seconds; the shapes are the published ones.
+# Narrow versions of the published networks, which are built and exported in seconds.
 NARROW: dict[str, dict] = {
     "cbam": {"widths": (8, 16), "dense_units": 8},
     "cnn_basic": {"widths": (4, 4, 8), "dense_units": 8},
@@ -49,8 +49,8 @@ def narrow(key: str, **options) -> ModelConfig:
     return ModelConfig(architecture=key, **(NARROW[key] | options))
 
 
-def with_lived_in_weights(config: ModelConfig, seed: int = 0) -> keras.Model:
-    """A network whose normalisations have something to fold and whose logits tell images apart."""
+def with_random_statistics(config: ModelConfig, seed: int = 0) -> keras.Model:
+    """A network whose normalisations change the features and whose logits differ between images."""
     keras.utils.set_random_seed(seed)
     model = build(config)
     generator = np.random.default_rng(seed)
@@ -61,13 +61,13 @@ def with_lived_in_weights(config: ModelConfig, seed: int = 0) -> keras.Model:
             weight.assign(generator.normal(0, 0.1, weight.shape))
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # the statistics of one batch, whole
+            layer.momentum = 0.0  # use the statistics of one batch
     model(faces(16), training=True)
     return model
 
 
 def faces(count: int) -> np.ndarray:
-    """Noise on a gradient, of another brightness each."""
+    """Noise on a gradient, each image with another brightness."""
     generator = np.random.default_rng(count)
     noise = generator.integers(0, 60, size=(count, 48, 48, 1))
     ramp = np.arange(48).reshape(1, 48, 1, 1) * 2
@@ -81,15 +81,15 @@ def test_every_architecture_is_tested_here():
 @pytest.mark.parametrize("key", ARCHITECTURES)
 def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
     config = narrow(key)
-    trained = with_lived_in_weights(config)
+    trained = with_random_statistics(config)
     graph = to_onnx(fold(trained, config), tmp_path)
     session = open_graph(graph)
     images = faces(max(PARITY_BATCHES))
     expected = trained.predict(images, verbose=0)
     assert expected.shape == (64, 7)
-    assert np.ptp(expected, axis=0).max() > 100 * PARITY  # the images tell apart, so equality says something
-    # With random weights the fifty layers of the ImageNet networks amplify float32's rounding; export itself refuses
-    # what differs by more than PARITY, these too.
+    assert np.ptp(expected, axis=0).max() > 100 * PARITY  # the logits depend on the image
+    # With random weights, the fifty layers of the ImageNet networks amplify rounding errors of float32. Export has no
+    # such exception.
     tolerance = 20 * PARITY if key in {"resnet50", "mobilenet_v2"} else PARITY
     for batch in PARITY_BATCHES:
         (received,) = session.run(["logits"], {"image": images[:batch]})
@@ -99,15 +99,15 @@ def test_architecture_in_onnx_is_the_trained_network(key, tmp_path):
 
 
 @pytest.mark.parametrize("key", sorted(PLAIN_WHEN_SERVED))
-def test_plain_architecture_is_served_without_branches(key, tmp_path):
+def test_plain_architecture_has_no_branches_when_served(key, tmp_path):
     config = narrow(key)
-    check_plain(to_onnx(fold(with_lived_in_weights(config), config), tmp_path))
+    check_plain(to_onnx(fold(with_random_statistics(config), config), tmp_path))
 
 
 @pytest.mark.parametrize("normalisation", ["centre", "unit", "dataset", "image"])
 def test_normalisation_in_onnx_is_that_of_training(normalisation, tmp_path):
     config = narrow("cnn_basic", normalisation=normalisation)
-    trained = with_lived_in_weights(config)
+    trained = with_random_statistics(config)
     session = open_graph(to_onnx(fold(trained, config), tmp_path))
     images = faces(3)
     (received,) = session.run(["logits"], {"image": images})
@@ -115,13 +115,13 @@ def test_normalisation_in_onnx_is_that_of_training(normalisation, tmp_path):
 
 
 def normalised(images: np.ndarray, normalisation: str) -> np.ndarray:
-    """What the first convolution sees."""
+    """Return the input of the first convolution."""
     model = build(narrow("vgg", normalisation=normalisation))
     seen = keras.Model(model.input, model.get_layer("block1_conv1").input)
     return seen.predict(images, verbose=0)
 
 
-def test_normalisations_do_what_their_names_say():
+def test_normalisations_have_their_documented_ranges():
     levels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1) * np.ones((1, 48, 48, 1), np.uint8)
     for normalisation, expected in (
         ("centre", (-2, 255 / 64 - 2)),
@@ -143,7 +143,7 @@ def test_repvgg_trains_with_three_branches_and_serves_a_vgg():
     config = narrow("repvgg")
     names = [layer.name for layer in build(config).layers]
     assert {"block1_conv2", "block1_conv2_1x1", "block1_conv2_identity_bn"} <= set(names)
-    assert "block1_conv1_identity_bn" not in names  # one channel in, four out
+    assert "block1_conv1_identity_bn" not in names  # one input channel, four output channels
     served = build(config, Form.SERVED)
     plain = build(narrow("vgg"), Form.SERVED)
     assert [type(layer) for layer in served.layers] == [type(layer) for layer in plain.layers]
@@ -151,23 +151,25 @@ def test_repvgg_trains_with_three_branches_and_serves_a_vgg():
 
 
 @pytest.mark.parametrize("key", ["repvgg", "vgg"])
-def test_fold_takes_the_head_that_is_asked_for(key):
+def test_fold_uses_the_requested_head(key):
     config = narrow(key)
-    trained = with_lived_in_weights(config)
-    other = keras.layers.Dense(7, name="crowd_logits")
-    crowd = keras.Model(trained.input, other(trained.get_layer("logits").input))
+    trained = with_random_statistics(config)
+    other = keras.layers.Dense(7, name="annotator_logits")
+    two_heads = keras.Model(trained.input, other(trained.get_layer("logits").input))
     images = faces(3)
     np.testing.assert_allclose(
-        fold(crowd, config, "crowd_logits").predict(images, verbose=0), crowd.predict(images, verbose=0), atol=PARITY
+        fold(two_heads, config, "annotator_logits").predict(images, verbose=0),
+        two_heads.predict(images, verbose=0),
+        atol=PARITY,
     )
 
 
-def test_build_option_that_the_network_has_not_is_refused():
+def test_build_option_of_another_network_is_refused():
     with pytest.raises(TrainingError, match="resnet50 has no normalisation, widths; its options are"):
         build(ModelConfig(architecture="resnet50", widths=(4,), normalisation="unit"))
 
 
-def test_build_leaves_keras_layout_as_it_was():
+def test_build_restores_the_layout_of_keras():
     before = keras.config.image_data_format()
     build(narrow("vgg"), Form.SERVED)
     with pytest.raises(TrainingError):
@@ -182,13 +184,13 @@ def test_imagenet_network_frozen_base_does_not_learn():
 
 
 @pytest.mark.parametrize("key", ["mobilenet_v2", "resnet50", "vit_small"])
-def test_deep_network_starts_with_nearly_no_opinion(key):
+def test_deep_network_starts_with_logits_near_zero(key):
     model = build(narrow(key))
     weights = model.get_layer("logits").get_weights()[0]
     assert 0 < np.abs(weights).max() < 0.05
 
 
-def test_transformer_starts_with_tokens_that_hear_each_other_and_know_their_places():
+def test_transformer_starts_with_effective_attention_and_positions():
     model = build(narrow("vit_small", widths=(64, 64)))
     images = faces(2)
     tokens = keras.Model(model.input, model.get_layer("tokens").output).predict(images, verbose=0)
@@ -196,7 +198,7 @@ def test_transformer_starts_with_tokens_that_hear_each_other_and_know_their_plac
     assert np.std(placed - tokens) > 0.2 * np.std(tokens)
     normalised = model.get_layer("layer1_attention_norm")(placed)
     _, heard = model.get_layer("layer1_attention")(normalised, normalised, return_attention_scores=True)
-    # The largest share that a token pays another, against even shares: with Keras' own first weights 1.2.
+    # The largest attention score relative to uniform scores; with the default initialisation of Keras it is 1.2.
     assert keras.ops.convert_to_numpy(heard).max() * heard.shape[-1] > 3
 
 
@@ -207,7 +209,7 @@ def test_imagenet_network_gathers_its_statistics_within_a_short_run(key):
     assert {layer.momentum for layer in normalisations} == {NORMALISATION_MOMENTUM}
 
 
-def test_imagenet_network_sees_grey_as_the_colours_it_was_trained_on():
+def test_imagenet_network_converts_grey_levels_to_its_input_range():
     levels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1) * np.ones((1, 48, 48, 1), np.uint8)
     for key, offsets, factor in (("mobilenet_v2", (-1, -1, -1), 2), ("resnet50", (-103.939, -116.779, -123.68), 255)):
         model = build(narrow(key))
@@ -216,7 +218,7 @@ def test_imagenet_network_sees_grey_as_the_colours_it_was_trained_on():
         np.testing.assert_allclose(seen[:, 5, 5], np.add.outer([0, factor], offsets), rtol=1e-5)
 
 
-def test_imagenet_weights_from_a_file_stand_in_the_base(tmp_path):
+def test_imagenet_weights_from_a_file_are_in_the_base(tmp_path):
     published = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
     path = tmp_path / "published.weights.h5"
     published.save_weights(path)
@@ -230,15 +232,15 @@ def test_imagenet_weights_from_a_file_stand_in_the_base(tmp_path):
             np.testing.assert_array_equal(weight, expected)
 
 
-def test_imagenet_weights_that_cannot_be_read_are_a_sentence(tmp_path):
+def test_imagenet_weights_that_cannot_be_read_are_refused(tmp_path):
     config = narrow("mobilenet_v2", pretrained=str(tmp_path / "none.h5"))
-    with pytest.raises(TrainingError, match="cannot be had"):
+    with pytest.raises(TrainingError, match="cannot be loaded"):
         architectures.load_pretrained(build(config), config)
 
 
 @pytest.mark.skipif(not detect_bfloat16().available, reason="PyTorch has no bfloat16 convolution on this hardware")
 @pytest.mark.parametrize("key", [key for key in ARCHITECTURES if key not in {"resnet50", "mobilenet_v2"}])
-def test_architecture_trains_in_half_precision_with_whole_logits(key):
+def test_architecture_trains_in_bfloat16_with_float32_logits(key):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = build(narrow(key))

@@ -1,4 +1,4 @@
-"""Where our batch normalisation leaves the fused path, and what half precision does to it."""
+"""Batch normalisation outside the fused path, and in half precision."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def assert_same(one: tuple[np.ndarray, list[np.ndarray]], other: tuple[np.ndarra
 
 
 @pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"scale": False, "center": False}])
-def test_fast_batch_normalization_without_scale_or_centre_is_keras_own(options):
+def test_fast_batch_normalization_without_scale_or_centre_equals_keras(options):
     slow, fast = (outputs_and_weights(layer(**options), INPUTS, training=True) for layer in BOTH)
     assert_same(slow, fast)
 
 
 @pytest.mark.parametrize("shape", [(32, 4), (8, 6, 4), (2, 3, 3, 3, 4)])
-def test_fast_batch_normalization_other_ranks_are_keras_own(shape):
+def test_fast_batch_normalization_other_ranks_equal_keras(shape):
     inputs = np.random.default_rng(1).normal(5, 2, size=shape).astype(np.float32)
     slow, fast = (outputs_and_weights(layer(momentum=0.5), inputs, training=True) for layer in BOTH)
     assert_same(slow, fast)
@@ -60,7 +60,7 @@ def test_fast_batch_normalization_frozen_keeps_its_statistics():
     np.testing.assert_allclose(output, INPUTS / np.sqrt(1 + layer.epsilon), atol=1e-5)
 
 
-def test_fast_batch_normalization_with_a_mask_is_keras_own():
+def test_fast_batch_normalization_with_a_mask_equals_keras():
     inputs, mask = INPUTS[:, 0], np.arange(30).reshape(6, 5) % 3 > 0
     slow, fast = (outputs_and_weights(layer(), inputs, training=True, mask=mask) for layer in BOTH)
     unmasked = outputs_and_weights(FastBatchNormalization(), inputs, training=True)
@@ -74,7 +74,7 @@ def test_fast_batch_normalization_half_precision_keeps_dtype_and_statistics():
     for layer in layers:
         assert keras.backend.standardize_dtype(layer(inputs, training=True).dtype) == "bfloat16"
         assert {weight.dtype for weight in layer.weights} == {"float32"}
-    # bfloat16 keeps 8 bits: the outputs of magnitude 3 may differ by one in the last, the statistics hardly.
+    # bfloat16 has 8 bits: outputs of magnitude 3 may differ in the last bit; the statistics are float32.
     (slow, slow_weights), (fast, fast_weights) = (outputs_and_weights(layer, inputs, training=True) for layer in layers)
     np.testing.assert_allclose(slow, fast, atol=0.04)
     for left, right in zip(slow_weights, fast_weights, strict=True):

@@ -1,4 +1,4 @@
-"""Layers and networks: our batch normalisation is Keras'; the VGG has the shape it says."""
+"""Layers and networks: batch normalisation equals that of Keras; the VGG has its documented shape."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_fast_batch_normalization_survives_saving():
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).momentum == 0.7
 
 
-def test_vgg_has_the_weights_that_its_shape_says():
+def test_vgg_has_the_weights_of_its_shape():
     model = build(ModelConfig(architecture="vgg", widths=(4, 8), convolutions_per_stage=2))
     convolutions = 9 * (1 * 4 + 4 * 4 + 4 * 8 + 8 * 8)
     normalisations = 4 * (4 + 4 + 8 + 8)
     assert model.count_params() == convolutions + normalisations + 8 * 7 + 7
 
 
-def test_vgg_takes_raw_bytes_and_gives_logits():
+def test_vgg_maps_raw_pixels_to_logits():
     model = build(tiny_config().model)
     logits = model.predict(np.zeros((3, 48, 48, 1), np.uint8), verbose=0)
     assert (logits.shape, logits.dtype) == ((3, 7), np.float32)
@@ -67,7 +67,7 @@ def test_fold_gives_the_same_logits_without_normalisation():
     config = tiny_config()
     trained = build(config.model)
     generator = np.random.default_rng(0)
-    for layer in trained.layers:  # statistics that are not the fresh ones, so that folding has work to do
+    for layer in trained.layers:  # statistics other than the initial ones, so that folding changes the weights
         if isinstance(layer, FastBatchNormalization):
             layer.set_weights([generator.uniform(0.5, 2, size=weight.shape) for weight in layer.get_weights()])
     served = fold(trained, config.model)
@@ -83,6 +83,6 @@ def test_build_served_form_is_channels_first():
     assert served.get_layer("block1_conv1").output.shape == (None, 4, 48, 48)
 
 
-def test_build_unknown_architecture_lists_the_known():
+def test_build_unknown_architecture_lists_the_known_ones():
     with pytest.raises(TrainingError, match=r"expected one of cbam, .*, vgg, vit_small. Received: 'lenet'"):
         build(ModelConfig(architecture="lenet", widths=(4,)))

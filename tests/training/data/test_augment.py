@@ -1,4 +1,4 @@
-"""Augmentation: nothing happens unless asked, and then only what was asked."""
+"""Augmentation: each option has its documented effect, and no option changes anything by default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def augmented(images: np.ndarray = IMAGES, size_px: int = 48, seed: int = 1, **o
     return augment_batch(images, AugmentConfig(**options), np.random.default_rng(seed), size_px)
 
 
-def test_augment_nothing_asked_changes_nothing():
+def test_augment_without_options_changes_nothing():
     np.testing.assert_array_equal(augmented(), IMAGES)
 
 
@@ -23,7 +23,7 @@ def test_augment_flip_mirrors_left_and_right():
     np.testing.assert_array_equal(augmented(flip_probability=1), IMAGES[:, :, ::-1])
 
 
-def test_augment_flip_half_of_the_time_is_drawn_for_each_image():
+def test_augment_flip_is_drawn_for_each_image():
     images = np.repeat(IMAGES[:1], 200, axis=0)
     flipped = (augmented(images, flip_probability=0.5) != images).any(axis=(1, 2, 3)).sum()
     assert 70 < flipped < 130
@@ -61,7 +61,7 @@ def test_augment_rotation_and_zoom_keep_the_centre(option):
         np.testing.assert_allclose(np.argwhere(image[:, :, 0] > 127).mean(axis=0), 23.5, atol=0.6)
 
 
-def test_augment_erasing_touches_one_rectangle_of_bounded_area():
+def test_augment_erasing_changes_one_rectangle_of_bounded_area():
     for before, after in zip(IMAGES, augmented(erase_probability=1, erase_max_area=0.2), strict=True):
         rows, columns = np.nonzero((before != after)[:, :, 0])
         area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
@@ -87,7 +87,7 @@ def test_augment_same_generator_state_gives_the_same_images():
     assert (augmented(**options) != augmented(seed=2, **options)).any()
 
 
-def test_augment_leaves_its_input_alone():
+def test_augment_does_not_change_its_input():
     before = IMAGES.copy()
     options = {"flip_probability": 1, "brightness": 0.5, "contrast": 0.5, "erase_probability": 1, "shift": 0.2}
     changed = augmented(**options)
@@ -96,13 +96,13 @@ def test_augment_leaves_its_input_alone():
     assert changed.dtype == np.uint8
 
 
-def test_augment_every_image_is_drawn_anew():
+def test_augment_draws_for_every_image():
     same = np.repeat(IMAGES[:1], 8, axis=0)
     changed = augmented(same, rotation_degrees=30)
     assert len({image.tobytes() for image in changed}) == 8
 
 
-def test_augment_brightness_goes_both_ways():
+def test_augment_brightness_changes_in_both_directions():
     means = augmented(np.repeat(IMAGES[:1], 64, axis=0), brightness=0.1).mean(axis=(1, 2, 3)) - IMAGES[0].mean()
     assert means.min() < -15
     assert means.max() > 15
@@ -130,7 +130,7 @@ def test_augment_zoom_grows_and_shrinks_within_its_range():
 def test_augment_erasing_obeys_a_maximum_below_two_percent():
     blank = np.zeros((200, 48, 48, 1), np.uint8)
     shares = (augmented(blank, erase_probability=1, erase_max_area=0.005) > 0).mean(axis=(1, 2, 3))
-    assert 0 < shares.max() <= 0.005 * 1.5  # sides are rounded, which weighs more in so small an area
+    assert 0 < shares.max() <= 0.005 * 1.5  # the sides are rounded, which changes a small area more
 
 
 def test_augment_larger_size_keeps_the_picture():
@@ -140,7 +140,7 @@ def test_augment_larger_size_keeps_the_picture():
     np.testing.assert_allclose(larger[0, 50, 4:-4, 0], (np.arange(4, 92) + 0.5) * 2 - 2, atol=1)
 
 
-def test_augment_blur_takes_sharpness_and_keeps_the_mean():
+def test_augment_blur_removes_detail_and_keeps_the_mean():
     changed = augmented(blur_probability=1, blur_max_sigma=2.0).astype(float)
     assert (changed.std(axis=(1, 2, 3)) < IMAGES.std(axis=(1, 2, 3)) * 0.99).any()
     np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), IMAGES.mean(axis=(1, 2, 3)), atol=1.5)
@@ -153,7 +153,7 @@ def test_augment_noise_is_of_at_most_its_deviation():
     assert 7 < deviations.max() < 10.6
 
 
-def test_augment_jpeg_goes_through_the_coder():
+def test_augment_jpeg_has_compression_errors():
     changed = augmented(jpeg_probability=1, jpeg_min_quality=10)
     loss = np.abs(changed.astype(int) - IMAGES).mean(axis=(1, 2, 3))
     assert loss.min() > 0
@@ -162,7 +162,7 @@ def test_augment_jpeg_goes_through_the_coder():
 
 
 @pytest.mark.parametrize("option", ["blur", "noise", "jpeg"])
-def test_augment_probability_of_degrading_is_drawn_for_each_image(option):
+def test_augment_degradation_is_drawn_for_each_image(option):
     images = np.repeat(IMAGES[:1], 200, axis=0)
     changed = (augmented(images, **{f"{option}_probability": 0.5}) != images).any(axis=(1, 2, 3)).sum()
     assert 60 < changed < 130

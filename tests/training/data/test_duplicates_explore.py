@@ -1,4 +1,4 @@
-"""The audit in detail: which images are blank, which are twins, and that the sheet is seeded."""
+"""Duplicates within and across splits, and the audit of the dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import training.data.explore as explore_module
 from tests.support.datasets import split_of
 from tests.support.paths import SHARED_DATA, needs_shared_data
-from training.data.duplicates import Duplicates, conflicting_twins, duplicates_within, twins_of
+from training.data.duplicates import Duplicates, conflicting_duplicates, duplicates_across, duplicates_within
 from training.data.explore import explore
 from training.data.fer2013 import Fer2013, Split, SplitData, load_fer2013
 
@@ -25,50 +25,52 @@ def audited() -> Fer2013:
     return Fer2013(splits, "a" * 64)
 
 
-def test_twins_of_is_a_mask_in_the_order_of_the_other_split(audited):
-    mask = twins_of(audited[Split.TRAINING], audited[Split.PUBLIC_TEST])
+def test_duplicates_across_is_a_mask_in_the_order_of_the_other_split(audited):
+    mask = duplicates_across(audited[Split.TRAINING], audited[Split.PUBLIC_TEST])
     assert mask.dtype == np.bool_
     assert mask.tolist() == [True, True, False]
 
 
-def test_twins_of_one_pixel_apart_are_none():
+def test_duplicates_across_images_that_differ_in_one_pixel_are_none():
     one = split_of([7], [0])
     images = one.images.copy()
     images[0, 47, 47, 0] += 1
-    assert not twins_of(one, SplitData(images, one.labels, one.names)).any()
+    assert not duplicates_across(one, SplitData(images, one.labels, one.names)).any()
 
 
-def test_twins_of_a_mirrored_image_are_none():
+def test_duplicates_across_a_mirrored_image_is_none():
     image = np.arange(48 * 48, dtype=np.uint32).reshape(1, 48, 48, 1).astype(np.uint8)
     one = SplitData(image, np.zeros(1, np.int64), ("a",))
     other = SplitData(np.ascontiguousarray(image[:, :, ::-1]), one.labels, one.names)
-    assert not twins_of(one, other).any()
-    assert twins_of(one, SplitData(np.asfortranarray(image), one.labels, one.names)).all()  # however it lies in memory
+    assert not duplicates_across(one, other).any()
+    assert duplicates_across(
+        one, SplitData(np.asfortranarray(image), one.labels, one.names)
+    ).all()  # in every memory layout
 
 
-def test_conflicting_twin_needs_all_labels_in_training_to_be_others():
+def test_conflicting_duplicates_have_only_other_labels_in_training():
     training = split_of([1, 1, 2], [0, 3, 4])
-    assert conflicting_twins(training, split_of([1, 1, 1, 2, 9], [0, 3, 5, 6, 6])) == 2
+    assert conflicting_duplicates(training, split_of([1, 1, 1, 2, 9], [0, 3, 5, 6, 6])) == 2
 
 
 def test_duplicates_within_a_split_without_any_are_none():
     assert duplicates_within(split_of([1, 2, 3], [0, 0, 0])) == Duplicates(groups=0, surplus=0, conflicting=0)
 
 
-def test_explore_audit_counts_blanks_duplicates_and_twins(audited, tmp_path):
+def test_explore_audit_counts_blank_images_and_duplicates(audited, tmp_path):
     audit = explore(audited, tmp_path)
     assert audit == json.loads((tmp_path / "audit.json").read_text())
     training = audit["splits"]["Training"]
     assert training["duplicates_within"] == {"groups": 1, "surplus": 1, "conflicting": 1}
     assert training["grey_mean"] == 36.0
-    assert audit["twins_in_training"] == {
+    assert audit["duplicates_in_training"] == {
         "PublicTest": {"images": 2, "with_another_label": 1},
         "PrivateTest": {"images": 1, "with_another_label": 0},
     }
-    assert audit["twins_in_public_test"] == {"PrivateTest": {"images": 1, "with_another_label": 1}}
+    assert audit["duplicates_in_public_test"] == {"PrivateTest": {"images": 1, "with_another_label": 1}}
 
 
-def test_explore_names_blank_images_and_tells_constant_ones_apart(tmp_path, audited):
+def test_explore_names_blank_images_and_counts_constant_ones(tmp_path, audited):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, size=(4, 48, 48, 1), dtype=np.uint8)
     images[1] = 9
@@ -84,7 +86,7 @@ def test_explore_prints_the_counts_of_every_split(audited, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert ["all", "5", "3", "3"] in [line.split() for line in lines]
     assert ["happy", "1", "0", "1"] in [line.split() for line in lines]
-    assert "PrivateTest: 1 images stand in PublicTest too, 1 under another label" in lines
+    assert "PrivateTest: 1 images are in PublicTest too, 1 of them with another label" in lines
 
 
 def test_explore_samples_are_of_their_label_and_follow_the_seed(dataset, tmp_path, monkeypatch):
@@ -106,7 +108,7 @@ def test_explore_the_real_data_gives_the_published_audit(tmp_path):
     audit = explore(load_fer2013(SHARED_DATA / "fer2013.zip"), tmp_path)
     training = audit["splits"]["Training"]
     assert training["duplicates_within"] == {"groups": 1035, "surplus": 1236, "conflicting": 39}
-    assert audit["twins_in_training"] == {
+    assert audit["duplicates_in_training"] == {
         "PublicTest": {"images": 280, "with_another_label": 7},
         "PrivateTest": {"images": 288, "with_another_label": 9},
     }

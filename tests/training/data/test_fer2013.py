@@ -1,4 +1,4 @@
-"""Reading FER2013: three editions, one truth; and sentences for everything that can be wrong with them."""
+"""Reading FER2013: three editions give the same data, and every problem has its message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from tests.support.datasets import (
     write_folders,
 )
 from tests.support.paths import SHARED_DATA, needs_shared_data
-from training.data.fer2013 import EXPECTED_COUNTS, Split, default_cache_dir, load_fer2013
+from training.data.cache import default_cache_dir
+from training.data.fer2013 import EXPECTED_COUNTS, Split, load_fer2013
 from training.errors import TrainingError
 
 
@@ -77,7 +78,7 @@ def test_load_three_editions_keep_every_pixel_in_its_place(tmp_path):
             np.testing.assert_array_equal(edition[split].labels, archive[split].labels)
 
 
-def test_load_labels_go_by_name_not_by_folder_order(tmp_path):
+def test_load_labels_are_by_name_not_by_folder_order(tmp_path):
     dataset = load(write_archive(tmp_path / "a.zip", edition_files()), tmp_path)
     for name, label in zip(dataset[Split.TRAINING].names, dataset[Split.TRAINING].labels, strict=True):
         assert name.split("/")[1] == LABELS[label]
@@ -116,7 +117,7 @@ def test_load_empty_folder_is_refused(tmp_path):
 
 SPOILERS = {
     "truncated image": ("train/happy/Training_30.jpg", lambda data: data[:-40], "not a readable JPEG"),
-    # What a broken download leaves: the decoder makes a picture of it, whose lower part is wrong.
+    # The result of a broken download: it decodes to an image with a wrong lower part.
     "zero-filled tail": (
         "train/happy/Training_30.jpg",
         lambda data: jpeg(textured_image(0))[:-500] + bytes(500),
@@ -213,7 +214,7 @@ def test_load_second_time_comes_from_the_cache(tmp_path, monkeypatch):
     def refuse(path):
         raise AssertionError("the source was read again")
 
-    monkeypatch.setattr(data_module, "_read", refuse)
+    monkeypatch.setattr(data_module, "read_records", refuse)
     second = load(source, tmp_path)
     assert second.sha256 == first.sha256
     for split in Split:
@@ -222,7 +223,7 @@ def test_load_second_time_comes_from_the_cache(tmp_path, monkeypatch):
         assert second[split].names == first[split].names
 
 
-def test_load_damaged_cache_is_made_again(tmp_path):
+def test_load_damaged_cache_is_written_again(tmp_path):
     source = write_archive(tmp_path / "a.zip", edition_files())
     first = load(source, tmp_path)
     (cache,) = (tmp_path / "cache").iterdir()
@@ -243,7 +244,7 @@ def test_load_changed_file_in_a_folder_is_read_again(tmp_path):
     first = load(source, tmp_path)
     changed = source / "train/happy/Training_30.jpg"
     changed.write_bytes(jpeg(np.full((48, 48), 200, np.uint8)))
-    os.utime(changed, ns=(1, 1))  # a clock too coarse to tell the two writes apart must not decide this test
+    os.utime(changed, ns=(1, 1))  # the test does not depend on the resolution of the clock
     assert load(source, tmp_path).sha256 != first.sha256
 
 
@@ -254,7 +255,7 @@ def test_load_file_moved_to_another_label_is_read_again(tmp_path):
     assert load(source, tmp_path)[Split.TRAINING].counts() == (4, 4, 4, 3, 5, 4, 4)
 
 
-def test_cache_lies_in_the_users_cache_folder(monkeypatch, tmp_path):
+def test_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "fer-serve"
     load_fer2013(write_archive(tmp_path / "a.zip", edition_files()), allow_incomplete=True)
@@ -262,7 +263,7 @@ def test_cache_lies_in_the_users_cache_folder(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_cache_without_xdg_lies_in_the_home(monkeypatch, tmp_path, unset):
+def test_cache_without_xdg_is_in_the_home(monkeypatch, tmp_path, unset):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     if unset is not None:

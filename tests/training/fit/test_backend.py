@@ -1,4 +1,4 @@
-"""What a run sets up, and layers made faster: the sums stay Keras'."""
+"""Backend settings of a run, and faster layers: the results are those of Keras."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LAYERS = {
     "strided convolution": lambda: keras.layers.Conv2D(4, 3, strides=2),
     "depthwise": lambda: keras.layers.DepthwiseConv2D(3, padding="same"),
     "transposed": lambda: keras.layers.Conv2DTranspose(4, 2, strides=2),
-    "greatest": lambda: keras.layers.MaxPooling2D(2),
-    "greatest, padded": lambda: keras.layers.MaxPooling2D(3, strides=1, padding="same"),
-    "mean": lambda: keras.layers.AveragePooling2D(2),
-    "mean, padded": lambda: keras.layers.AveragePooling2D(3, strides=1, padding="same"),
+    "max pooling": lambda: keras.layers.MaxPooling2D(2),
+    "max pooling, padded": lambda: keras.layers.MaxPooling2D(3, strides=1, padding="same"),
+    "average pooling": lambda: keras.layers.AveragePooling2D(2),
+    "average pooling, padded": lambda: keras.layers.AveragePooling2D(3, strides=1, padding="same"),
 }
 of_torch = pytest.mark.skipif(keras.config.backend() != "torch", reason="set up for the torch backend only")
 IMAGES = np.random.default_rng(0).normal(size=(3, 9, 9, 5)).astype(np.float32)
@@ -37,7 +37,7 @@ def keras_own():
 
 @of_torch
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_answer_as_keras_own_and_stay_in_order(name):
+def test_layers_have_the_results_of_keras_and_keep_channels_last(name):
     keras.utils.set_random_seed(0)
     layer = LAYERS[name]()
     before = layer(IMAGES)
@@ -68,14 +68,14 @@ def test_convolutions_do_not_copy_their_input():
 
 
 @of_torch
-def test_a_run_keeps_the_order():
+def test_a_run_keeps_channels_last():
     prepare_backend("float32", seed=0)
-    assert LAYERS["greatest"]()(IMAGES).is_contiguous()
+    assert LAYERS["max pooling"]()(IMAGES).is_contiguous()
 
 
 @of_torch
 @pytest.mark.parametrize("gpu", [False, True])
-def test_a_run_without_a_gpu_attends_by_plain_products(gpu, monkeypatch):
+def test_a_run_without_a_gpu_uses_no_fused_attention(gpu, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
@@ -126,7 +126,7 @@ def depthwise_conv():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_fast_dropout_drops_its_share_and_scales_the_rest(dtype):
+def test_fast_dropout_zeroes_its_share_and_scales_the_rest(dtype):
     keras.utils.set_random_seed(0)
     ones = keras.ops.ones((40, 50, 10), dtype=dtype)
     dropped = FastDropout(0.25, dtype=dtype)(ones, training=True)
@@ -136,7 +136,7 @@ def test_fast_dropout_drops_its_share_and_scales_the_rest(dtype):
     np.testing.assert_allclose(values[values != 0], 1 / 0.75, rtol=4e-3)
 
 
-def test_fast_dropout_is_off_outside_training_and_repeats_itself_from_a_seed():
+def test_fast_dropout_is_off_outside_training_and_repeatable_with_a_seed():
     layer = FastDropout(0.5)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(IMAGES, training=False)), IMAGES)
     answers = []
@@ -147,7 +147,7 @@ def test_fast_dropout_is_off_outside_training_and_repeats_itself_from_a_seed():
     assert (answers[0] != answers[2]).any()
 
 
-def test_fast_dropout_with_a_seed_or_noise_shape_is_keras_own():
+def test_fast_dropout_with_a_seed_or_noise_shape_equals_keras():
     slow = keras.layers.Dropout(0.5, seed=3)(IMAGES, training=True)
     fast = FastDropout(0.5, seed=3)(IMAGES, training=True)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(fast), keras.ops.convert_to_numpy(slow))

@@ -1,4 +1,4 @@
-"""A run folder made of a shipped file."""
+"""A run folder made from a shipped file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.fit.train import train
 
 @pytest.fixture(scope="module")
 def shipped(dataset, tmp_path_factory):
-    """The file of a trained run, and the run."""
+    """The exported file of a trained run, and the run."""
     folder = tmp_path_factory.mktemp("shipped")
     run = RunFolder(folder / "run")
     train(tiny_config(epochs=2), dataset, run)
@@ -38,7 +38,7 @@ def model_of(run: RunFolder) -> keras.Model:
     return model
 
 
-def test_restored_run_answers_as_the_file(shipped, dataset, tmp_path):
+def test_restored_run_has_the_logits_of_the_file(shipped, dataset, tmp_path):
     path, _ = shipped
     run = RunFolder(tmp_path / "restored")
     restore(path, dataset, run)
@@ -49,7 +49,7 @@ def test_restored_run_answers_as_the_file(shipped, dataset, tmp_path):
 
 
 def test_restored_normalisation_has_the_statistics_of_training(shipped, dataset, tmp_path):
-    """As it answers, so it is trained: with the statistics of a batch the features stay what they were."""
+    """With the statistics of a batch instead of the stored ones, a training step has the same features."""
     path, _ = shipped
     run = RunFolder(tmp_path / "restored")
     restore(path, dataset, run)
@@ -75,11 +75,11 @@ def test_restored_run_is_exported_with_the_history_of_the_file(shipped, dataset,
     assert restored["confusion"] == trained["confusion"]
 
 
-def test_run_that_starts_from_a_restored_one_tells_all_of_it(shipped, dataset, tmp_path):
+def test_run_with_warm_start_from_a_restored_run_records_its_history(shipped, dataset, tmp_path):
     path, _ = shipped
     start, run = RunFolder(tmp_path / "restored"), RunFolder(tmp_path / "second")
     restore(path, dataset, start)
-    train(tiny_config(epochs=1, start=start.path), dataset, run)
+    train(tiny_config(epochs=1, warm_start=start.path), dataset, run)
     export(run, dataset, tmp_path / "second.onnx")
     manifest = record(tmp_path / "second.onnx", dataset, [Split.PRIVATE_TEST])
     config, first = manifest.provenance.config, load_manifest(path)
@@ -88,7 +88,7 @@ def test_run_that_starts_from_a_restored_one_tells_all_of_it(shipped, dataset, t
 
 
 @pytest.mark.parametrize("precision", ["int8", "float16"])
-def test_restore_refuses_fewer_bits(shipped, dataset, tmp_path, precision):
+def test_restore_refuses_lower_precision(shipped, dataset, tmp_path, precision):
     _, run = shipped
     export(run, dataset, tmp_path / "small.onnx", precision=precision)
     with pytest.raises(TrainingError, match=f"full precision. Received: {precision}"):
@@ -104,7 +104,7 @@ def test_restore_refuses_other_networks(dataset, tmp_path):
         restore(tmp_path / "other.onnx", dataset, RunFolder(tmp_path / "restored"))
 
 
-def test_restore_refuses_a_folder_in_use_and_a_damaged_file(shipped, dataset, tmp_path):
+def test_restore_refuses_a_folder_that_is_not_empty_and_a_damaged_file(shipped, dataset, tmp_path):
     path, run = shipped
     with pytest.raises(TrainingError, match="is not empty"):
         restore(path, dataset, run)

@@ -1,4 +1,4 @@
-"""The run folder: nothing is lost to a crash, nothing foreign is taken up."""
+"""The run folder: a crash loses at most an epoch, and files of another run are refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import training.fit.run_folder as run_module
 from tests.support.datasets import tiny_config
 from training.errors import TrainingError
-from training.fit.run_folder import RunFolder, RunState, write_text
-from training.fit.train import compile_model
+from training.files import write_text
+from training.fit.compiling import compile_model
+from training.fit.run_folder import RunFolder, RunState
 from training.fit.weight_average import WeightAverage
 
 
@@ -43,7 +44,7 @@ def scramble(model: keras.Model, value: float) -> None:
         variable.assign(keras.ops.cast(keras.ops.ones_like(variable) * value, variable.dtype))
 
 
-def test_checkpoint_brings_weights_optimizer_average_and_state_back(run):
+def test_checkpoint_restores_weights_optimizer_average_and_state(run):
     model = compile_model(tiny_config(), 4)
     scramble(model, 3)
     average = WeightAverage(model, 0.9)
@@ -59,7 +60,7 @@ def test_checkpoint_brings_weights_optimizer_average_and_state_back(run):
     assert json.loads(run.history.read_text()) == STATE.history
 
 
-def test_checkpoint_holds_the_dropouts_random_state(run):
+def test_checkpoint_has_the_random_state_of_dropout(run):
     model = compile_model(tiny_config(), 4)
     seeds = [variable for variable in model.non_trainable_variables if "seed" in variable.path]
     assert len(seeds) == 3  # two stages and the head
@@ -107,7 +108,7 @@ def test_checkpoint_without_the_average_it_needs_is_refused(run):
         run.load_checkpoint(model, WeightAverage(model, 0.9))
 
 
-def test_checkpoint_interrupted_while_written_leaves_the_last_one(run, monkeypatch):
+def test_checkpoint_write_that_fails_keeps_the_earlier_checkpoint(run, monkeypatch):
     model = compile_model(tiny_config(), 4)
     run.save_checkpoint(model, None, STATE)
     written = run.checkpoint.read_bytes()
@@ -130,7 +131,7 @@ def test_write_text_replaces_the_whole_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_open_for_the_same_config_again_is_fine(run):
+def test_open_for_the_same_config_again_is_accepted(run):
     run.open_for(tiny_config())
     assert run.read_config() == tiny_config()
 
@@ -141,8 +142,8 @@ def test_open_for_another_config_is_refused_and_keeps_the_first(run):
     assert run.read_config() == tiny_config()
 
 
-def test_read_config_of_no_run_folder_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="is no run folder"):
+def test_read_config_of_another_folder_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="is not a run folder"):
         RunFolder(tmp_path).read_config()
 
 
@@ -153,7 +154,7 @@ def test_read_config_of_another_schema_is_refused(run):
         run.read_config()
 
 
-def test_provenance_keeps_the_commits_of_earlier_sittings_once(run):
+def test_provenance_lists_the_commit_of_every_session_once(run):
     for commit in ("aaa", "aaa", "bbb", "aaa"):
         run.write_provenance({"commit": commit, "python": "3"})
     assert json.loads(run.provenance.read_text()) == {"commit": "aaa, bbb", "python": "3"}

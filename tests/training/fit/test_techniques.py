@@ -1,4 +1,4 @@
-"""Every option of a recipe does what it says: each test fails where its option is ignored."""
+"""Every option of a recipe has its documented effect: each test fails if its option is ignored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from training.data.augment import Mix, augment_batch
 from training.data.balance import epoch_length, epoch_order, with_copies
 from training.data.fer2013 import Split
 from training.fit.adversarial import FastGradientSign
+from training.fit.compiling import compile_model
 from training.fit.losses import build_loss, image_weights, targets_for
 from training.fit.optimizers import build_optimizer
 from training.fit.run_folder import RunFolder
-from training.fit.train import compile_model, train
+from training.fit.train import train
 
 LOGITS = np.array([[2.0, 0, 0, 0, 0, 0, 0], [0, 3.0, 0, 0, 0, 0, 0]], np.float32)
 LABELS_OF_LOGITS = np.array([0, 4])
-# Of the true label, by hand.
+# Probabilities of the true labels, computed without Keras.
 PROBABILITIES = np.array([np.exp(2) / (np.exp(2) + 6), 1 / (np.exp(3) + 6)])
 
 
@@ -49,13 +50,13 @@ def test_sparse_loss_takes_codes_and_is_cross_entropy():
     assert loss_of(config) == pytest.approx(-np.log(PROBABILITIES).mean(), rel=1e-5)
 
 
-def test_focal_loss_counts_what_is_sure_less():
+def test_focal_loss_weights_certain_predictions_less():
     focal = loss_of(LossConfig(name="focal", focal_gamma=2.0))
     assert focal == pytest.approx((-((1 - PROBABILITIES) ** 2) * np.log(PROBABILITIES)).mean(), rel=1e-4)
     assert loss_of(LossConfig(name="focal", focal_gamma=0.0)) == pytest.approx(loss_of(LossConfig()), rel=1e-4)
 
 
-def test_label_smoothing_reaches_the_focal_loss():
+def test_label_smoothing_changes_the_focal_loss():
     assert loss_of(LossConfig(name="focal", label_smoothing=0.2)) > loss_of(LossConfig(name="focal")) + 0.1
 
 
@@ -73,12 +74,12 @@ def test_balanced_class_weights_give_every_label_the_same_sum():
         {"loss": {"name": "sparse", "label_smoothing": 0.1}},
         {"loss": {"name": "sparse"}, "augment": {"mixup_alpha": 0.2}},
         {"optimizer": {"learning_rate": 1, "schedule": "plateau", "warmup_epochs": 1}},
-        {"finish": {"from_epoch": 3, "optimizer": {"learning_rate": 1}}},
+        {"fine_tuning": {"from_epoch": 3, "optimizer": {"learning_rate": 1}}},
         {"balance": {"copies_up_to": {"joy": 3}}},
         {"adversarial": {"epsilon": 0}},
     ],
 )
-def test_options_that_do_not_go_together_are_refused(changes):
+def test_incompatible_options_are_refused(changes):
     with pytest.raises(ValidationError):
         tiny_config(**changes)
 
@@ -98,14 +99,14 @@ def test_oversampling_draws_all_labels_equally_often():
     np.testing.assert_array_equal(np.bincount(order), [1] * 6 + [3] * 2)
 
 
-def test_without_oversampling_an_epoch_is_every_image_once():
+def test_without_oversampling_an_epoch_has_every_image_once():
     labels = unbalanced().labels
     order = epoch_order(labels, BalanceConfig(), np.random.default_rng(0))
     assert sorted(order) == list(range(8))
     assert epoch_length(labels, BalanceConfig()) == 8
 
 
-def test_offline_balancing_adds_changed_copies_of_the_label_that_is_asked_for():
+def test_offline_balancing_adds_augmented_copies_of_the_named_label():
     generator = np.random.default_rng(0)
     split = unbalanced()
     split.images[:] = generator.integers(0, 256, size=split.images.shape)
@@ -127,7 +128,7 @@ def augmented(**options) -> np.ndarray:
     return augment_batch(RAMP, AugmentConfig(**options), np.random.default_rng(1), 48)
 
 
-def test_shear_slants_upright_lines_and_keeps_the_middle():
+def test_shear_tilts_vertical_lines_and_keeps_the_centre():
     line = np.zeros((32, 48, 48, 1), np.uint8)
     line[:, :, 22:26] = 255
     sheared = augment_batch(line, AugmentConfig(shear_degrees=20), np.random.default_rng(1), 48)
@@ -144,7 +145,7 @@ def test_crop_shows_a_part_of_the_picture_at_full_size():
     spans = cropped.max(axis=1) - cropped.min(axis=1)
     assert spans.max() <= 47 * 5
     assert 47 * 5 * 0.45 < spans.min() < 47 * 5 * 0.7
-    assert np.ptp(cropped.min(axis=1)) > 20  # from other places
+    assert np.ptp(cropped.min(axis=1)) > 20  # from different places
     assert cropped.shape == (32, 48)
 
 
@@ -204,7 +205,7 @@ def rates(steps: list[int], **options) -> list[float]:
         ({"schedule": "plateau"}, [0, 99], [0.1, 0.1]),
     ],
 )
-def test_schedule_has_the_rates_of_its_name(options, steps, expected):
+def test_schedule_has_its_rates(options, steps, expected):
     assert rates(steps, **options) == pytest.approx(expected, abs=1e-6)
 
 
@@ -219,7 +220,7 @@ def moved(**options) -> list[float]:
     return places
 
 
-def test_optimizers_move_as_their_names_say():
+def test_optimizers_take_the_steps_of_their_algorithms():
     assert moved(name="adam") == pytest.approx([-0.1, -0.2], rel=1e-4)
     assert moved(name="sgd", nesterov=False) == pytest.approx([-0.3, -0.3 - 0.57])
     assert moved(name="sgd") == pytest.approx([-0.57, -0.57 - 0.813])
@@ -236,7 +237,7 @@ def test_weight_decay_of_both_adams_is_decoupled(name):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), 0.95, rtol=1e-5)
 
 
-# Whole runs: every option changes what is trained, and resumes exactly
+# Whole runs: every option changes the weights, and an interrupted run resumes exactly
 
 OPTIONS: dict[str, dict] = {
     "class_weights": {"loss": {"class_weights": "balanced"}},
@@ -246,7 +247,7 @@ OPTIONS: dict[str, dict] = {
     "copies": {"balance": {"copies_up_to": {"disgust": 30}}},
     "mixup": {"augment": {"mixup_alpha": 0.4}},
     "adversarial": {"adversarial": {"epsilon": 0.03}},
-    "adam_then_sgd": {"finish": {"from_epoch": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}}},
+    "adam_then_sgd": {"fine_tuning": {"from_epoch": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}}},
     "plateau": {"optimizer": {"learning_rate": 0.5, "schedule": "plateau", "patience_epochs": 1, "decay_factor": 0.5}},
 }
 
@@ -258,7 +259,7 @@ def checkpoint(run: RunFolder) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def unbalanced_dataset(dataset):
-    """The tiny dataset with some disgust and angry images renamed happy, so that balance has something to do."""
+    """The tiny dataset with unbalanced labels: some disgust and angry images are labelled happy."""
     training = dataset[Split.TRAINING]
     labels = np.where((training.labels < 2) & (np.arange(len(training.labels)) > 20), 3, training.labels)
     changed = type(training)(training.images, labels, training.names)
@@ -266,7 +267,7 @@ def unbalanced_dataset(dataset):
 
 
 def plain_config(**changes):
-    base = {"epochs": 4, "ema_momentum": None, "augment": {}, "loss": {}, "optimizer": {"learning_rate": 0.01}}
+    base = {"epochs": 3, "ema_momentum": None, "augment": {}, "loss": {}, "optimizer": {"learning_rate": 0.01}}
     return tiny_config(**(base | changes))
 
 
@@ -282,35 +283,35 @@ def test_option_changes_the_run_and_resumes_exactly(option, unbalanced_dataset, 
     config = plain_config(**OPTIONS[option])
     whole, pieces = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "pieces")
     train(config, unbalanced_dataset, whole)
-    for _ in range(4):
+    for _ in range(3):
         train(config, unbalanced_dataset, pieces, stop_after_epochs=1)
         keras.utils.set_random_seed(999)
     one, other = checkpoint(whole), checkpoint(pieces)
     assert one.keys() == other.keys()
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name])
-    if option == "sparse":  # the same arithmetic in another form
+    if option == "sparse":  # the same loss with other targets
         return
     same = one.keys() == plain.keys() and all(np.array_equal(array, plain[name]) for name, array in one.items())
     assert not same, "the option was ignored"
 
 
 def test_plateau_lowers_the_rate_over_interruptions(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "_validate", lambda *arguments: {"val_loss": 2.0, "val_accuracy": 0.1})
+    monkeypatch.setattr(train_module, "validate", lambda *arguments: {"val_loss": 2.0, "val_accuracy": 0.1})
     config = plain_config(
         optimizer={"learning_rate": 0.01, "schedule": "plateau", "patience_epochs": 2, "decay_factor": 0.5}
     )
     run = RunFolder(tmp_path)
     for _ in range(4):
         state = train(config, dataset, run, stop_after_epochs=1)
-    # The first epoch is the best, and after two that are no better the rate is halved.
+    # The first epoch is the best; after two epochs without improvement the rate is halved.
     assert [entry["learning_rate"] for entry in state.history] == pytest.approx([0.01, 0.01, 0.01, 0.005])
 
 
-def test_finish_starts_its_own_schedule(dataset, tmp_path):
+def test_fine_tuning_starts_its_own_schedule(dataset, tmp_path):
     config = plain_config(
         optimizer={"learning_rate": 0.01, "schedule": "constant"},
-        finish={"from_epoch": 2, "optimizer": {"name": "sgd", "learning_rate": 0.04, "schedule": "constant"}},
+        fine_tuning={"from_epoch": 2, "optimizer": {"name": "sgd", "learning_rate": 0.04, "schedule": "constant"}},
     )
     state = train(config, dataset, RunFolder(tmp_path))
     assert [entry["learning_rate"] for entry in state.history] == pytest.approx([0.01, 0.01, 0.04, 0.04])

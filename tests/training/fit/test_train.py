@@ -1,4 +1,4 @@
-"""The training loop: learns, resumes exactly, chooses on PublicTest only, keeps its records."""
+"""The training loop: it learns, resumes exactly, chooses on PublicTest only and keeps records."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import keras
 import numpy as np
 import pytest
 
-import training.__main__ as command_line
+import training.fit.epoch as epoch_module
 import training.fit.train as train_module
-from tests.support.datasets import edition_files, tiny_config, write_archive
+from tests.support.datasets import edition_files, tiny_config, write_archive, write_votes
 from tests.support.paths import REPOSITORY
-from tests.training.data.test_votes_heads import write_votes
+from training import cli
+from training.cli import options
 from training.config import OptimizerConfig, load_config
 from training.data.fer2013 import Fer2013, Split, SplitData
 from training.errors import TrainingError
+from training.fit.compiling import compile_model
+from training.fit.optimizers import build_optimizer
 from training.fit.run_folder import RunFolder
-from training.fit.train import build_optimizer, compile_model, train
+from training.fit.train import train
 from training.fit.weight_average import WeightAverage
 
 
@@ -46,7 +49,7 @@ def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
 
 @pytest.fixture(autouse=True)
 def without_curves(monkeypatch):
-    """Drawing takes longer than an epoch here; `uninterrupted`, which is made before this, has its curves drawn."""
+    """Skip the curves, which take longer than an epoch. The fixture `uninterrupted`, created earlier, has them."""
     monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
 
 
@@ -57,7 +60,7 @@ def uninterrupted(dataset, tmp_path_factory) -> RunFolder:
     return run
 
 
-def test_train_learns_what_can_be_learned(dataset, tmp_path):
+def test_train_learns_the_synthetic_labels(dataset, tmp_path):
     config = tiny_config(epochs=12, augment={}, ema_momentum=None)
     state = train(config, dataset, RunFolder(tmp_path))
     assert state.history[-1]["loss"] < 0.8 * state.history[0]["loss"]
@@ -68,7 +71,7 @@ def test_train_interrupted_after_each_epoch_gives_the_same_weights(dataset, tmp_
     run = RunFolder(tmp_path)
     for _ in range(3):
         train(tiny_config(), dataset, run, stop_after_epochs=1)
-        keras.utils.set_random_seed(999)  # whatever happens between the sittings
+        keras.utils.set_random_seed(999)  # random numbers drawn between two sessions have no effect
     assert_same_weights(run, uninterrupted)
     strip = [{key: value for key, value in entry.items() if key != "seconds"} for entry in read(run.history)]
     assert strip == [{k: v for k, v in entry.items() if k != "seconds"} for entry in read(uninterrupted.history)]
@@ -76,16 +79,16 @@ def test_train_interrupted_after_each_epoch_gives_the_same_weights(dataset, tmp_
 
 def test_train_interrupted_within_an_epoch_loses_only_that_epoch(dataset, tmp_path, uninterrupted, monkeypatch):
     run, calls = RunFolder(tmp_path), 0
-    original = train_module.augment_batch
+    original = epoch_module.augment_batch
 
     def interrupt(*arguments):
         nonlocal calls
         calls += 1
-        if calls == 7:  # four steps an epoch: in the second
+        if calls == 7:  # in the second epoch: an epoch has four steps
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(train_module, "augment_batch", interrupt)
+    monkeypatch.setattr(epoch_module, "augment_batch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(tiny_config(), dataset, run)
     assert len(read(run.history)) == 1
@@ -97,7 +100,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_train_run_folder_holds_the_whole_record(uninterrupted):
+def test_train_run_folder_has_the_whole_record(uninterrupted):
     run = uninterrupted
     assert read(run.config)["name"] == "tiny"
     assert len(read(run.history)) == 3
@@ -121,14 +124,14 @@ def test_train_best_weights_are_those_of_the_best_epoch(dataset, uninterrupted):
     assert report["PublicTest"]["accuracy"] == pytest.approx(history[best]["val_accuracy"], abs=1e-6)
 
 
-def test_train_never_touches_private_test(dataset, tmp_path):
+def test_train_never_reads_private_test(dataset, tmp_path):
     class Guarded(dict):
         def __getitem__(self, split):
             assert split is not Split.PRIVATE_TEST, "training read PrivateTest"
             return super().__getitem__(split)
 
     class Countable(Sized):
-        """Has a length, for the provenance, and nothing else."""
+        """Has only a length, which the provenance needs."""
 
         def __len__(self):
             return 28
@@ -143,7 +146,7 @@ def test_train_another_config_in_the_same_folder_is_refused(dataset, uninterrupt
         train(tiny_config(seed=4), dataset, uninterrupted)
 
 
-def test_train_damaged_checkpoint_is_refused_with_a_way_out(dataset, tmp_path):
+def test_train_damaged_checkpoint_is_refused(dataset, tmp_path):
     run = RunFolder(tmp_path)
     train(tiny_config(), dataset, run, stop_after_epochs=1)
     run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000])
@@ -156,10 +159,10 @@ def test_train_stops_early_when_nothing_improves(dataset, tmp_path):
     run = RunFolder(tmp_path)
     assert train(config, dataset, run).epochs_done == 3
     assert run.report.exists()
-    assert train(config, dataset, run).epochs_done == 3  # and stays stopped
+    assert train(config, dataset, run).epochs_done == 3  # it stays stopped
 
 
-def test_train_diverged_loss_is_a_sentence(dataset, tmp_path):
+def test_train_diverged_loss_is_reported(dataset, tmp_path):
     config = tiny_config(optimizer={"name": "sgd", "learning_rate": 1e30, "schedule": "constant"})
     with pytest.raises(TrainingError, match="lower the learning rate"):
         train(config, dataset, RunFolder(tmp_path))
@@ -171,27 +174,27 @@ def test_train_batch_larger_than_training_is_refused_before_the_folder_is_made(d
     assert not (tmp_path / "run").exists()
 
 
-def test_train_that_gets_nothing_right_still_ends_with_a_report(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "_validate", lambda *_: {"val_loss": 9.0, "val_accuracy": 0.0})
+def test_train_with_accuracy_0_still_writes_a_report(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "validate", lambda *_: {"val_loss": 9.0, "val_accuracy": 0.0})
     run = RunFolder(tmp_path)
     assert train(tiny_config(epochs=2), dataset, run).best_epoch == 0
     assert run.report.exists()
 
 
-def test_train_sees_every_image_of_an_epoch_at_most_once_in_another_order(dataset, tmp_path, monkeypatch):
+def test_train_uses_every_image_at_most_once_per_epoch_in_a_new_order(dataset, tmp_path, monkeypatch):
     numbered = SplitData(
         np.broadcast_to(np.arange(70, dtype=np.uint8).reshape(70, 1, 1, 1), (70, 48, 48, 1)).copy(),
         dataset[Split.TRAINING].labels,
         dataset[Split.TRAINING].names,
     )
     seen: list[int] = []
-    original = train_module.augment_batch
+    original = epoch_module.augment_batch
 
     def spy(images, *arguments):
         seen.extend(images[:, 0, 0, 0].tolist())
         return original(images, *arguments)
 
-    monkeypatch.setattr(train_module, "augment_batch", spy)
+    monkeypatch.setattr(epoch_module, "augment_batch", spy)
     splits = dict(dataset.splits) | {Split.TRAINING: numbered}
     train(tiny_config(epochs=2), Fer2013(splits, dataset.sha256), RunFolder(tmp_path))
     first, second = seen[:64], seen[64:]
@@ -232,19 +235,19 @@ def test_train_half_precision_resumes_exactly(dataset, tmp_path):
 
 def test_train_progressive_sizes_train_at_their_size(dataset, tmp_path, monkeypatch):
     sizes = []
-    original = train_module.augment_batch
+    original = epoch_module.augment_batch
 
     def spy(images, config, generator, size_px):
         sizes.append(size_px)
         return original(images, config, generator, size_px)
 
-    monkeypatch.setattr(train_module, "augment_batch", spy)
+    monkeypatch.setattr(epoch_module, "augment_batch", spy)
     steps = [{"epoch": 0, "size_px": 24}, {"epoch": 2, "size_px": 48}]
     train(tiny_config(progressive_sizes=steps), dataset, RunFolder(tmp_path))
     assert sizes == [24] * 8 + [48] * 4
 
 
-def test_average_holds_the_blend_of_all_weights_and_gives_the_own_ones_back():
+def test_average_applies_to_all_weights_and_restores_the_own_ones():
     model = compile_model(tiny_config(), 4)
     start = [np.array(weight) for weight in model.get_weights()]
     average = WeightAverage(model, momentum=0.5)
@@ -257,7 +260,7 @@ def test_average_holds_the_blend_of_all_weights_and_gives_the_own_ones_back():
         np.testing.assert_array_equal(weight, before + 1)
 
 
-def test_average_gives_the_own_weights_back_after_an_error():
+def test_average_restores_the_own_weights_after_an_error():
     model = compile_model(tiny_config(), 4)
     average = WeightAverage(model, momentum=0.5)
     own = [weight + 1 for weight in model.get_weights()]
@@ -276,7 +279,7 @@ def test_average_keeps_no_graph_of_gradients():
     assert not any(value.requires_grad for value in average._values)
 
 
-def test_average_forgets_the_random_start_quickly():
+def test_average_loses_the_random_start_quickly():
     model = compile_model(tiny_config(), 4)
     average = WeightAverage(model, momentum=0.999)
     model.set_weights([weight * 0 + 5 for weight in model.get_weights()])
@@ -294,12 +297,12 @@ def learning_rates(config: OptimizerConfig, steps: list[int]) -> list[float]:
     return rates
 
 
-def test_optimizer_cosine_warms_up_and_ends_at_nothing():
+def test_optimizer_cosine_warms_up_and_ends_at_0():
     rates = learning_rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=2), [0, 10, 20, 60, 100])
     assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0], abs=1e-3)
 
 
-def test_optimizer_constant_stays():
+def test_optimizer_constant_rate_is_constant():
     assert learning_rates(OptimizerConfig(learning_rate=0.1, schedule="constant"), [0, 99]) == pytest.approx([0.1, 0.1])
 
 
@@ -318,7 +321,7 @@ def test_optimizer_decays_kernels_but_no_biases(name):
 
 
 def stepped(config: OptimizerConfig, steps: int = 2) -> float:
-    """How far gradients of 1 move a variable."""
+    """Return the distance that gradients of 1 move a variable."""
     optimizer = build_optimizer(config, 10, 10)
     variable = keras.Variable(np.zeros(1), name="kernel")
     optimizer.build([variable])
@@ -334,11 +337,11 @@ def test_optimizer_sgd_moves_by_nesterov_momentum():
     assert stepped(plain.model_copy(update={"momentum": 0.9})) == pytest.approx(0.19 + 0.271)
 
 
-def test_optimizer_adamw_moves_by_the_rate_whatever_the_gradient():
+def test_optimizer_adamw_moves_by_the_rate_for_every_gradient():
     assert stepped(OptimizerConfig(learning_rate=0.1, schedule="constant")) == pytest.approx(0.2, rel=1e-4)
 
 
-def test_compile_label_smoothing_costs_certainty():
+def test_compile_label_smoothing_raises_the_loss_of_certain_logits():
     images, labels = np.zeros((4, 48, 48, 1), np.uint8), np.eye(7, dtype=np.float32)[:4]
     losses = []
     for smoothing in (0.0, 0.2):
@@ -376,33 +379,33 @@ def test_command_line_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["training", *arguments])
-    assert command_line.main() == 2
+    assert cli.main() == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
-def test_command_line_trains_the_seed_that_it_is_told(tmp_path, monkeypatch):
+def test_command_line_seed_replaces_that_of_the_config(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(command_line, "load_fer2013", lambda source: None)
+    monkeypatch.setattr(options, "load_fer2013", lambda source: None)
     monkeypatch.setattr(train_module, "train", lambda config, dataset, run, votes: trained.append((config, run.path)))
     config = REPOSITORY / "training/configs/vgg_second.toml"
     votes = write_votes(tmp_path / "votes.csv", {"one": "0,9,1,0,0,0,0,0,0,0"})
     monkeypatch.setattr(
         sys, "argv", ["training", "train", "--config", str(config), "--seed", "2", "--votes", str(votes)]
     )
-    assert command_line.main() == 0
+    assert cli.main() == 0
     ((config, folder),) = trained
-    assert (config.seed, folder, config.start) == (2, Path("runs/vgg_second-seed2"), Path("runs/vgg-seed2"))
+    assert (config.seed, folder, config.warm_start) == (2, Path("runs/vgg_second-seed2"), Path("runs/vgg-seed2"))
 
 
-def test_command_line_interrupted_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_command_line_interrupted_says_how_to_continue(tmp_path, monkeypatch, capsys):
     def interrupt(source):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "load_fer2013", interrupt)
+    monkeypatch.setattr(options, "load_fer2013", interrupt)
     monkeypatch.setattr(sys, "argv", ["training", "explore", "--out", str(tmp_path)])
-    assert command_line.main() == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert cli.main() == 130
+    assert "repeat the command to continue" in capsys.readouterr().err
 
 
 def test_command_line_process_ends_with_a_sentence_and_status_2(tmp_path):

@@ -143,7 +143,7 @@ def test_row_gets_the_present_note_of_its_config(compared, results, dataset, mon
 def test_config_is_trained_after_its_parent_runs(compared, dataset, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     third = tiny_config(name="third", start=runs / "second-seed3")
-    second = tiny_config(name="second", teachers={"runs": [runs / "first-seed3"]})
+    second = tiny_config(name="second", distillation={"runs": [runs / "first-seed3"]})
     first = tiny_config(name="first")
     template = Leaderboard(compared[0] / "results").get("one")
     rounds = []

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-import training.__main__ as command_line
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
+from training import cli
+from training.cli import options
 from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.export.card import write_card
@@ -28,7 +29,7 @@ def runs(dataset, tmp_path_factory):
     for seed in (1, 2):
         first = folder / f"first-seed{seed}"
         train(tiny_config(name="first", epochs=1, seed=seed), dataset, RunFolder(first))
-        second = tiny_config(name="second", epochs=1, seed=seed, start=first, teachers={"runs": [first]})
+        second = tiny_config(name="second", epochs=1, seed=seed, warm_start=first, distillation={"runs": [first]})
         train(second, dataset, RunFolder(folder / f"second-seed{seed}"))
     return [RunFolder(folder / f"second-seed{seed}") for seed in (1, 2)]
 
@@ -86,14 +87,14 @@ def test_one_run_equal_seeds_and_two_recipes_are_refused(runs, dataset, tmp_path
 
 
 def test_seeds_command_prints_the_table(runs, dataset, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "load_fer2013", lambda path: dataset)
+    monkeypatch.setattr(options, "load_fer2013", lambda path: dataset)
     folders = [str(run.path) for run in runs]
     to = tmp_path / "results" / "seeds.json"
     arguments = ["training", "seeds", *folders, "--to", str(to), "--precision", "float32"]
     arguments += ["--data", str(tmp_path / "fer2013.zip"), "--votes", "no.csv"]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert command_line.main() == 2  # the file of the votes does not exist
+    assert cli.main() == 2  # the file of the votes does not exist
     monkeypatch.setattr(sys, "argv", arguments[:-2])
-    assert command_line.main() == 0
+    assert cli.main() == 0
     assert "seed 1 | seed 2 |" in capsys.readouterr().out
     assert json.loads(to.read_text())["precision"] == "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import training.__main__ as command_line
+from training import cli
 from training.data.fer2013 import Split
 from training.studies.smoke import generated_dataset
 from training.studies.subprocess_pool import call_in_subprocesses
@@ -14,7 +14,7 @@ def test_smoke_trains_exports_and_measures_an_architecture(monkeypatch, capsys):
     monkeypatch.setattr("training.studies.smoke.ARCHITECTURES", ("cnn_basic",))
     monkeypatch.setattr("training.studies.compare.call_in_subprocesses", call_in_subprocesses)
     monkeypatch.setattr(sys, "argv", ["training", "compare", "--smoke"])
-    assert command_line.main() == 0
+    assert cli.main() == 0
     assert "smoke_cnn_basic: " in (printed := capsys.readouterr().out)
     assert "All 1 architectures passed" in printed
 

@@ -113,8 +113,8 @@ def test_tune_uses_bayesian_optimisation(study, dataset, tmp_path, monkeypatch):
 def test_unknown_option_and_invalid_value_are_refused(study):
     with pytest.raises(TrainingError, match=r"optimizer\.speed is not an option"):
         trial_recipe(tiny_config(), study, {"optimizer.speed": 1})
-    with pytest.raises(TrainingError, match=r"finish\.from_epoch is not an option"):
-        trial_recipe(tiny_config(), study, {"finish.from_epoch": 1})
+    with pytest.raises(TrainingError, match=r"fine_tuning\.from_epoch is not an option"):
+        trial_recipe(tiny_config(), study, {"fine_tuning.from_epoch": 1})
     with pytest.raises(TrainingError, match="label_smoothing"):
         trial_recipe(tiny_config(), study, {"loss.label_smoothing": 3})
 

@@ -1,9 +1,8 @@
-"""The crowd's votes, and the second head that learns them."""
+"""Annotator votes, and the second head that learns them."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,10 +11,11 @@ import pytest
 from app.contract.labels import LABELS
 from app.contract.manifest import load_manifest
 from app.inference.session import EmotionSession
-from tests.support.datasets import tiny_config, tiny_dataset
-from training import __main__ as command_line
+from tests.support.datasets import VOTES_HEADER, tiny_config, tiny_dataset, write_votes
+from training import cli
 from training.architectures.heads import Head, build_with_heads, single_head
-from training.data.annotator_votes import NO_MAJORITY, VotesFile
+from training.cli import options
+from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.fer2013 import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
@@ -24,16 +24,9 @@ from training.export.export import export
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
-HEADER = "path,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf"
-
-
-def write_votes(path: Path, rows: dict[str, str], header: str = HEADER) -> Path:
-    path.write_text("\n".join([header, *(f"{name},{votes}" for name, votes in rows.items())]) + "\n")
-    return path
-
 
 @pytest.fixture
-def votes(tmp_path) -> VotesFile:
+def votes(tmp_path) -> AnnotatorVotes:
     rows = {
         "clear": "0,9,1,0,0,0,0,0,0,0",
         "split": "5,0,0,5,0,0,0,0,0,0",
@@ -41,16 +34,16 @@ def votes(tmp_path) -> VotesFile:
         "no face": "0,0,0,0,0,0,0,0,0,10",
         "doubtful": "3,0,0,3,0,0,0,0,4,0",
     }
-    return VotesFile(write_votes(tmp_path / "votes.csv", rows))
+    return AnnotatorVotes(write_votes(tmp_path / "votes.csv", rows))
 
 
 def test_votes_majority_follows_the_rules_of_fer_plus(votes):
-    found = votes.of(["clear", "split", "contempt", "no face", "doubtful", "not voted on"]).majority()
+    found = votes.of(["clear", "split", "contempt", "no face", "doubtful", "without votes"]).majority()
     assert list(found) == [LABELS.index("happy")] + [NO_MAJORITY] * 5
 
 
 def test_votes_targets_are_shares_of_the_seven_without_single_votes(votes):
-    shares, weights = votes.of(["clear", "split", "contempt", "no face", "doubtful", "not voted on"]).targets()
+    shares, weights = votes.of(["clear", "split", "contempt", "no face", "doubtful", "without votes"]).targets()
     assert list(weights) == [1, 1, 0, 0, 1, 0]
     assert shares.sum(axis=1) == pytest.approx(1)
     assert shares[0, LABELS.index("happy")] == 1
@@ -66,32 +59,32 @@ def test_votes_of_other_names_are_refused(votes):
 @pytest.mark.parametrize(
     ("header", "row", "sentence"),
     [
-        (HEADER.replace("neutral", "calm"), "1,2,3,4,5,6,7,8,9,0", "expected the columns"),
-        (HEADER, "1,2,3,4,5,6,7,8,9,many", "whole numbers of votes for image"),
-        (HEADER, "1,2,3,4,5,6,7,8,9,-2", "whole numbers of votes for image"),
-        (HEADER, "1,2", "whole numbers of votes for image"),
+        (VOTES_HEADER.replace("neutral", "calm"), "1,2,3,4,5,6,7,8,9,0", "expected the columns"),
+        (VOTES_HEADER, "1,2,3,4,5,6,7,8,9,many", "whole numbers of votes for image"),
+        (VOTES_HEADER, "1,2,3,4,5,6,7,8,9,-2", "whole numbers of votes for image"),
+        (VOTES_HEADER, "1,2", "whole numbers of votes for image"),
     ],
 )
 def test_votes_damaged_file_is_refused(tmp_path, header, row, sentence):
     with pytest.raises(TrainingError, match=sentence):
-        VotesFile(write_votes(tmp_path / "votes.csv", {"image": row}, header))
+        AnnotatorVotes(write_votes(tmp_path / "votes.csv", {"image": row}, header))
 
 
 def test_votes_missing_empty_or_binary_file_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read"):
-        VotesFile(tmp_path / "none.csv")
+        AnnotatorVotes(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(TrainingError, match="no row"):
-        VotesFile(tmp_path / "empty.csv")
+        AnnotatorVotes(tmp_path / "empty.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TrainingError, match="not a readable CSV"):
-        VotesFile(tmp_path / "binary.csv")
+        AnnotatorVotes(tmp_path / "binary.csv")
 
 
-def crowd_config():
+def two_heads_config():
     """A config that learns both sets of labels of `contrary` well."""
     return tiny_config(
-        crowd={"loss_weight": 1.0},
+        annotator_votes={"loss_weight": 1.0},
         epochs=15,
         ema_momentum=None,
         augment={},
@@ -102,33 +95,33 @@ def crowd_config():
 
 
 @pytest.fixture(scope="module")
-def contrary(tmp_path_factory) -> tuple[Fer2013, VotesFile]:
-    """A dataset, and a crowd that sees in every image the label after the one that it has."""
+def contrary(tmp_path_factory) -> tuple[Fer2013, AnnotatorVotes]:
+    """A dataset, and annotators who give every image the label after its own."""
     dataset = tiny_dataset()
     named = {
         split: type(data)(data.images, data.labels, tuple(f"{split}/{name}" for name in data.names))
         for split, data in dataset.splits.items()
     }
     columns = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-    order = HEADER.split(",")[1:]
+    order = VOTES_HEADER.split(",")[1:]
     rows = {}
     for data in named.values():
         for name, label in zip(data.names, data.labels, strict=True):
-            seen = columns[(int(label) + 1) % len(columns)]
-            rows[name] = ",".join("10" if column == seen else "0" for column in order)
+            voted = columns[(int(label) + 1) % len(columns)]
+            rows[name] = ",".join("10" if column == voted else "0" for column in order)
     path = write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", rows)
-    return Fer2013(named, dataset.sha256), VotesFile(path)
+    return Fer2013(named, dataset.sha256), AnnotatorVotes(path)
 
 
 @pytest.fixture(scope="module")
 def run(contrary, tmp_path_factory) -> RunFolder:
     dataset, votes = contrary
-    folder = RunFolder(tmp_path_factory.mktemp("crowd") / "run")
-    train(crowd_config(), dataset, folder, votes)
+    folder = RunFolder(tmp_path_factory.mktemp("annotators") / "run")
+    train(two_heads_config(), dataset, folder, votes)
     return folder
 
 
-def test_crowd_head_learns_the_votes_and_the_other_the_labels(run, contrary, tmp_path):
+def test_annotators_head_learns_the_votes_and_the_other_head_the_labels(run, contrary, tmp_path):
     dataset, votes = contrary
     public = dataset[Split.PUBLIC_TEST]
     answers = {}
@@ -138,13 +131,13 @@ def test_crowd_head_learns_the_votes_and_the_other_the_labels(run, contrary, tmp
         answers[head] = EmotionSession(path, "cpu", threads=1).logits(public.images).argmax(axis=1)
     # Chance is one in seven; the labels and the votes never agree, so no network is right in both.
     assert (answers[Head.ORIGINAL] == public.labels).mean() > 0.5
-    assert (answers[Head.CROWD] == (public.labels + 1) % len(LABELS)).mean() > 0.5
+    assert (answers[Head.ANNOTATORS] == (public.labels + 1) % len(LABELS)).mean() > 0.5
 
 
-def test_crowd_model_says_what_it_learned_and_is_judged_by_it(run, contrary, tmp_path):
+def test_annotators_model_records_its_labels_and_is_measured_against_them(run, contrary, tmp_path):
     dataset, votes = contrary
-    path = tmp_path / "crowd.onnx"
-    export(run, dataset, path, votes, Head.CROWD)
+    path = tmp_path / "annotators.onnx"
+    export(run, dataset, path, votes, Head.ANNOTATORS)
     manifest = record(path, dataset, [Split.PUBLIC_TEST, Split.PRIVATE_TEST], votes)
     assert manifest == load_manifest(path)
     assert manifest.provenance.learned_labels == "annotators"
@@ -157,22 +150,22 @@ def test_crowd_model_says_what_it_learned_and_is_judged_by_it(run, contrary, tmp
     assert "--head annotators" in card
 
 
-def test_crowd_head_in_the_history_and_without_votes_refused(run, contrary, tmp_path):
+def test_annotators_head_is_in_the_history_and_needs_votes(run, contrary, tmp_path):
     dataset, _ = contrary
-    assert "val_crowd_accuracy" in run.history.read_text()
+    assert "val_annotator_accuracy" in run.history.read_text()
     with pytest.raises(TrainingError, match="--votes"):
-        train(crowd_config(), dataset, RunFolder(tmp_path / "run"))
+        train(two_heads_config(), dataset, RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     with pytest.raises(TrainingError, match="--votes"):
-        export(run, dataset, tmp_path / "crowd.onnx", None, Head.CROWD)
+        export(run, dataset, tmp_path / "annotators.onnx", None, Head.ANNOTATORS)
 
 
-def test_crowd_loss_weight_counts(contrary, tmp_path):
+def test_loss_weight_of_the_votes_changes_the_body(contrary, tmp_path):
     dataset, votes = contrary
     bodies = []
     for weight in (0.001, 10.0):
         folder = RunFolder(tmp_path / str(weight))
-        config = tiny_config(epochs=1, crowd={"loss_weight": weight})
+        config = tiny_config(epochs=1, annotator_votes={"loss_weight": weight})
         train(config, dataset, folder, votes)
         model = build_with_heads(config)
         model.load_weights(folder.best_weights)
@@ -181,35 +174,35 @@ def test_crowd_loss_weight_counts(contrary, tmp_path):
 
 
 def test_votes_without_weight_change_nothing(contrary, tmp_path):
-    """Images that the crowd saw no emotion in teach the crowd's head nothing."""
+    """Images without an emotion in the votes do not change the annotators' head."""
     dataset, _ = contrary
     unseen = dict.fromkeys(dataset[Split.TRAINING].names, "0,0,0,0,0,0,0,0,0,10")
     voted = {dataset[Split.PUBLIC_TEST].names[0]: "0,10,0,0,0,0,0,0,0,0"}
-    votes = VotesFile(write_votes(tmp_path / "votes.csv", unseen | voted))
+    votes = AnnotatorVotes(write_votes(tmp_path / "votes.csv", unseen | voted))
     folder = RunFolder(tmp_path / "run")
-    config = tiny_config(epochs=1, ema_momentum=None, crowd={}, optimizer={"learning_rate": 0.01})
+    config = tiny_config(epochs=1, ema_momentum=None, annotator_votes={}, optimizer={"learning_rate": 0.01})
     keras.utils.set_random_seed(config.seed)
-    before = build_with_heads(config).get_layer(Head.CROWD).get_weights()
+    before = build_with_heads(config).get_layer(Head.ANNOTATORS).get_weights()
     train(config, dataset, folder, votes)
     model = build_with_heads(config)
     model.load_weights(folder.best_weights)
-    np.testing.assert_allclose(model.get_layer(Head.CROWD).get_weights()[0], before[0], atol=1e-6)
+    np.testing.assert_allclose(model.get_layer(Head.ANNOTATORS).get_weights()[0], before[0], atol=1e-6)
 
 
 def test_single_head_that_was_not_trained_is_refused():
-    with pytest.raises(TrainingError, match=r"without the head crowd; it has: original"):
-        single_head(build_with_heads(tiny_config()), Head.CROWD)
+    with pytest.raises(TrainingError, match=r"without the head annotators.*It has: original"):
+        single_head(build_with_heads(tiny_config()), Head.ANNOTATORS)
 
 
 def test_votes_are_found_beside_the_data(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "load_fer2013", lambda path: tiny_dataset())
-    config = tmp_path / "crowd.toml"
+    monkeypatch.setattr(options, "load_fer2013", lambda path: tiny_dataset())
+    config = tmp_path / "votes.toml"
     config.write_text(
         'name = "c"\nseed = 1\nepochs = 1\nbatch_size = 16\n[model]\narchitecture = "vgg"\nwidths = [4]\n'
-        "[optimizer]\nlearning_rate = 1e-3\n[crowd]\nloss_weight = 1.0\n"
+        "[optimizer]\nlearning_rate = 1e-3\n[annotator_votes]\nloss_weight = 1.0\n"
     )
     data = tmp_path / "elsewhere" / "fer2013.zip"
     arguments = ["training", "train", "--config", str(config), "--run", str(tmp_path / "run"), "--data", str(data)]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert command_line.main() == 2
+    assert cli.main() == 2
     assert str(data.parent / "ferplus_votes.csv") in capsys.readouterr().err

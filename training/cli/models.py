@@ -1,0 +1,127 @@
+"""Commands for shipped models: export, evaluate, card."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.contract.manifest import Manifest
+from training.cli.options import (
+    SEEDS_FILE,
+    Commands,
+    add_data,
+    add_precision,
+    add_votes,
+    load_dataset,
+    optional_votes,
+)
+from training.data.splits import Split
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module to the parser."""
+    export = commands.add_parser("export", help="convert a finished run into the files that the service loads")
+    export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
+    export.add_argument(
+        "--to", type=Path, default=Path("models/fer_vgg.onnx"), help="ONNX file to write (default: %(default)s)"
+    )
+    export.add_argument(
+        "--head",
+        choices=["original", "annotators"],
+        default="original",
+        help="head to export: FER2013's original labels or the annotator votes (default: %(default)s)",
+    )
+    add_precision(export, "float32")
+    add_data(export)
+    add_votes(export)
+    export.set_defaults(run_command=_export)
+
+    evaluate = commands.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
+    evaluate.add_argument("model", type=Path, help="ONNX file")
+    evaluate.add_argument(
+        "--split",
+        action="append",
+        required=True,
+        choices=[split.value for split in Split],
+        help="repeat for several splits; use PrivateTest only for a final model",
+    )
+    evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="(default: %(default)s)")
+    evaluate.add_argument(
+        "--augmentation", choices=["flip", "ten_crop"], help="also print the accuracy with test-time augmentation"
+    )
+    evaluate.add_argument(
+        "--time", action="store_true", help="also measure the time per face on one core; needs an idle machine"
+    )
+    evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices and reliability diagrams")
+    add_data(evaluate)
+    add_votes(evaluate)
+    evaluate.set_defaults(run_command=_evaluate)
+
+    card = commands.add_parser("card", help="write the model card from the manifest")
+    card.add_argument("model", type=Path, help="ONNX file")
+    card.add_argument("--to", type=Path, default=Path("models/README.md"), help="output file (default: %(default)s)")
+    card.add_argument(
+        "--seeds", type=Path, default=SEEDS_FILE, help="output file of `seeds`, if it exists (default: %(default)s)"
+    )
+    card.set_defaults(run_command=_card)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from training.architectures.heads import Head
+    from training.export.export import export
+    from training.fit.run_folder import RunFolder
+    from training.studies.ensemble import export_ensemble, load_ensemble
+
+    head = Head[arguments.head.upper()]
+    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+    if arguments.run.suffix == ".toml":
+        manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to, arguments.precision)
+    else:
+        manifest = export(RunFolder(arguments.run), dataset, arguments.to, votes, head, arguments.precision)
+    figures = manifest.metrics if head is Head.ORIGINAL else manifest.annotator_metrics
+    measured = figures[Split.PUBLIC_TEST]
+    print(
+        f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
+        f" temperature {manifest.contract.temperature}, ECE {measured.ece_before_temperature:.3f} -> {measured.ece:.3f}"
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from training.evaluation.evaluate import record
+    from training.evaluation.test_time_augmentation import accuracy_with_augmentation
+
+    splits = [Split(name) for name in dict.fromkeys(arguments.split)]
+    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+    manifest = record(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
+    _print_metrics(manifest, arguments.plots)
+    for corruption, accuracy in manifest.robustness.items():
+        print(f"{corruption:>32} {accuracy:.2%}")
+    if arguments.augmentation is not None:
+        accuracy = accuracy_with_augmentation(arguments.model, dataset, splits, arguments.augmentation)
+        print(f"\n{'+'.join(splits)} with test-time augmentation ({arguments.augmentation}): {accuracy:.2%}")
+
+
+def _print_metrics(manifest: Manifest, plot_folder: Path | None) -> None:
+    """Print the metrics of every split against both kinds of labels, and plot them if a folder is given."""
+    from training.evaluation import plots
+    from training.evaluation.text_report import classification_table
+
+    rows = {name: (f"{name}, original labels", row) for name, row in manifest.metrics.items()} | {
+        f"{name}-annotators": (f"{name}, annotators' majority labels", row)
+        for name, row in manifest.annotator_metrics.items()
+    }
+    for key, (title, metrics) in rows.items():
+        unique = metrics.accuracy_without_duplicates
+        print(f"\n{title}" + ("" if unique is None else f" (without images that are in Training too: {unique:.2%})"))
+        print(classification_table(metrics))
+        if plot_folder is not None:
+            plot_folder.mkdir(parents=True, exist_ok=True)
+            heading = f"{manifest.contract.name} {manifest.contract.version}, {title}"
+            plots.plot_confusion(metrics.confusion, heading, plot_folder / f"confusion-{key}.png")
+            plots.plot_reliability(metrics, heading, plot_folder / f"reliability-{key}.png")
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from training.export.card import write_card
+
+    write_card(arguments.model, arguments.to, arguments.seeds)

@@ -1,0 +1,70 @@
+"""Options that several commands share, and the inputs that they name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from training.config import TrainConfig
+from training.data.annotator_votes import AnnotatorVotes
+from training.data.fer2013 import load_fer2013
+from training.data.splits import Fer2013
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SEEDS_FILE = Path("training/results/seeds.json")
+
+_DEFAULT_DATA = Path("../shared/data/fer2013.zip")
+_VOTES = "ferplus_votes.csv"
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`."""
+    parser.add_argument(
+        "--data", type=Path, default=_DEFAULT_DATA, help="FER2013 as .zip, folder or .csv (default: %(default)s)"
+    )
+
+
+def add_votes(parser: argparse.ArgumentParser) -> None:
+    """Add `--votes`."""
+    parser.add_argument("--votes", type=Path, help=f"CSV of the annotator votes (default: {_VOTES} beside --data)")
+
+
+def add_precision(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add `--precision` of an exported file."""
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "float16", "int8"],
+        default=default,
+        help="arithmetic of the exported file (default: %(default)s)",
+    )
+
+
+def load_dataset(arguments: argparse.Namespace) -> Fer2013:
+    """Load the dataset that `--data` names."""
+    return load_fer2013(arguments.data)
+
+
+def votes_for(configs: Iterable[TrainConfig], arguments: argparse.Namespace) -> AnnotatorVotes | None:
+    """Read the annotator votes if a config has an annotators' head; None otherwise."""
+    if all(config.annotator_votes is None for config in configs):
+        return None
+    return AnnotatorVotes(_votes_path(arguments))
+
+
+def optional_votes(arguments: argparse.Namespace) -> AnnotatorVotes | None:
+    """Read the annotator votes; None, with a message, if there is no file at the default place."""
+    path = _votes_path(arguments)
+    if arguments.votes is None and not path.exists():
+        print(f"{path} does not exist: figures against the annotator votes are left out.", file=sys.stderr)
+        return None
+    return AnnotatorVotes(path)
+
+
+def _votes_path(arguments: argparse.Namespace) -> Path:
+    named: Path | None = arguments.votes
+    return named if named is not None else arguments.data.parent / _VOTES

@@ -1,0 +1,60 @@
+"""Commands for the dataset and single runs: explore, train, restore."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from training.cli.options import Commands, add_data, add_votes, load_dataset, votes_for
+from training.config import load_config
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module to the parser."""
+    explore = commands.add_parser("explore", help="print and plot an audit of the dataset")
+    explore.add_argument("--out", type=Path, default=Path("runs/explore"), help="output folder (default: %(default)s)")
+    add_data(explore)
+    explore.set_defaults(run_command=_explore)
+
+    train = commands.add_parser("train", help="train a config; repeat the command to continue an interrupted run")
+    train.add_argument("--config", type=Path, required=True, help="TOML file, for example of training/configs")
+    train.add_argument("--architecture", metavar="KEY", help="train this network with the recipe of the config")
+    train.add_argument("--seed", type=int, help="replaces the seed of the config")
+    train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
+    add_data(train)
+    add_votes(train)
+    train.set_defaults(run_command=_train)
+
+    restore = commands.add_parser("restore", help="make a run folder from a shipped model, for a warm start")
+    restore.add_argument("model", type=Path, help="ONNX file in full precision")
+    restore.add_argument("--to", type=Path, required=True, help="run folder, for `warm_start` of a config")
+    add_data(restore)
+    restore.set_defaults(run_command=_restore)
+
+
+def _explore(arguments: argparse.Namespace) -> None:
+    from training.data.explore import explore
+
+    explore(load_dataset(arguments), arguments.out)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.seed)
+    if arguments.architecture is not None:
+        config = config.with_architecture(arguments.architecture)
+    folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
+    dataset, votes = load_dataset(arguments), votes_for([config], arguments)
+
+    # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
+    from training.fit.run_folder import RunFolder
+    from training.fit.train import train
+
+    train(config, dataset, RunFolder(folder), votes)
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from training.fit.restore import restore
+    from training.fit.run_folder import RunFolder
+
+    restore(arguments.model, load_dataset(arguments), RunFolder(arguments.to))
+    print(f"Wrote {arguments.to}: set `warm_start` of a config to this folder to train {arguments.model.name} further.")

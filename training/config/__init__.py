@@ -1,0 +1,36 @@
+"""The schema of a training run, as a TOML file. A config, the dataset, the commit and the seed reproduce a run."""
+
+from training.config.loading import load_config, load_recorded_config
+from training.config.recipe import TrainConfig
+from training.config.renames import with_current_names
+from training.config.sections import (
+    AdversarialConfig,
+    AnnotatorVotesConfig,
+    AugmentConfig,
+    BalanceConfig,
+    DistillationConfig,
+    FineTuningConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PublishedConfig,
+    SizeStep,
+)
+
+__all__ = [
+    "AdversarialConfig",
+    "AnnotatorVotesConfig",
+    "AugmentConfig",
+    "BalanceConfig",
+    "DistillationConfig",
+    "FineTuningConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PublishedConfig",
+    "SizeStep",
+    "TrainConfig",
+    "load_config",
+    "load_recorded_config",
+    "with_current_names",
+]

@@ -1,0 +1,66 @@
+"""Read a config from the TOML file of a user, or from the records of a finished run."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from training.config.recipe import TrainConfig
+from training.config.renames import with_current_names
+from training.errors import TrainingError
+
+# Entries that export adds to the config in a manifest.
+_ADDED_BY_EXPORT = frozenset({"parent_runs", "restored_from", "warm_start_config"})
+
+
+def load_config(path: Path, seed: int | None = None) -> TrainConfig:
+    """Read and check a config.
+
+    Args:
+        path: A TOML file. The seed replaces `{seed}` in the folders of `warm_start` and `distillation`, so that a
+            chain of runs can be repeated with another seed.
+        seed: Replaces the seed of the file.
+
+    Raises:
+        TrainingError: The file is missing, is not TOML or breaks the schema. The message names every wrong key.
+    """
+    try:
+        table = with_current_names(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"config {path} is not valid TOML: {error}") from error
+    if seed is not None:
+        table["seed"] = seed
+    try:
+        return TrainConfig.model_validate(table).with_seed_in_paths()
+    except ValidationError as error:
+        raise TrainingError(f"config {path}: {describe_problems(error)}") from error
+
+
+def load_recorded_config(record: Mapping[str, Any]) -> TrainConfig:
+    """Return the config in the `config.json` of a run folder or in the provenance of a manifest.
+
+    Args:
+        record: The JSON object, of this version or of version 1.
+
+    Raises:
+        TrainingError: The config does not fit this version's schema.
+    """
+    own = {name: value for name, value in with_current_names(record).items() if name not in _ADDED_BY_EXPORT}
+    try:
+        return TrainConfig.model_validate(own)
+    except ValidationError as error:
+        raise TrainingError(f"the config does not fit this version's schema: {describe_problems(error)}") from error
+
+
+def describe_problems(error: ValidationError) -> str:
+    """Return all problems that validation found, as one line: place, problem and received value of each."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}. Received: {item['input']!r}"
+        for item in error.errors()
+    )

@@ -1,0 +1,114 @@
+"""The config of one training run: the whole recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.contract.preprocess import CROP_SIZE_PX
+from training.config.sections import (
+    AdversarialConfig,
+    AnnotatorVotesConfig,
+    AugmentConfig,
+    BalanceConfig,
+    DistillationConfig,
+    FineTuningConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PublishedConfig,
+    Section,
+    SizeStep,
+)
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    seed: int = Field(ge=0)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    early_stopping_patience: int | None = Field(default=None, ge=1, description="epochs; None: train to the end")
+    ema_momentum: float | None = Field(
+        default=None, gt=0, lt=1, description="of the moving average of the weights, which is validated and kept"
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        default="auto", description="auto: mixed_bfloat16 on hardware with bfloat16 arithmetic, float32 elsewhere"
+    )
+    model: ModelConfig
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig
+    loss: LossConfig = LossConfig()
+    fine_tuning: FineTuningConfig | None = Field(default=None, description="None: one optimiser for all epochs")
+    balance: BalanceConfig = BalanceConfig()
+    adversarial: AdversarialConfig | None = Field(default=None, description="None: no adversarial images")
+    annotator_votes: AnnotatorVotesConfig | None = Field(default=None, description="None: only the original labels")
+    distillation: DistillationConfig | None = Field(default=None, description="None: targets are the labels only")
+    warm_start: Path | None = Field(default=None, description="finished run whose best weights are the first weights")
+    progressive_sizes: tuple[SizeStep, ...] = ()
+    published: PublishedConfig | None = Field(default=None, description="None: a recipe of this project")
+
+    @property
+    def parent_runs(self) -> tuple[Path, ...]:
+        """Folders of the finished runs that this run reads: for its warm start and for distillation."""
+        warm_start = (self.warm_start,) if self.warm_start is not None else ()
+        return (*warm_start, *(self.distillation.runs if self.distillation is not None else ()))
+
+    def is_same_recipe(self, other: TrainConfig) -> bool:
+        """Tell whether two configs train the same network in the same way.
+
+        The precision `auto` equals every precision, and `published`, which only describes the recipe, is ignored.
+        """
+        precision = self.precision if "auto" in (self.precision, other.precision) else other.precision
+        return self == other.model_copy(update={"precision": precision, "published": self.published})
+
+    def size_px(self, epoch: int) -> int:
+        """Return the side of training images in an epoch (0-based)."""
+        reached = [step.size_px for step in self.progressive_sizes if step.epoch <= epoch]
+        return reached[-1] if reached else CROP_SIZE_PX
+
+    def with_architecture(self, key: str) -> TrainConfig:
+        """Return the same recipe for another network with its default options; its name ends in the key."""
+        model = ModelConfig(architecture=key)
+        return self.model_copy(update={"name": f"{self.name}_{key}", "model": model, "published": None})
+
+    def with_seed_in_paths(self) -> TrainConfig:
+        """Return a copy in which the seed replaces `{seed}` in the folders of the parent runs."""
+
+        def filled(run: Path) -> Path:
+            return Path(str(run).replace("{seed}", str(self.seed)))
+
+        distillation = self.distillation
+        if distillation is not None:
+            distillation = distillation.model_copy(update={"runs": tuple(map(filled, distillation.runs))})
+        warm_start = filled(self.warm_start) if self.warm_start is not None else None
+        return self.model_copy(update={"warm_start": warm_start, "distillation": distillation})
+
+    def optimizer_of(self, epoch: int) -> tuple[OptimizerConfig, int, int]:
+        """Return the optimiser of an epoch (0-based), and the first and the number of the epochs that it trains."""
+        if self.fine_tuning is None:
+            return self.optimizer, 0, self.epochs
+        first = self.fine_tuning.from_epoch
+        if epoch < first:
+            return self.optimizer, 0, first
+        return self.fine_tuning.optimizer, first, self.epochs - first
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if self.fine_tuning is not None and self.fine_tuning.from_epoch >= self.epochs:
+            raise ValueError("fine_tuning.from_epoch must be less than epochs")
+        if self.loss.name == "sparse" and (self.loss.label_smoothing or self.augment.mixup_alpha):
+            raise ValueError("the loss `sparse` takes whole labels: remove label_smoothing and mixup_alpha")
+        if self.loss.name == "sparse" and self.distillation is not None:
+            raise ValueError("the loss `sparse` takes whole labels: remove distillation")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        epochs = [step.epoch for step in self.progressive_sizes]
+        if epochs != sorted(set(epochs)):
+            raise ValueError("progressive_sizes must be in the order of their epochs, with each epoch once")
+        return self

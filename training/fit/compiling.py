@@ -1,0 +1,47 @@
+"""Compile a network for an epoch: losses of its heads, optimiser, and the plateau schedule."""
+
+from __future__ import annotations
+
+import keras
+
+from training.architectures.heads import Head, build_with_heads
+from training.config import TrainConfig
+from training.fit.losses import build_accuracy, build_loss
+from training.fit.optimizers import build_optimizer, build_plateau
+from training.fit.run_folder import RunState
+
+
+def compile_model(config: TrainConfig, steps_per_epoch: int, epoch: int = 0) -> keras.Model:
+    """Return a fresh model, compiled for an epoch (0-based); its optimiser is built, so that a checkpoint fits."""
+    model = build_with_heads(config)
+    compile_for_epoch(model, config, steps_per_epoch, epoch)
+    return model
+
+
+def compile_for_epoch(model: keras.Model, config: TrainConfig, steps_per_epoch: int, epoch: int) -> None:
+    """Compile a model with its losses and a fresh optimiser: the optimiser of an epoch (0-based)."""
+    optimizer_config, _, epochs = config.optimizer_of(epoch)
+    optimizer = build_optimizer(optimizer_config, epochs, steps_per_epoch)
+    optimizer.build(model.trainable_variables)
+    losses = {Head.ORIGINAL.value: build_loss(config.loss)}
+    loss_weights = {Head.ORIGINAL.value: 1.0}
+    if config.annotator_votes is not None:
+        # Without label smoothing: the votes are soft labels already.
+        losses[Head.ANNOTATORS.value] = keras.losses.CategoricalCrossentropy(from_logits=True)
+        loss_weights[Head.ANNOTATORS.value] = config.annotator_votes.loss_weight
+    metrics = {Head.ORIGINAL.value: [build_accuracy(config.loss)]}
+    model.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights, metrics=metrics)
+
+
+def resume_plateau(
+    config: TrainConfig, model: keras.Model, state: RunState
+) -> keras.callbacks.ReduceLROnPlateau | None:
+    """Return the plateau schedule of the next epoch's optimiser, in the state of a run without interruption."""
+    optimizer_config, first_epoch, _ = config.optimizer_of(state.epochs_done)
+    plateau = build_plateau(optimizer_config, model)
+    if plateau is not None:
+        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        for epoch, logs in enumerate(state.history[first_epoch:], start=first_epoch):
+            plateau.on_epoch_end(epoch, dict(logs))
+        model.optimizer.learning_rate = rate  # the checkpoint has the lowered rate already
+    return plateau
