@@ -18,8 +18,9 @@ from tests.support.network import free_port
 from tests.support.paths import REPOSITORY
 
 SERVICE, BASELINE = "service", "baseline"
-# The benchmark measures how long requests wait when 128 clients send at once, so the service must not refuse any.
-_DEADLINE_MS = 120_000
+# The benchmark measures how long requests wait when 128 clients send at once, so the service must not refuse any, also
+# on a slow machine: admission accepts a lasting wait of 15 % of the deadline.
+_DEADLINE_MS = 600_000
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 60
 

@@ -12,8 +12,8 @@ from stress.workloads import PHOTOGRAPHS, PORTRAITS
 
 OVERLOAD_FACTOR = 10
 # Smallest goodput at ten times the peak load, as a share of the peak. Refusals use CPU time that depends on the kind of
-# machine. Measured before admission moved behind ASGI: 81 % and 85 % on a machine with AVX2 only, 88 to 94 % with
-# AVX-512. The floors are 8 points below these measurements.
+# machine. A service that refuses requests before ASGI kept 81 % (portraits) and 85 % (photographs) on a machine with
+# AVX2 only, and 88 to 94 % with AVX-512. The floors are 8 points below these figures.
 GOODPUT_FLOORS: dict[CpuKind, dict[str, float]] = {
     CpuKind.AVX2: {PORTRAITS: 0.73, PHOTOGRAPHS: 0.77},
     CpuKind.AVX512: {PORTRAITS: 0.80, PHOTOGRAPHS: 0.80},
