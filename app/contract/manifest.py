@@ -1,7 +1,8 @@
 """Manifest of an ONNX model file: schema, loading and verification.
 
 `Contract` and `Provenance` are embedded in the metadata of the ONNX file. The sidecar `<name>.manifest.json` repeats
-them and adds the sha256 of the file and the metrics measured on it. Unknown and missing keys are errors.
+them and adds the sha256 of the file and the metrics measured on it. Unknown and missing keys are errors. The aliases
+are the names of version 1, so that the models of its users can still be served.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
@@ -65,9 +66,9 @@ class Provenance(_Strict):
     packages: dict[str, str]
     hardware: dict[str, Any]
     wall_s: float
-    learned_labels: Literal["original", "annotators"] = Field(
-        default="original", description="original: FER2013's own labels; annotators: the votes of FER+"
-    )
+    learned_labels: Annotated[
+        Literal["original", "annotators"], BeforeValidator(lambda value: "annotators" if value == "crowd" else value)
+    ] = Field(default="original", description="original: FER2013's own labels; annotators: the votes of FER+")
 
 
 class ClassMetrics(_Strict):
@@ -94,7 +95,9 @@ class SplitMetrics(_Strict):
     accuracy: float
     accuracy_interval: tuple[float, float]
     accuracy_without_duplicates: float | None = Field(
-        default=None, description="without images that are exact duplicates of Training images"
+        default=None,
+        validation_alias=AliasChoices("accuracy_without_duplicates", "accuracy_without_training_twins"),
+        description="without images that are exact duplicates of Training images",
     )
     macro_precision: float
     macro_recall: float
@@ -123,7 +126,9 @@ class Manifest(_Strict):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split, against FER2013's own labels")
     annotator_metrics: dict[str, SplitMetrics] = Field(
-        default_factory=dict, description="by split, against the annotators' majority label, of images that have one"
+        default_factory=dict,
+        validation_alias=AliasChoices("annotator_metrics", "crowd_metrics"),
+        description="by split, against the annotators' majority label, of images that have one",
     )
     robustness: dict[str, float] = Field(default_factory=dict, description="accuracy on PrivateTest by corruption")
     latency: Latency | None = None
