@@ -16,7 +16,7 @@ from app.contract.manifest import Latency, Manifest, SplitMetrics, manifest_path
 from app.inference.session import EmotionSession
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.duplicates import duplicates_across
-from training.data.fer2013 import Fer2013, Split, SplitData
+from training.data.splits import Fer2013, Split, SplitData
 from training.evaluation.corruptions import CORRUPTIONS, corrupted
 from training.evaluation.cost import latency_ms
 from training.evaluation.metrics import measure

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from joblib import cpu_count
 
 from app.inference.session import EmotionSession
-from training.data.fer2013 import Fer2013, Split
+from training.data.splits import Fer2013, Split
 
 Augmentation = Literal["flip", "ten_crop"]
 

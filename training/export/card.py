@@ -10,7 +10,8 @@ from typing import Any
 
 from app.contract.labels import LABELS
 from app.contract.manifest import Manifest, Provenance, SplitMetrics, load_manifest
-from training.data.fer2013 import EXPECTED_COUNTS, Split
+from training.data.fer2013 import EXPECTED_COUNTS
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation import plots
 from training.export import card_text

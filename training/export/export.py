@@ -37,7 +37,7 @@ from app.contract.preprocess import PREPROCESS_ID
 from app.inference.session import EmotionSession
 from training.architectures.heads import Head
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
-from training.data.fer2013 import Fer2013, Split, SplitData
+from training.data.splits import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits, record
 from training.export.checks import check_accuracy_loss, check_parity, check_plain

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from app.contract.labels import LABELS
 from app.contract.scores import probabilities
-from training.data.fer2013 import SplitData
+from training.data.splits import SplitData
 from training.evaluation.evaluate import predict_logits
 
 # Faces per mean face, and groups of faces that are tried with each number.

@@ -14,7 +14,7 @@ from joblib import cpu_count
 
 from training.config import TrainConfig, load_recorded_config
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.fer2013 import Fer2013
+from training.data.splits import Fer2013
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS
 from training.fit.run_folder import RunFolder

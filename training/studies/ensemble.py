@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from app.contract.manifest import Manifest, Precision, Provenance
 from app.contract.preprocess import CROP_SIZE_PX
-from training.data.fer2013 import Fer2013
+from training.data.splits import Fer2013
 from training.errors import TrainingError
 from training.export.export import export_network
 from training.export.network import Network, load_network

@@ -14,7 +14,7 @@ from training import architectures
 from training.architectures import Form
 from training.config import TrainConfig
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.fer2013 import Fer2013, Split
+from training.data.splits import Fer2013, Split
 from training.evaluation.cost import mflops
 from training.evaluation.evaluate import BOTH_TESTS, record
 from training.evaluation.test_time_augmentation import accuracy_with_augmentation

@@ -14,7 +14,7 @@ from app.contract.manifest import Precision, SplitMetrics
 from training.architectures.heads import Head
 from training.config import TrainConfig
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.fer2013 import Fer2013, Split
+from training.data.splits import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS, record
 from training.export.export import export

@@ -12,7 +12,7 @@ from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX
 from training.architectures import ARCHITECTURES
 from training.config import ModelConfig, OptimizerConfig, TrainConfig
-from training.data.fer2013 import Fer2013, Split, SplitData
+from training.data.splits import Fer2013, Split, SplitData
 from training.studies.compare import compare
 
 _IMAGES = 70  # more than the largest batch of the parity check

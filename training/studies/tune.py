@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from training.config import TrainConfig, load_config
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.fer2013 import Fer2013
+from training.data.splits import Fer2013
 from training.errors import TrainingError
 from training.files import write_json
 from training.fit.run_folder import RunFolder

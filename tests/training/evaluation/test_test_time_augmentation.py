@@ -9,7 +9,7 @@ import pytest
 
 import training.evaluation.test_time_augmentation as augmentation_module
 from app.contract.scores import probabilities
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.evaluation.test_time_augmentation import accuracy_with_augmentation, augmented_copies
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.contract.manifest import load_manifest, manifest_path
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
 from training.export.card import files_of_network, model_card, write_card

@@ -14,7 +14,7 @@ from app.contract.manifest import CONTRACT_KEY, PROVENANCE_KEY, golden_path, loa
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
 from training import architectures
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS, record
 from training.export.export import export

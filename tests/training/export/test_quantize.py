@@ -9,7 +9,7 @@ import pytest
 import training.export.export as export_module
 from app.contract.manifest import load_manifest
 from app.inference.session import EmotionSession
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.export.export import export
 from training.export.quantize import convert

@@ -13,7 +13,7 @@ from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
 from training.architectures import build
 from training.config import PublishedConfig
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import BOTH_TESTS
 from training.studies.compare import compare
@@ -118,7 +118,7 @@ def test_second_compare_measures_nothing(compared, results, dataset, monkeypatch
 @pytest.mark.usefixtures("without_plots")
 def test_second_compare_measures_no_config_with_parent_runs(compared, results, dataset, monkeypatch):
     folder, configs = compared
-    config = configs[0].model_copy(update={"start": folder / "runs" / "two-seed4"})
+    config = configs[0].model_copy(update={"warm_start": folder / "runs" / "two-seed4"})
     board = Leaderboard(results)
     recorded = config.model_dump(mode="json") | {
         "parent_runs": {"two-seed4": "0" * 64},
@@ -142,7 +142,7 @@ def test_row_gets_the_present_note_of_its_config(compared, results, dataset, mon
 @pytest.mark.usefixtures("without_plots")
 def test_config_is_trained_after_its_parent_runs(compared, dataset, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
-    third = tiny_config(name="third", start=runs / "second-seed3")
+    third = tiny_config(name="third", warm_start=runs / "second-seed3")
     second = tiny_config(name="second", distillation={"runs": [runs / "first-seed3"]})
     first = tiny_config(name="first")
     template = Leaderboard(compared[0] / "results").get("one")
@@ -161,8 +161,8 @@ def test_config_is_trained_after_its_parent_runs(compared, dataset, tmp_path, mo
 
 @pytest.mark.usefixtures("without_plots")
 def test_cycle_of_parent_runs_is_refused(dataset, tmp_path):
-    one = tiny_config(name="one", start=tmp_path / "runs" / "two-seed3")
-    two = tiny_config(name="two", start=tmp_path / "runs" / "one-seed3")
+    one = tiny_config(name="one", warm_start=tmp_path / "runs" / "two-seed3")
+    two = tiny_config(name="two", warm_start=tmp_path / "runs" / "one-seed3")
     with pytest.raises(TrainingError, match=r"one: .* is not a finished run"):
         compare([one, two], dataset, tmp_path / "runs", tmp_path / "results")
 

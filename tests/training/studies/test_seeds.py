@@ -13,7 +13,7 @@ from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
 from training import cli
 from training.cli import options
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.export.card import write_card
 from training.export.card_tables import seeds_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from training import cli
-from training.data.fer2013 import Split
+from training.data.splits import Split
 from training.studies.smoke import generated_dataset
 from training.studies.subprocess_pool import call_in_subprocesses
 
