@@ -34,7 +34,7 @@ test-clients: .venv-dev/installed ## Test the compatible APIs with their officia
 lint: .venv-dev/installed ## Check style, types and imports
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
-	$(DEV) -m mypy app clients/python
+	$(DEV) -m mypy app clients/python benchmarks stress
 	PYTHONPATH=clients/python .venv-dev/bin/lint-imports
 
 format: .venv-dev/installed ## Format the code

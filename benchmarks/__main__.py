@@ -35,10 +35,12 @@ Part = Callable[[Results, dict[str, Workload], Plan, Path], object]
 
 
 def _detection(results: Results, workloads: dict[str, Workload], plan: Plan, data: Path) -> object:
+    del results, plan
     return over_http.measure_detection(workloads[PHOTOGRAPHS], data) if PHOTOGRAPHS in workloads else None
 
 
 def _open(results: Results, workloads: dict[str, Workload], plan: Plan, data: Path) -> object:
+    del data
     return over_http.measure_open(workloads[PORTRAITS], plan, over_http.capacity_of(results["closed"], PORTRAITS))
 
 
