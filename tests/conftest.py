@@ -1,4 +1,4 @@
-"""Fixtures that start the service with a stand-in for the model and the detector."""
+"""Fixtures that start the service with fakes of the model and the detector."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def classifier() -> FakeClassifier:
 
 @pytest.fixture
 def make_client(classifier: FakeClassifier) -> Iterator[Callable[..., TestClient]]:
-    """Starts the service with the fakes and the given settings; stops it after the test."""
+    """Return a function that starts the service with settings, and returns a client. It stops after the test."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> TestClient:
-            # The deadline is far away, so that a busy machine changes no answer; tests of deadlines set their own.
+            # A long deadline, so that a busy machine changes no response. Tests of deadlines set their own.
             app = create_app(Settings(**({"deadline_ms": 60_000} | settings)), classifier, FakeDetector())
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
@@ -36,7 +36,7 @@ def make_client(classifier: FakeClassifier) -> Iterator[Callable[..., TestClient
 
 @pytest.fixture
 def make_server(classifier: FakeClassifier) -> Iterator[Callable[..., str]]:
-    """As `make_client`, but a real server on a free port, for clients that bring their own HTTP. Gives its URL."""
+    """Return a function like `make_client` that starts a server on a free port, and returns its URL."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> str:

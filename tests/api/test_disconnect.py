@@ -1,4 +1,4 @@
-"""Clients that leave before they are answered: what waits for them is dropped, and their permit is given back."""
+"""Clients that disconnect before the response: their work is dropped and their permit is released."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import base64
 import json
 import socket
-import threading
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import httpx2
@@ -15,29 +13,15 @@ import pytest
 
 from app.config import Settings
 from app.main import create_app
-from tests.api.test_errors import wait_until
-from tests.support.fakes import FakeClassifier, FakeDetector
-from tests.support.images import encoded, picture
+from tests.support.clients import ScriptedClient, running_app
+from tests.support.fakes import BlockingDetector, FakeClassifier
+from tests.support.images import PNG, encoded, picture
 from tests.support.server import serving
-
-PNG = encoded(picture(1))
-
-
-class HeldDetector(FakeDetector):
-    """Finds nothing before it is released; knows how many images it saw."""
-
-    def __init__(self) -> None:
-        self.released = threading.Event()
-        self.seen = 0
-
-    def detect(self, grey):
-        self.seen += 1
-        assert self.released.wait(30)
-        return super().detect(grey)
+from tests.support.waiting import wait_until
 
 
-def sent(url: str, path: str = "/predict", body: bytes = PNG) -> socket.socket:
-    """A request on a connection of its own, not yet answered."""
+def send_request(url: str, path: str = "/predict", body: bytes = PNG) -> socket.socket:
+    """Send a request on a new connection; return the connection before the response arrives."""
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -45,144 +29,98 @@ def sent(url: str, path: str = "/predict", body: bytes = PNG) -> socket.socket:
     return connection
 
 
-def counted(url: str, line: str) -> bool:
+def has_metric(url: str, line: str) -> bool:
     return line in httpx2.get(f"{url}/metrics").text.splitlines()
 
 
-def test_client_that_leaves_frees_its_permit_and_its_faces_are_not_run(make_server, classifier):
+def test_disconnect_releases_the_permit_and_removes_the_faces_from_the_queue(make_server, classifier):
     url = make_server(max_queue=2)
     classifier.released.clear()
-    stays = sent(url)
-    wait_until(lambda: counted(url, 'fer_stage_duration_seconds_count{stage="decode"} 1.0'))
-    wait_until(lambda: counted(url, "fer_inflight_requests 2.0"))  # the second is the one that asks
-    leaves = sent(url, body=encoded(picture(7)))
-    wait_until(lambda: counted(url, "fer_queue_depth 7.0"))
+    first = send_request(url)
+    wait_until(lambda: has_metric(url, 'fer_stage_duration_seconds_count{stage="decode"} 1.0'))
+    wait_until(lambda: has_metric(url, "fer_inflight_requests 2.0"))  # with the request for the metrics
+    disconnected = send_request(url, body=encoded(picture(7)))
+    wait_until(lambda: has_metric(url, "fer_queue_depth 7.0"))
     refused = httpx2.post(f"{url}/predict", content=PNG)
     assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    leaves.close()
-    wait_until(lambda: counted(url, 'fer_requests_total{route="/predict",status="499"} 1.0'))
-    follows = sent(url)  # has the permit of the one that left
-    wait_until(lambda: counted(url, "fer_inflight_requests 3.0"))
+    disconnected.close()
+    wait_until(lambda: has_metric(url, 'fer_requests_total{route="/predict",status="499"} 1.0'))
+    second = send_request(url)  # acquires the released permit
+    wait_until(lambda: has_metric(url, "fer_inflight_requests 3.0"))
     classifier.released.set()
-    for connection in (stays, follows):
+    for connection in (first, second):
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         connection.close()
     assert classifier.batches == [1, 1]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_client_that_leaves_takes_its_images_out_of_the_vision_queue(path):
-    detector = HeldDetector()
+def test_disconnect_removes_the_images_from_the_vision_queue(path):
+    detector = BlockingDetector()
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), detector)
     body = json.dumps({"images": [base64.b64encode(PNG).decode()] * 8}).encode() if path.endswith("batch") else PNG
     with serving(app) as url:
         try:
             service = app.state.service
-            stay = [sent(url) for _ in range(16)]
+            connected = [send_request(url) for _ in range(16)]
             wait_until(lambda: service.admission.permits == 16)
-            leave = [sent(url, path, body) for _ in range(16)]
+            disconnected = [send_request(url, path, body) for _ in range(16)]
             wait_until(lambda: service.admission.permits == 32)
-            for connection in leave:
+            for connection in disconnected:
                 connection.close()
             wait_until(lambda: service.admission.permits == 16)
         finally:
             detector.released.set()
-        for connection in stay:
+        for connection in connected:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
             connection.close()
-    assert detector.seen == 16
+    assert detector.calls == 16
 
 
-@asynccontextmanager
-async def started(detector=None, **settings):
-    app = create_app(Settings(**({"deadline_ms": 60_000} | settings)), FakeClassifier(), detector or FakeDetector())
-    async with app.router.lifespan_context(app):
-        yield app
+async def until_watched(client: ScriptedClient) -> None:
+    """Wait until the application has received the body and waits for the disconnect."""
+    while client.receive_calls < 2:
+        await asyncio.sleep(0.001)
 
 
-class ScriptedClient:
-    """One request by hand: its body in so many messages, then silence until `leave`."""
-
-    def __init__(self, body: bytes = PNG, messages: int = 1) -> None:
-        step = -(-len(body) // messages)
-        self._messages = [body[at : at + step] for at in range(0, len(body), step)]
-        self._gone = asyncio.Event()
-        self.asked = 0
-        self.sent: list[dict] = []
-
-    def leave(self) -> None:
-        self._gone.set()
-
-    async def call(self, app) -> None:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "path": "/predict",
-            "raw_path": b"/predict",
-            "root_path": "",
-            "scheme": "http",
-            "query_string": b"",
-            "headers": [(b"content-type", b"image/png")],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 8000),
-        }
-        await app(scope, self._receive, self._send)
-
-    async def _receive(self) -> dict:
-        self.asked += 1
-        if self._messages:
-            body = self._messages.pop(0)
-            return {"type": "http.request", "body": body, "more_body": bool(self._messages)}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict) -> None:
-        self.sent.append(message)
-
-
-def test_client_that_stays_is_answered_and_its_body_is_read_whole():
+def test_body_in_several_messages_is_received_whole():
     async def scenario():
-        async with started() as app:
+        async with running_app() as app:
             client = ScriptedClient(messages=5)
             await client.call(app)
             assert client.sent[0]["status"] == 200
-            assert client._messages == []
+            assert client.unread == []
 
     asyncio.run(scenario())
 
 
-def test_client_is_watched_only_while_its_answer_takes_long():
+def test_client_is_not_watched_after_the_response():
     async def scenario():
-        detector = HeldDetector()
-        async with started(detector) as app:
+        detector = BlockingDetector()
+        async with running_app(detector) as app:
             client = ScriptedClient()
             request = asyncio.create_task(client.call(app))
-            while client.asked < 2:  # the body, then whether the client is still there
-                await asyncio.sleep(0.001)
+            await until_watched(client)
             detector.released.set()
             await request
             assert client.sent[0]["status"] == 200
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            client.leave()
-            await asyncio.sleep(0.05)
-            assert not any("leaving" in repr(task) for task in tasks if not task.done())
+            watchers = [task for task in asyncio.all_tasks() if "_await_disconnect" in repr(task)]
+            await asyncio.sleep(0.05)  # the cancelled watcher ends
+            assert [task for task in watchers if not task.done()] == []
 
     asyncio.run(scenario())
 
 
-def test_client_that_leaves_ends_the_call_without_an_answer_and_without_an_error(caplog):
+def test_disconnect_ends_the_call_without_a_response_and_without_an_error(caplog):
     async def scenario():
-        detector = HeldDetector()
-        async with started(detector) as app:
+        detector = BlockingDetector()
+        async with running_app(detector) as app:
             client = ScriptedClient()
             request = asyncio.create_task(client.call(app))
-            while client.asked < 2:
-                await asyncio.sleep(0.001)
+            await until_watched(client)
             assert app.state.service.admission.permits == 1
-            client.leave()
-            await request  # no CancelledError: the task of the connection lives on
+            client.disconnect()
+            await request  # does not raise CancelledError: the server's task of the connection continues
             assert client.sent == []
             assert app.state.service.admission.permits == 0
             detector.released.set()
@@ -191,18 +129,33 @@ def test_client_that_leaves_ends_the_call_without_an_answer_and_without_an_error
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
 
 
-def test_server_that_cancels_a_request_is_obeyed():
+def test_cancellation_by_the_server_ends_the_request():
     async def scenario():
-        detector = HeldDetector()
-        async with started(detector) as app:
+        detector = BlockingDetector()
+        async with running_app(detector) as app:
             client = ScriptedClient()
             request = asyncio.create_task(client.call(app))
-            while client.asked < 2:
-                await asyncio.sleep(0.001)
+            await until_watched(client)
             request.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await request
             assert app.state.service.admission.permits == 0
             detector.released.set()
+
+    asyncio.run(scenario())
+
+
+def test_slow_reader_of_the_response_holds_no_permit():
+    async def scenario():
+        async with running_app() as app:
+            client = ScriptedClient(reads_response=False)
+            request = asyncio.create_task(client.call(app))
+            while not client.sent:
+                await asyncio.sleep(0.001)
+            assert client.sent[0]["status"] == 200
+            assert app.state.service.admission.permits == 0
+            assert not request.done()
+            client.disconnect()
+            await request
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Multipart bodies: the same parts wherever the body is cut, bounded in number, and plain words for what is wrong."""
+"""Multipart bodies: parts, limits and error messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ BODY = (
 )
 
 
-def read(body: bytes, step: int = 10_000, max_files: int = 10, kind: str = "multipart/form-data; boundary=cut"):
+def parse(body: bytes, step: int = 10_000, max_files: int = 10, kind: str = "multipart/form-data; boundary=cut"):
+    """Parse a body that arrives in messages of `step` bytes."""
+
     async def scenario():
-        pieces = [body[at : at + step] for at in range(0, len(body), step)]
+        messages = [body[at : at + step] for at in range(0, len(body), step)]
 
         async def receive() -> dict:
-            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+            return {"type": "http.request", "body": messages.pop(0), "more_body": bool(messages)}
 
         scope = {"type": "http", "headers": [(b"content-type", kind.encode())]}
         request = Request(scope, receive)
@@ -33,13 +35,13 @@ def read(body: bytes, step: int = 10_000, max_files: int = 10, kind: str = "mult
     return asyncio.run(scenario())
 
 
-def texts(count: int) -> bytes:
+def text_parts(count: int) -> bytes:
     return b'--cut\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n' * count + b"--cut--\r\n"
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 50, 10_000])
-def test_parts_are_the_same_wherever_the_body_is_cut(step):
-    parts = read(BODY, step)
+def test_parts_do_not_depend_on_the_size_of_the_messages(step):
+    parts = parse(BODY, step)
     assert [(part.name, part.is_file, part.content) for part in parts] == [
         ("file", True, b"\0\r\n--cu\xff"),
         ("näme", False, "täxt"),
@@ -51,23 +53,23 @@ def test_parts_are_the_same_wherever_the_body_is_cut(step):
 
 
 @pytest.mark.parametrize("missing", [3, 10, 30, 200])
-def test_form_that_is_cut_off_is_refused_whole(missing):
-    """Else a batch would lose its last images, and nobody would know."""
+def test_truncated_form_is_refused(missing):
+    """Otherwise a batch would lose its last images without an error."""
     with pytest.raises(FerError, match="was cut off"):
-        read(BODY[:-missing])
+        parse(BODY[:-missing])
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n", b"and an epilogue"])
-def test_form_ends_with_its_last_boundary_whatever_follows(end):
-    assert len(read(BODY.removesuffix(b"\r\n") + end)) == 4
-    assert read(b"--cut--" + end) == []
+def test_bytes_after_the_last_boundary_are_ignored(end):
+    assert len(parse(BODY.removesuffix(b"\r\n") + end)) == 4
+    assert parse(b"--cut--" + end) == []
 
 
 @pytest.mark.parametrize(
-    ("body", "options", "code", "named"),
+    ("body", "options", "code", "detail"),
     [
         (BODY, {"max_files": 1}, ErrorCode.TOO_MANY_IMAGES, "at most 1 file"),
-        (texts(1001), {}, ErrorCode.MALFORMED_REQUEST, "Too many fields"),
+        (text_parts(1001), {}, ErrorCode.MALFORMED_REQUEST, "Too many fields"),
         (BODY.replace(b'; name="latin"', b""), {}, ErrorCode.MALFORMED_REQUEST, '"name" must be provided'),
         (BODY, {"kind": "multipart/form-data"}, ErrorCode.MALFORMED_REQUEST, "expected a boundary"),
         (BODY, {"kind": "multipart/form-data; boundary=" + "a" * 300}, ErrorCode.MALFORMED_REQUEST, "be parsed"),
@@ -75,13 +77,13 @@ def test_form_ends_with_its_last_boundary_whatever_follows(end):
     ],
     ids=["files", "texts", "no name", "no boundary", "long boundary", "another boundary"],
 )
-def test_form_that_is_wrong_is_refused_in_words(body, options, code, named):
+def test_invalid_form_is_refused_with_a_code_and_a_reason(body, options, code, detail):
     with pytest.raises(FerError) as error:
-        read(body, **options)
+        parse(body, **options)
     assert error.value.code == code
-    assert named in error.value.detail
+    assert detail in error.value.detail
 
 
-def test_form_with_as_many_parts_as_allowed_is_read():
-    assert len(read(texts(1000))) == 1000
-    assert len(read(BODY, max_files=2)) == 4
+def test_form_with_the_largest_number_of_parts_is_parsed():
+    assert len(parse(text_parts(1000))) == 1000
+    assert len(parse(BODY, max_files=2)) == 4

@@ -1,4 +1,4 @@
-"""The OpenAPI document: committed, complete, with plain names."""
+"""The OpenAPI document: it is committed and complete, and its operation ids are readable."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from app.openapi import document
 from tests.support.paths import REPOSITORY
 
 
-def test_committed_document_is_the_document_of_the_code():
+def test_committed_document_is_up_to_date():
     committed = json.loads((REPOSITORY / "openapi.json").read_text(encoding="utf-8"))
     assert committed == document(), "the API has changed: run `make openapi` and review the difference"
 
 
-def test_operation_ids_are_plain_and_unique():
+def test_operation_ids_are_readable_and_unique():
     operations = [each for path in document()["paths"].values() for each in path.values()]
     identifiers = [operation["operationId"] for operation in operations]
     assert {"predict", "predict_batch", "healthz", "readyz", "metrics", "info", "reload"} <= set(identifiers)
     assert len(set(identifiers)) == len(identifiers)
 
 
-def test_stream_is_described_with_its_messages():
-    described = document()
-    (tag,) = described["tags"]
+def test_document_describes_the_stream_and_its_messages():
+    openapi = document()
+    (tag,) = openapi["tags"]
     assert "/ws" in tag["description"]
-    assert {"FramePrediction", "StreamError", "StreamKey"} <= set(described["components"]["schemas"])
+    assert {"FramePrediction", "StreamError", "StreamKey"} <= set(openapi["components"]["schemas"])
 
 
-def test_openapi_documents_every_form_and_an_example_of_every_status(client):
+def test_document_has_every_request_form_and_an_example_of_every_status(client):
     document = client.get("/openapi.json").json()
     predict = document["paths"]["/predict"]["post"]
     assert set(predict["requestBody"]["content"]) == {
@@ -57,9 +57,9 @@ def test_openapi_documents_every_form_and_an_example_of_every_status(client):
             for code, example in examples.items():
                 assert example["value"]["status"] == int(status) == STATUS[ErrorCode(code)]
                 documented.add(code)
-    # Errors of streams, which OpenAPI cannot describe, and of the reload, whose route needs admin keys.
-    elsewhere = {ErrorCode.FORBIDDEN_ORIGIN, ErrorCode.RELOAD_IN_PROGRESS, ErrorCode.MODEL_REFUSED}
-    undocumented = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED} | elsewhere
+    # OpenAPI cannot describe errors of streams, and the route of the reload needs admin keys.
+    of_other_routes = {ErrorCode.FORBIDDEN_ORIGIN, ErrorCode.RELOAD_IN_PROGRESS, ErrorCode.MODEL_REFUSED}
+    undocumented = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED} | of_other_routes
     assert documented == set(ErrorCode) - undocumented
     assert document["components"]["schemas"]["Prediction"]["examples"]
     for path, operations in document["paths"].items():

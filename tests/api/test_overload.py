@@ -1,4 +1,4 @@
-"""More requests than can be answered in time: who is refused, when, and by what measure."""
+"""Load shedding over HTTP and WebSocket: which requests are refused, and when."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from app.api.admission import BACKLOG_SHARE, BURST_SHARE
 from app.config import Settings
 from app.errors import ErrorCode
 from app.main import create_app
-from app.server.cpus import available_cpus
-from tests.api.test_disconnect import PNG, ScriptedClient, started
-from tests.api.test_errors import assert_problem
+from tests.support.clients import ScriptedClient, running_app
 from tests.support.fakes import FakeDetector
-from tests.support.images import encoded, picture
+from tests.support.images import PNG
+from tests.support.responses import assert_problem
 from tests.support.server import serving
 
 
-class Waits:
-    """Stands for the pipeline's estimate; knows for what sizes it was asked."""
+class ExpectedWaits:
+    """Fake of `Engine.expected_wait_s`: returns the given waits in order, then the last one again.
+
+    Attributes:
+        sizes: Arguments of the calls.
+    """
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = list(seconds)
@@ -34,66 +37,65 @@ class Waits:
         return self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
 
 
-def with_waits(client, *seconds: float, backlog_age_s: float = 0.0) -> Waits:
-    waits = Waits(*seconds)
-    client.app.state.service.engine.backlog_age_s = lambda size_bytes: backlog_age_s
-    client.app.state.service.engine.expected_wait_s = waits
+def set_expected_waits(app, *seconds: float, backlog_age_s: float = 0.0) -> ExpectedWaits:
+    waits = ExpectedWaits(*seconds)
+    app.state.service.engine.backlog_age_s = lambda size_bytes: backlog_age_s
+    app.state.service.engine.expected_wait_s = waits
     return waits
 
 
 @pytest.mark.parametrize(
-    ("backlog_age_s", "longest_s", "named"),
+    ("backlog_age_s", "longest_s", "limit"),
     [(0.0, 2.0 * BURST_SHARE, "1.2 s"), (2.0 * BURST_SHARE + 0.01, 2.0 * BACKLOG_SHARE, "0.3 s")],
 )
-def test_predict_that_would_wait_too_long_is_overloaded(make_client, backlog_age_s, longest_s, named):
-    """A burst may wait for long; in a queue that has stood for longer than a burst lasts, nobody may."""
+def test_predict_with_a_long_expected_wait_is_overloaded(make_client, backlog_age_s, longest_s, limit):
+    """A short burst may wait longer than a request behind a persistent backlog."""
     client = make_client(deadline_ms=2000)
-    with_waits(client, longest_s + 0.01, backlog_age_s=backlog_age_s)
-    answer = client.post("/predict", content=PNG)
-    body = assert_problem(answer, ErrorCode.OVERLOADED)
-    assert f"{named} is accepted" in body["detail"]
-    assert int(answer.headers["retry-after"]) >= 1
-    with_waits(client, longest_s - 0.01, backlog_age_s=backlog_age_s)
+    set_expected_waits(client.app, longest_s + 0.01, backlog_age_s=backlog_age_s)
+    response = client.post("/predict", content=PNG)
+    body = assert_problem(response, ErrorCode.OVERLOADED)
+    assert f"{limit} is accepted" in body["detail"]
+    assert int(response.headers["retry-after"]) >= 1
+    set_expected_waits(client.app, longest_s - 0.01, backlog_age_s=backlog_age_s)
     assert client.post("/predict", content=PNG).status_code == 200
     assert client.app.state.service.admission.permits == 0
 
 
-def test_overloaded_holds_for_every_way_to_send_images(make_client):
+def test_every_route_that_receives_images_is_refused_under_load(make_client):
     client = make_client(deadline_ms=2000, api_keys="key")
     paths = [path for path, operations in client.app.openapi()["paths"].items() if "post" in operations]
     assert len(paths) > 2
-    with_waits(client, math.inf)
+    set_expected_waits(client.app, math.inf)
     for path in paths:
         client.post(path.replace("{name}", "fake"), content=PNG, headers={"X-API-Key": "key"})
-    # Their statuses are those of the services that they speak for; the reason is one.
+    # The routes of the compatible APIs have other statuses. The counted reason is the same.
     reasons = [line for line in client.get("/metrics").text.splitlines() if line.startswith("fer_rejections_total")]
     assert reasons == [f'fer_rejections_total{{reason="overloaded"}} {len(paths)}.0']
 
 
-def test_wait_is_asked_for_the_declared_size(client):
-    waits = with_waits(client, 0.0)
+def test_expected_wait_depends_on_the_declared_size(client):
+    waits = set_expected_waits(client.app, 0.0)
     client.post("/predict", content=PNG)
-    client.post("/predict", content=iter([PNG]))  # in chunks: nobody knows how much will come
+    client.post("/predict", content=iter([PNG]))  # a chunked body declares no size
     assert waits.sizes == [len(PNG), math.inf]
 
 
-def test_overloaded_is_answered_before_the_body_is_read():
+def test_overloaded_request_is_refused_before_its_body_is_read():
     async def scenario():
-        async with started() as app:
-            app.state.service.engine.expected_wait_s = Waits(math.inf)
+        async with running_app() as app:
+            set_expected_waits(app, math.inf)
             client = ScriptedClient()
             await client.call(app)
             assert client.sent[0]["status"] == 503
-            assert client.asked == 0
+            assert client.receive_calls == 0
 
     asyncio.run(scenario())
 
 
-def test_queue_that_grew_while_the_body_came_refuses_it():
+def test_expected_wait_is_checked_again_after_a_body_in_pieces():
     async def scenario():
-        async with started() as app:
-            waits = Waits(0.0, math.inf)
-            app.state.service.engine.expected_wait_s = waits
+        async with running_app() as app:
+            waits = set_expected_waits(app, 0.0, math.inf)
             client = ScriptedClient(messages=3)
             await client.call(app)
             assert client.sent[0]["status"] == 503
@@ -103,48 +105,48 @@ def test_queue_that_grew_while_the_body_came_refuses_it():
     asyncio.run(scenario())
 
 
-def test_request_that_holds_no_permit_is_not_refused_for_its_body(make_client):
+def test_requests_that_need_no_permit_are_answered_under_load(make_client):
     client = make_client(compat=False)
-    with_waits(client, math.inf)
+    set_expected_waits(client.app, math.inf)
     assert client.post("/healthz", content=b"x").status_code == 405
     assert client.get("/info").status_code == 200
 
 
 class SlowDetector(FakeDetector):
-    """Takes its time, as a large photograph does."""
+    """Detector that takes as long as for a large photograph."""
 
     def detect(self, grey):
         time.sleep(0.05)
         return super().detect(grey)
 
 
-def test_overload_refuses_some_at_once_and_answers_the_others_in_time(classifier):
-    cpus = available_cpus()
-    count = 150 * cpus  # 7.5 s of work, of which a burst may wait for 3
-    app = create_app(Settings(deadline_ms=5_000, max_queue=1000), classifier, SlowDetector())
-    with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(count) as callers:
+def test_overload_refuses_some_requests_and_answers_the_others_within_the_deadline(classifier, monkeypatch):
+    monkeypatch.setattr("app.main.available_cpus", lambda: 1)
+    app = create_app(Settings(deadline_ms=2_500, max_queue=1000), classifier, SlowDetector())
+    count = 60  # 3 s of work for one thread; a burst may wait for 1.5 s
+    with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(count) as threads:
 
-        def ask(_: int) -> tuple[int, str]:
-            answer = client.post("/predict", content=PNG)
-            return answer.status_code, answer.json().get("code", "")
+        def predict(_: int) -> tuple[int, str]:
+            response = client.post("/predict", content=PNG)
+            return response.status_code, response.json().get("code", "")
 
-        ask(0)  # from which the service learns what an image takes
-        answers = list(callers.map(ask, range(count)))
-        assert set(answers) == {(200, ""), (503, "overloaded")}
-        assert ask(0) == (200, "")  # and it is over
+        predict(0)  # the service measures the cost of an image
+        outcomes = list(threads.map(predict, range(count)))
+        assert set(outcomes) == {(200, ""), (503, "overloaded")}
+        assert predict(0) == (200, "")  # the overload has ended
 
 
-def test_stream_frame_that_would_wait_too_long_is_overloaded(client):
-    with_waits(client, math.inf)
+def test_stream_frame_with_a_long_expected_wait_is_overloaded(client):
+    set_expected_waits(client.app, math.inf)
     with client.websocket_connect("/ws") as stream:
-        stream.send_bytes(encoded(picture(1)))
+        stream.send_bytes(PNG)
         assert stream.receive_json()["error"]["code"] == "overloaded"
-        with_waits(client, 0.0)
-        stream.send_bytes(encoded(picture(1)))
+        set_expected_waits(client.app, 0.0)
+        stream.send_bytes(PNG)
         assert stream.receive_json()["emotion"]
 
 
-def test_overloaded_is_counted_under_its_route_and_a_wrong_key_is_still_unauthorized(make_client):
+def test_overloaded_is_counted_under_its_route_and_a_wrong_key_is_unauthorized(make_client):
     client = make_client(api_keys="right", max_queue=1)
     with client.app.state.service.admission.acquire(0):
         statuses = [

@@ -1,4 +1,4 @@
-"""The page and its files: what is sent, with which protection, and that it can be switched off."""
+"""The page and its files: contents, security headers, and the setting that switches the page off."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tests.support.paths import REPOSITORY
 FILES = sorted(path.name for path in (REPOSITORY / "app" / "web").iterdir() if path.name != "index.html")
 
 
-def test_page_is_served_with_everything_it_names(client):
-    answer = client.get("/")
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    named = set(re.findall(r'(?:src|href)="(web/[^"]+)"', answer.text))
-    assert len(named) == 3
-    for name in (*named, *(f"web/{name}" for name in FILES)):
+def test_page_and_the_files_that_it_loads_are_served(client):
+    response = client.get("/")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    loaded = set(re.findall(r'(?:src|href)="(web/[^"]+)"', response.text))
+    assert len(loaded) == 3
+    for name in (*loaded, *(f"web/{name}" for name in FILES)):
         assert client.get(f"/{name}").status_code == 200, name
 
 
 @pytest.mark.parametrize(("name", "kind"), [("main.js", "javascript"), ("page.css", "text/css"), ("icon.svg", "svg")])
-def test_page_file_has_its_type(client, name, kind):
+def test_page_file_has_its_content_type(client, name, kind):
     assert kind in client.get(f"/web/{name}").headers["content-type"]
 
 
-def test_page_serves_all_files_of_its_folder_and_no_other(client):
+def test_page_serves_only_the_files_of_its_folder(client):
     assert set(FILES) == page._FILES
     for path in ("/web/none.js", "/web/index.html", "/web/..%2fmain.py", "/web/%2e%2e%2fmain.py", "/web/"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+        response = client.get(path)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found"), path
 
 
 @pytest.mark.parametrize("path", ["/", "/web/main.js"])
-def test_page_runs_only_what_the_service_serves(client, path):
+def test_page_security_headers_allow_only_files_of_the_service(client, path):
     headers = client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -46,23 +46,23 @@ def test_page_runs_only_what_the_service_serves(client, path):
     assert "camera=(self)" in headers["permissions-policy"]
 
 
-def test_page_needs_nothing_from_elsewhere_and_has_no_inline_code(client):
+def test_page_loads_nothing_from_other_hosts_and_has_no_inline_code(client):
     text = client.get("/").text
     assert "://" not in text
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text)
     for name in FILES:
         addresses = re.findall(r"\w+://\w[\w.]*", client.get(f"/web/{name}").text)
-        assert set(addresses) <= {"http://www.w3.org"}, name  # SVG's namespace, which nobody fetches
+        assert set(addresses) <= {"http://www.w3.org"}, name  # the namespace of SVG is not fetched
 
 
-def test_page_is_open_where_keys_are_configured(make_client):
+def test_page_needs_no_key(make_client):
     client = make_client(api_keys="secret")
     assert client.get("/").status_code == 200
     assert client.get("/info").status_code == 401
 
 
 def test_page_can_be_switched_off(make_client):
-    client = make_client(web=False, compat=False)  # compat has a POST /, as Amazon's clients send
+    client = make_client(web=False, compat=False)  # the Rekognition API has the route POST /
     for path in ("/", "/web/main.js"):
         assert client.get(path).status_code == 404
     assert client.post("/predict", content=b"x").status_code == 415

@@ -1,4 +1,4 @@
-"""`POST /predict`: the request forms, the options, the shape of the answer."""
+"""`POST /predict`: request forms and the fields of the response."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ import pytest
 
 from app.contract.labels import LABELS
 from tests.support.images import encoded, picture
-
-VOLATILE = ("request_id", "timings_ms")
-
-
-def stable(body: dict) -> dict:
-    return {key: value for key, value in body.items() if key not in VOLATILE}
+from tests.support.responses import stable_fields
 
 
-def test_predict_one_face_answers_the_contract(client):
-    answer = client.post("/predict", files={"file": ("a.png", encoded(picture(1)))})
-    assert answer.status_code == 200
-    body = answer.json()
+def test_predict_one_face_returns_the_documented_fields(client):
+    response = client.post("/predict", files={"file": ("a.png", encoded(picture(1)))})
+    assert response.status_code == 200
+    body = response.json()
     assert set(body) == {
         "emotion",
         "confidence",
@@ -44,7 +39,7 @@ def test_predict_one_face_answers_the_contract(client):
     assert body["image"] == {"width": 160, "height": 120}
     assert body["model"] == {"name": "fake", "version": "2026.11.1"}
     assert set(body["timings_ms"]) == {"vision_queue", "decode", "detect", "queue", "infer", "total"}
-    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["request_id"] == response.headers["x-request-id"]
     assert body["warnings"] == []
 
 
@@ -62,7 +57,7 @@ def request_forms() -> dict[str, dict]:
         "json wrapped": {"json": {"image": f" {wrapped}\n"}},
         "json data url": {"json": {"image": f"data:image/png;base64,{text}"}},
         "raw png": {"content": data, "headers": {"content-type": "image/png"}},
-        "raw wrongly called jpeg": {"content": data, "headers": {"content-type": "image/jpeg"}},
+        "raw with a wrong type": {"content": data, "headers": {"content-type": "image/jpeg"}},
         "raw octets": {"content": data, "headers": {"content-type": "application/octet-stream"}},
         "raw without type": {"content": data},
         "curl --data-binary": {"content": data, "headers": {"content-type": "application/x-www-form-urlencoded"}},
@@ -77,15 +72,15 @@ def request_forms() -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("form", request_forms())
-def test_predict_every_form_gives_the_same_answer(client, form):
+def test_predict_returns_the_same_for_every_request_form(client, form):
     reference = client.post("/predict", files={"file": ("a.png", encoded(picture(3)))}).json()
-    answer = client.post("/predict", **request_forms()[form])
-    assert answer.status_code == 200, answer.text
-    assert stable(answer.json()) == stable(reference)
+    response = client.post("/predict", **request_forms()[form])
+    assert response.status_code == 200, response.text
+    assert stable_fields(response.json()) == stable_fields(reference)
     assert len(reference["faces"]) == 3
 
 
-def test_predict_no_face_is_an_empty_list_with_a_warning(client):
+def test_predict_without_a_face_returns_an_empty_list_and_a_warning(client):
     body = client.post("/predict", content=encoded(picture(0))).json()
     assert (body["emotion"], body["confidence"], body["scores"]) == (None, None, None)
     assert (body["faces"], body["warnings"]) == ([], ["no_face_detected"])
@@ -110,32 +105,32 @@ def test_predict_min_face_size_drops_smaller_faces(client):
     assert client.post("/predict?min_face_size=41", content=encoded(picture(2))).json()["faces"] == []
 
 
-def test_predict_require_face_with_a_face_is_no_error(client):
+def test_predict_require_face_accepts_an_image_with_a_face(client):
     assert client.post("/predict?require_face=true", content=encoded(picture(1))).status_code == 200
 
 
-def test_predict_exif_orientation_gives_boxes_of_the_upright_image(client):
+def test_predict_exif_orientation_returns_boxes_of_the_upright_image(client):
     upright = picture(1)
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    stored = np.rot90(upright)  # orientation 6: the stored picture must be turned a quarter to the right
-    turned = client.post("/predict", content=encoded(stored, "JPEG", quality=100, exif=exif)).json()
-    assert turned["image"] == {"width": 160, "height": 120}
-    assert turned["faces"][0]["box"] == {"x": 0, "y": 0, "width": 40, "height": 40}
+    stored = np.rot90(upright)  # orientation 6: the stored image must be rotated by 90 degrees clockwise
+    rotated = client.post("/predict", content=encoded(stored, "JPEG", quality=100, exif=exif)).json()
+    assert rotated["image"] == {"width": 160, "height": 120}
+    assert rotated["faces"][0]["box"] == {"x": 0, "y": 0, "width": 40, "height": 40}
 
 
-def test_predict_many_faces_travel_in_few_batches(client, classifier):
+def test_predict_many_faces_run_in_few_batches(client, classifier):
     assert len(client.post("/predict", content=encoded(picture(12))).json()["faces"]) == 12
     assert sum(classifier.batches) == 12
     assert len(classifier.batches) <= 2
 
 
-def test_predict_larger_than_a_megabyte_stays_in_memory(client, monkeypatch):
+def test_predict_keeps_uploads_above_a_megabyte_in_memory(client, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 200, size=(1200, 1200), dtype=np.uint8)
     data = encoded(noise)
     assert len(data) > 1024 * 1024
 
-    def refuse(self):
+    def rollover(self):
         raise AssertionError("the upload was written to a temporary file")
 
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", refuse)
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", rollover)
     assert client.post("/predict", files={"file": ("a.png", data)}).status_code == 200

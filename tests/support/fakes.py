@@ -1,4 +1,4 @@
-"""Fakes of the model and the detector, with which tests of the HTTP API take milliseconds."""
+"""Fakes of the model and the detector, so that a test of the HTTP API takes milliseconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from app.domain import Detection, FaceBox
 
 
 def make_manifest(**changes: Any) -> Manifest:
-    """Return the manifest of a fake model, with changes to its contract."""
+    """Return the manifest of a fake model.
+
+    Args:
+        changes: Fields of the contract with other values.
+    """
     contract = {
         "schema_version": 1,
         "name": "fake",
@@ -31,7 +35,7 @@ def make_manifest(**changes: Any) -> Manifest:
 
 
 class FakeClassifier:
-    """Classifier whose logits depend on the pixels of the crop only, so that tests detect a wrong order in a batch.
+    """Classifier whose logits depend only on the pixels of the crop, so that tests detect a wrong order in a batch.
 
     Attributes:
         manifest: Manifest of the fake model.
@@ -74,3 +78,22 @@ class FakeDetector:
     def track(self, grey: np.ndarray, known: Sequence[FaceBox]) -> list[Detection]:
         """Return the same faces as `detect`."""
         return self.detect(grey)
+
+
+class BlockingDetector(FakeDetector):
+    """Detector that waits in `detect`.
+
+    Attributes:
+        released: `detect` returns when this event is set.
+        calls: Number of calls of `detect`.
+    """
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.calls = 0
+
+    def detect(self, grey: np.ndarray) -> list[Detection]:
+        """Wait, then return the faces of an image."""
+        self.calls += 1
+        assert self.released.wait(30)
+        return super().detect(grey)

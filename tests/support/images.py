@@ -1,4 +1,4 @@
-"""Generated images, and the path of the photograph in the repository."""
+"""Generated images, and the photograph in the repository."""
 
 from __future__ import annotations
 
@@ -27,3 +27,6 @@ def encoded(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> by
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, image_format, **options)
     return stream.getvalue()
+
+
+PNG = encoded(picture())  # 160x120, with one face for `FakeDetector`

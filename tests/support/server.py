@@ -16,7 +16,7 @@ from app.server.protocol import BoundedHttpProtocol
 
 @contextmanager
 def serving(app: FastAPI, **options: Any) -> Iterator[str]:
-    """Serve an application in a thread of this process, with the protocol of `python -m app`.
+    """Serve an application on a free port until the exit, with the protocol of `python -m app`; yield its URL.
 
     Args:
         app: The application.
