@@ -6,6 +6,7 @@ import sys
 
 from training import cli
 from training.data.splits import Split
+from training.evaluation.cost import latency_ms
 from training.studies.smoke import generated_dataset
 from training.studies.subprocess_pool import call_in_subprocesses
 
@@ -13,6 +14,7 @@ from training.studies.subprocess_pool import call_in_subprocesses
 def test_smoke_trains_exports_and_measures_an_architecture(monkeypatch, capsys):
     monkeypatch.setattr("training.studies.smoke.ARCHITECTURES", ("cnn_basic",))
     monkeypatch.setattr("training.studies.compare.call_in_subprocesses", call_in_subprocesses)
+    monkeypatch.setattr("training.studies.latency.latency_ms", latency_ms)
     monkeypatch.setattr(sys, "argv", ["training", "compare", "--smoke"])
     assert cli.main() == 0
     assert "smoke_cnn_basic: " in (printed := capsys.readouterr().out)
