@@ -1,4 +1,4 @@
-"""One thread for PyTorch, and the synthetic data set that the tests of training share."""
+"""One thread for PyTorch, and the synthetic dataset that the training tests share."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ from training.data.fer2013 import Fer2013
 @pytest.fixture(scope="session")
 def dataset() -> Fer2013:
     return tiny_dataset()
+
+
+@pytest.fixture(scope="module")
+def without_plots():
+    """Skip the plots of a run, which take longer than its training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.evaluation.plots.plot_curves", lambda history, path: None)
+        patch.setattr("training.evaluation.plots.plot_confusion", lambda *arguments: None)
+        yield

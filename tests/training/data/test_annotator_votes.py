@@ -24,6 +24,8 @@ from training.export.export import export
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 @pytest.fixture
 def votes(tmp_path) -> AnnotatorVotes:

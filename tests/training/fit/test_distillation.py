@@ -23,6 +23,8 @@ from training.fit.parent_runs import weights_sha256
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 @pytest.fixture(scope="module")
 def first(dataset, tmp_path_factory) -> RunFolder:

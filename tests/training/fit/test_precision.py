@@ -13,6 +13,8 @@ from training.fit.precision import Bfloat16Support, bfloat16_of_cpu, choose_prec
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 NATIVE = Bfloat16Support(True, "the CPU has AVX512-BF16")
 NONE = Bfloat16Support(False, "the CPU has no bfloat16 arithmetic")
 
@@ -67,7 +69,6 @@ def train_on(support: Bfloat16Support, monkeypatch, dataset, run: RunFolder, pre
 
     monkeypatch.setattr(train_module, "prepare_backend", prepare)
     monkeypatch.setattr(train_module, "detect_bfloat16", lambda: support)
-    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
     train(tiny_config(epochs=4, precision=precision), dataset, run, stop_after_epochs=1)
     return chosen[0]
 

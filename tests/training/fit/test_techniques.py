@@ -21,15 +21,12 @@ from training.fit.optimizers import build_optimizer
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 LOGITS = np.array([[2.0, 0, 0, 0, 0, 0, 0], [0, 3.0, 0, 0, 0, 0, 0]], np.float32)
 LABELS_OF_LOGITS = np.array([0, 4])
 # Probabilities of the true labels, computed without Keras.
 PROBABILITIES = np.array([np.exp(2) / (np.exp(2) + 6), 1 / (np.exp(3) + 6)])
-
-
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch):
-    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
 
 
 @pytest.fixture(autouse=True)
@@ -299,7 +296,8 @@ def test_option_changes_the_run_and_resumes_exactly(option, unbalanced_dataset, 
 def test_plateau_lowers_the_rate_over_interruptions(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(train_module, "validate", lambda *arguments: {"val_loss": 2.0, "val_accuracy": 0.1})
     config = plain_config(
-        optimizer={"learning_rate": 0.01, "schedule": "plateau", "patience_epochs": 2, "decay_factor": 0.5}
+        epochs=4,
+        optimizer={"learning_rate": 0.01, "schedule": "plateau", "patience_epochs": 2, "decay_factor": 0.5},
     )
     run = RunFolder(tmp_path)
     for _ in range(4):
@@ -310,6 +308,7 @@ def test_plateau_lowers_the_rate_over_interruptions(dataset, tmp_path, monkeypat
 
 def test_fine_tuning_starts_its_own_schedule(dataset, tmp_path):
     config = plain_config(
+        epochs=4,
         optimizer={"learning_rate": 0.01, "schedule": "constant"},
         fine_tuning={"from_epoch": 2, "optimizer": {"name": "sgd", "learning_rate": 0.04, "schedule": "constant"}},
     )

@@ -48,9 +48,10 @@ def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.fixture(autouse=True)
-def without_curves(monkeypatch):
-    """Skip the curves, which take longer than an epoch. The fixture `uninterrupted`, created earlier, has them."""
+def without_plots(monkeypatch):
+    """Skip the plots, which take longer than an epoch. The fixture `uninterrupted`, created earlier, has them."""
     monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
+    monkeypatch.setattr(train_module.plots, "plot_confusion", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-import training.fit.train as train_module
 from tests.support.datasets import tiny_config, write_votes
 from tests.support.paths import REPOSITORY
 from training.architectures.heads import Head, build_with_heads
@@ -17,6 +16,8 @@ from training.data.splits import Split
 from training.errors import TrainingError
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 # The `config.json` of a run of version 1, with small numbers.
 CONFIG = """{
@@ -42,11 +43,6 @@ CONFIG = """{
   "crowd": {"loss_weight": 1.0}, "teachers": null, "start": null, "progressive_sizes": [], "published": null
 }"""
 CURRENT = tiny_config(annotator_votes={"loss_weight": 1.0})
-
-
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch):
-    monkeypatch.setattr(train_module.plots, "plot_curves", lambda history, path: None)
 
 
 @pytest.fixture

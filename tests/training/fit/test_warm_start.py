@@ -13,6 +13,8 @@ from training.fit.train import train
 from training.fit.warm_start import warm_start_from
 from training.fit.widen import widen
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 @pytest.fixture(scope="module")
 def first(dataset, tmp_path_factory) -> RunFolder:
