@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,11 +100,10 @@ def test_slow_body_is_refused_at_the_deadline():
 
 
 def test_sigterm_drains_and_exits_with_0():
-    with service_process(FER_DRAIN_S="4") as (client, process):
+    with service_process(FER_DRAIN_S="3") as (client, process):
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        ready = client.get("/readyz")
-        assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        assert client.get("/readyz").json()["code"] == "draining"
         assert client.post("/predict", content=ASTRONAUT.read_bytes()).status_code == 200
         assert client.get("/healthz").status_code == 200
         assert process.wait(15) == 0
@@ -314,11 +312,16 @@ class HangingDetector(app.main.FaceDetector):
 app.main.FaceDetector = HangingDetector
 app.__main__._leave(app.__main__.main())
 """
+IMPATIENT_WATCHDOG = """
+import app.engine.engine
+app.engine.engine._HUNG_AFTER_DEADLINES = 1
+"""
 HANGING_IMAGE = encoded(np.full((64, 96), 128, np.uint8))
 
 
 def test_hung_thread_ends_the_process_after_a_drain():
-    with service_process(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="1") as (client, process):
+    program = IMPATIENT_WATCHDOG + HANGING_SERVICE
+    with service_process(program, FER_DEADLINE_MS="1000", FER_DRAIN_S="1") as (client, process):
         assert client.post("/predict", content=HANGING_IMAGE).status_code == 504
         wait_until(lambda: client.get("/readyz").status_code == 503, seconds=60)
         assert client.post("/predict?detect=false", content=ASTRONAUT.read_bytes()).status_code == 200
