@@ -51,7 +51,7 @@ def assert_overloaded(context, detail: str) -> None:
     assert detail in refused.value.detail
 
 
-def test_acquire_gives_as_many_permits_as_the_queue_is_long():
+def test_acquire_gives_at_most_max_queue_permits():
     admission = make_admission(max_queue=2)
     with admission.acquire(1):
         with admission.acquire(1):
@@ -146,7 +146,7 @@ def test_await_key_limits_the_number_of_streams_without_a_key():
         for _ in range(MAX_UNAUTHENTICATED_STREAMS):
             places.enter_context(admission.await_key())
         assert_overloaded(admission.await_key(), f"{MAX_UNAUTHENTICATED_STREAMS} streams have not sent their API key")
-        with admission.open_stream(), admission.acquire(1):  # have limits of their own
+        with admission.open_stream(), admission.acquire(1):  # have separate limits
             assert admission.permits == 1
     with admission.await_key():
         assert admission.permits == 0

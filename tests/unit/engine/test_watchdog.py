@@ -56,5 +56,5 @@ def test_threads_that_start_new_work_have_not_hung():
 
 
 def test_suspended_process_has_not_hung():
-    # One poll before the suspension and one after it see the same work, whatever time lies between them.
+    # The polls before and after the suspension return the same work. The watchdog counts them, not the time between.
     watch_for(ScriptedWork(*([("image", None)] * 2), (None, None)), polls=5 * POLLS_UNTIL_HUNG)
