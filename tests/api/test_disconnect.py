@@ -120,7 +120,7 @@ def test_disconnect_ends_the_call_without_a_response_and_without_an_error(caplog
             await until_watched(client)
             assert app.state.service.admission.permits == 1
             client.disconnect()
-            await request  # does not raise CancelledError: the server's task of the connection continues
+            await request  # does not raise CancelledError, because the task of the connection must continue
             assert client.sent == []
             assert app.state.service.admission.permits == 0
             detector.released.set()

@@ -49,7 +49,7 @@ def test_hung_vision_thread_is_reported_and_other_requests_are_answered(monkeypa
             wait_until(lambda: client.get("/readyz").status_code == 503, seconds=60)
             assert "a thread has been at one piece of work" in client.get("/readyz").json()["detail"]
             assert stable_fields(client.post("/predict", content=PNG).json()) == before
-            assert client.get("/readyz").status_code == 503  # the success of another request does not end the state
+            assert client.get("/readyz").status_code == 503  # a successful request does not end this state
             assert client.get("/healthz").status_code == 200
             assert [type(error) for error in fatal] == [HungError]
         finally:

@@ -94,21 +94,6 @@ def test_predict_detect_false_classifies_the_whole_image(client):
     assert body["warnings"] == []
 
 
-def test_predict_max_faces_keeps_the_largest(client):
-    faces = client.post("/predict", content=encoded(picture(5))).json()["faces"]
-    limited = client.post("/predict?max_faces=2", content=encoded(picture(5))).json()["faces"]
-    assert limited == faces[:2]
-
-
-def test_predict_min_face_size_drops_smaller_faces(client):
-    assert len(client.post("/predict?min_face_size=40", content=encoded(picture(2))).json()["faces"]) == 2
-    assert client.post("/predict?min_face_size=41", content=encoded(picture(2))).json()["faces"] == []
-
-
-def test_predict_require_face_accepts_an_image_with_a_face(client):
-    assert client.post("/predict?require_face=true", content=encoded(picture(1))).status_code == 200
-
-
 def test_predict_exif_orientation_returns_boxes_of_the_upright_image(client):
     upright = picture(1)
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"

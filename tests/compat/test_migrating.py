@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.e2e.test_process import serving
 from tests.support.paths import REPOSITORY
+from tests.support.process import service_process
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "migrating.md").read_text(), flags=re.DOTALL)
 CLIENTS = ("requests", "boto3", "azure.cognitiveservices.vision.face", "tritonclient.http")
@@ -17,7 +17,7 @@ CLIENTS = ("requests", "boto3", "azure.cognitiveservices.vision.face", "tritoncl
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[httpx2.Client]:
-    with serving() as (client, _):
+    with service_process() as (client, _):
         yield client
 
 

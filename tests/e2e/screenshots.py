@@ -10,9 +10,9 @@ from typing import Any
 from playwright.sync_api import Page
 
 from tests.e2e.browser import chromium, find_chromium, write_group, write_video
-from tests.e2e.test_process import serving
 from tests.support.images import ASTRONAUT
 from tests.support.paths import REPOSITORY
+from tests.support.process import service_process
 
 IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP = {"width": 1280, "height": 860}
@@ -31,7 +31,7 @@ def main() -> int:
         write_video(video)
         write_group(group)
         text.write_text("This file is not an image.")
-        with serving() as (client, _), chromium(executable, video) as browser:
+        with service_process() as (client, _), chromium(executable, video) as browser:
 
             def shot(name: str, show: Any, size: dict[str, int], scheme: Any = "light", full: bool = False) -> None:
                 page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1)

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.contract.labels import LABELS
 from tests.e2e.browser import chromium, find_chromium, write_empty, write_group, write_video
-from tests.e2e.test_process import serving
 from tests.support.images import ASTRONAUT
+from tests.support.process import service_process
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def browser(pictures) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[httpx2.Client]:
-    with serving() as (client, _):
+    with service_process() as (client, _):
         yield client
 
 
@@ -86,10 +86,10 @@ def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
     rows = page.locator(".face .scores li")
     assert [text.split("\n")[0] for text in rows.all_inner_texts()] == list(LABELS)
     assert sum(int(re.search(r"(\d+) %", text)[1]) for text in rows.all_inner_texts()) == pytest.approx(100, abs=3)
-    answer = service.post("/predict", content=ASTRONAUT.read_bytes()).json()
+    response = service.post("/predict", content=ASTRONAUT.read_bytes()).json()
     shown, photo = page.locator(".box").bounding_box(), page.locator("#photo").bounding_box()
-    scale = photo["width"] / answer["image"]["width"]
-    box = answer["faces"][0]["box"]
+    scale = photo["width"] / response["image"]["width"]
+    box = response["faces"][0]["box"]
     assert shown["x"] - photo["x"] == pytest.approx(box["x"] * scale, abs=1.5)
     assert shown["y"] - photo["y"] == pytest.approx(box["y"] * scale, abs=1.5)
     assert shown["width"] == pytest.approx(box["width"] * scale, abs=1.5)
@@ -115,7 +115,7 @@ def test_image_without_a_face_is_not_an_error(page, pictures):
     expect(page.locator("#error")).to_have_text("")
 
 
-def test_error_is_a_sentence_and_the_next_image_clears_it(page, pictures):
+def test_error_is_shown_until_the_next_image(page, pictures):
     page.set_input_files("#file", pictures / "letter.jpg")
     expect_error(page, "Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.")
     expect(page.get_by_text("Drop a photograph here")).to_be_visible()
@@ -125,7 +125,7 @@ def test_error_is_a_sentence_and_the_next_image_clears_it(page, pictures):
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
-def test_pasted_or_dropped_image_is_answered(page, way):
+def test_pasted_or_dropped_image_is_predicted(page, way):
     page.evaluate(
         """([way, text]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -141,7 +141,7 @@ def test_pasted_or_dropped_image_is_answered(page, way):
     expect_faces(page, 1)
 
 
-def test_image_without_a_preview_in_the_browser_is_answered(page, pictures):
+def test_image_without_a_preview_in_the_browser_is_predicted(page, pictures):
     from PIL import Image
 
     Image.open(ASTRONAUT).save(pictures / "portrait.tiff")
@@ -174,8 +174,8 @@ def test_choosing_an_image_stops_the_webcam(page):
     assert page.evaluate("document.getElementById('video').srcObject") is None
 
 
-def test_webcam_reconnects_and_stops_when_the_service_is_gone(browser):
-    with serving(FER_DRAIN_S="0") as (client, process), opened(browser, client) as page:
+def test_webcam_reconnects_and_stops_after_the_service_ended(browser):
+    with service_process(FER_DRAIN_S="0") as (client, process), opened(browser, client) as page:
         page.get_by_role("button", name="Use the webcam").click()
         expect_faces(page, 1)
         process.terminate()
@@ -186,7 +186,7 @@ def test_webcam_reconnects_and_stops_when_the_service_is_gone(browser):
 
 
 def test_key_is_requested_used_and_not_stored(browser):
-    with serving(FER_API_KEYS="secret") as (client, _), opened(browser, client) as page:
+    with service_process(FER_API_KEYS="secret") as (client, _), opened(browser, client) as page:
         key = page.get_by_label("API key")
         expect(key).to_be_focused(timeout=TIMEOUT_MS)
         page.set_input_files("#file", ASTRONAUT)

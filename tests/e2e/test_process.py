@@ -1,4 +1,4 @@
-"""`python -m app` as a process with the shipped model: serve, agree over all forms, drain, refuse to start."""
+"""`python -m app` as a process with the shipped model: predictions, drain, reload, faults, start-up errors, memory."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import base64
 import hashlib
 import io
 import json
-import os
 import platform
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import httpx2
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -31,121 +27,83 @@ from PIL import Image
 
 from app.contract.manifest import Manifest, manifest_path
 from stress.client import post
-from tests.api.test_predict import stable
-from tests.support.images import ASTRONAUT
+from tests.support.images import ASTRONAUT, encoded
+from tests.support.network import free_port
 from tests.support.paths import REPOSITORY
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
-    # The deadline is far away, so that a busy machine changes no answer; the tests of deadlines set their own.
-    return inherited | {"FER_LOG_FORMAT": "json", "FER_DEVICE": "cpu", "FER_DEADLINE_MS": "60000"} | settings
-
-
-@contextmanager
-def serving(
-    program: str | None = None, stderr: int | TextIO = subprocess.PIPE, **settings: str
-) -> Iterator[tuple[httpx2.Client, subprocess.Popen]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, *(["-m", "app"] if program is None else ["-c", program])],
-        cwd=REPOSITORY,
-        env=environment(FER_PORT=str(port), **settings),
-        stderr=stderr,
-        text=True,
-    )
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            end = time.monotonic() + 60
-            while True:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < end, "not ready within 60 s"
-                with suppress(httpx2.TransportError):
-                    if client.get("/readyz").status_code == 200:
-                        break
-                time.sleep(0.1)
-            yield client, process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+from tests.support.process import service_environment, service_process
+from tests.support.responses import metric_value, stable_fields
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx2.Client]:
-    with serving() as (client, _):
+    with service_process() as (client, _):
         yield client
 
 
-def test_portrait_is_answered_alike_in_all_forms(client):
+def test_portrait_has_the_same_prediction_in_every_request_form(client):
     photo = ASTRONAUT.read_bytes()
     multipart = client.post("/predict", files={"file": ("a.jpg", photo, "image/jpeg")}).json()
     raw = client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
     text = client.post("/predict", json={"image": base64.b64encode(photo).decode()}).json()
-    assert stable(multipart) == stable(raw) == stable(text)
+    assert stable_fields(multipart) == stable_fields(raw) == stable_fields(text)
     (face,) = multipart["faces"]
     assert face["emotion"] == "happy"
     assert face["box"]["width"] == face["box"]["height"] > 80
 
 
-def test_portraits_in_parallel_answer_as_alone(client):
+def test_parallel_requests_have_the_same_predictions_as_sequential_requests(client):
     photo = ASTRONAUT.read_bytes()
+
+    def predict(query: str) -> dict:
+        return stable_fields(client.post("/predict" + query, content=photo).json())
+
     queries = ["", "?detect=false", "?max_faces=1", "?min_face_size=200"] * 4
-    alone = {query: stable(client.post("/predict" + query, content=photo).json()) for query in set(queries)}
-    with ThreadPoolExecutor(16) as senders:
-        answers = list(
-            senders.map(lambda query: stable(client.post("/predict" + query, content=photo).json()), queries)
-        )
-    assert answers == [alone[query] for query in queries]
+    in_sequence = {query: predict(query) for query in set(queries)}
+    with ThreadPoolExecutor(16) as threads:
+        in_parallel = list(threads.map(predict, queries))
+    assert in_parallel == [in_sequence[query] for query in queries]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_camera_photographs_do_not_map_their_memory_anew():
-    with serving() as (client, process), Image.open(ASTRONAUT) as portrait:
+def test_camera_photographs_reuse_memory():
+    with service_process() as (client, process), Image.open(ASTRONAUT) as portrait:
         stream = io.BytesIO()
         portrait.resize((4000, 3000)).save(stream, "JPEG")
 
         def page_faults(photographs: int) -> int:
-            """Minor faults; proc(5) has them as the tenth field, the eighth after the name."""
+            """Predict photographs; return the minor page faults of the process (field 10 of /proc/PID/stat)."""
             for _ in range(photographs):
                 client.post("/predict", content=stream.getvalue()).raise_for_status()
             return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7])
 
         warm = page_faults(8)
-        # One picture of 12 megapixels is 3,000 pages. A vision thread whose first one comes now maps its own, once.
+        # A photograph of 12 megapixels has 3,000 pages. Each vision thread maps memory for its first photograph only.
         assert page_faults(8) - warm < 8 * 1000
 
 
-def test_body_above_the_limit_is_answered_before_it_is_sent(client):
-    answer = client.post("/predict", content=b"x" * (11 * 1024 * 1024))
-    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+def test_body_above_the_limit_is_refused_before_it_is_sent(client):
+    response = client.post("/predict", content=b"x" * (11 * 1024 * 1024))
+    assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
 
 
-def test_slow_body_is_answered_at_the_deadline():
-    with serving(FER_DEADLINE_MS="500") as (client, _):
+def test_slow_body_is_refused_at_the_deadline():
+    with service_process(FER_DEADLINE_MS="500") as (client, _):
         host, port = client.base_url.host, client.base_url.port
         with socket.create_connection((host, port), timeout=10) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-            answer = b""
-            while b"}" not in answer and (received := connection.recv(4096)):
-                answer += received
-        assert b" 504 " in answer.split(b"\r\n")[0]
-        assert b"deadline_exceeded" in answer
+            response = b""
+            while b"}" not in response and (received := connection.recv(4096)):
+                response += received
+        assert b" 504 " in response.split(b"\r\n")[0]
+        assert b"deadline_exceeded" in response
 
 
-def test_sigterm_drains_and_exits_0():
-    with serving(FER_DRAIN_S="4") as (client, process):
+def test_sigterm_drains_and_exits_with_0():
+    with service_process(FER_DRAIN_S="3") as (client, process):
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        ready = client.get("/readyz")
-        assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        assert client.get("/readyz").json()["code"] == "draining"
         assert client.post("/predict", content=ASTRONAUT.read_bytes()).status_code == 200
         assert client.get("/healthz").status_code == 200
         assert process.wait(15) == 0
@@ -153,45 +111,42 @@ def test_sigterm_drains_and_exits_0():
         assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
 
 
-def test_sigint_ends_without_the_drain():
-    with serving(FER_DRAIN_S="60") as (_, process):
+def test_sigint_exits_without_a_drain():
+    with service_process(FER_DRAIN_S="60") as (_, process):
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 0
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence", "status"),
+    ("settings", "reason", "status"),
     [
         ({"FER_PORTT": "1"}, "unknown setting FER_PORTT", 2),
         ({"FER_MAX_QUEUE": "none"}, "FER_MAX_QUEUE", 2),
         ({"FER_MODEL": "models/none.onnx"}, "models/none.onnx does not exist", 3),
     ],
 )
-def test_process_that_cannot_serve_says_why_in_a_sentence(settings, sentence, status):
+def test_process_that_cannot_serve_exits_with_a_reason(settings, reason, status):
     ended = subprocess.run(
         [sys.executable, "-m", "app"],
         cwd=REPOSITORY,
-        env=environment(FER_PORT=str(free_port()), **settings),
+        env=service_environment(FER_PORT=str(free_port()), **settings),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert ended.returncode == status
-    assert sentence in ended.stderr.splitlines()[-1]
+    assert reason in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
-)
-def test_taken_port_is_the_last_sentence():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_occupied_port_is_the_last_line_of_the_log():
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         ended = subprocess.run(
             [sys.executable, "-m", "app"],
             cwd=REPOSITORY,
-            env=environment(FER_PORT=str(port)),
+            env=service_environment(FER_PORT=str(port)),
             stderr=subprocess.PIPE,
             text=True,
             timeout=60,
@@ -201,11 +156,14 @@ def test_taken_port_is_the_last_sentence():
     assert ended.stderr.splitlines()[-1] == f"fer-serve cannot serve: cannot listen on 127.0.0.1 port {port}"
 
 
-def test_cuda_without_cuda_refuses_to_serve():
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+def test_cuda_setting_without_cuda_refuses_to_serve():
     ended = subprocess.run(
         [sys.executable, "-m", "app"],
         cwd=REPOSITORY,
-        env=environment(FER_PORT=str(free_port()), FER_DEVICE="cuda"),
+        env=service_environment(FER_PORT=str(free_port()), FER_DEVICE="cuda"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -215,30 +173,30 @@ def test_cuda_without_cuda_refuses_to_serve():
     assert "FER_DEVICE=cuda cannot be served" in ended.stderr
 
 
-def test_sighup_serves_new_files_under_load_and_refuses_bad_ones(tmp_path):
+def test_sighup_under_load_serves_new_files_and_refuses_damaged_files(tmp_path):
     for suffix in ("onnx", "manifest.json", "golden.npz"):
         shutil.copy(REPOSITORY / "models" / f"fer_vgg.{suffix}", tmp_path)
     path = tmp_path / "fer_vgg.onnx"
     photograph = ASTRONAUT.read_bytes()
-    with serving(FER_MODEL=str(path)) as (client, process):
+    with service_process(FER_MODEL=str(path)) as (client, process):
         before = client.get("/info").json()["sha256"]
         ended = threading.Event()
         statuses: list[int] = []
 
-        def ask() -> None:
+        def predict_repeatedly() -> None:
             while not ended.is_set():
                 statuses.append(client.post("/predict", content=photograph).status_code)
 
         with ThreadPoolExecutor(2) as threads:
-            callers = [threads.submit(ask) for _ in range(2)]
+            callers = [threads.submit(predict_repeatedly) for _ in range(2)]
             path.write_bytes(path.read_bytes()[:-100])
             process.send_signal(signal.SIGHUP)
-            wait_for(lambda: refused_reloads(client) == 1)
+            wait_until(lambda: metric_value(client, 'fer_model_reloads_total{outcome="refused"}') == 1, seconds=60)
             assert client.get("/info").json()["sha256"] == before
             shutil.copy(REPOSITORY / "models" / "fer_vgg.onnx", path)
-            after = with_another_hash(path)
+            after = change_hash(path)
             process.send_signal(signal.SIGHUP)
-            wait_for(lambda: client.get("/info").json()["sha256"] == after)
+            wait_until(lambda: client.get("/info").json()["sha256"] == after, seconds=60)
             ended.set()
             for caller in callers:
                 caller.result(timeout=30)
@@ -247,22 +205,10 @@ def test_sighup_serves_new_files_under_load_and_refuses_bad_ones(tmp_path):
         assert process.wait(timeout=30) == 0
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it did not happen within 60 s"
-        time.sleep(0.05)
-
-
-def refused_reloads(client: httpx2.Client) -> float:
-    (line,) = re.findall(r'fer_model_reloads_total\{outcome="refused"\} (\S+)', client.get("/metrics").text)
-    return float(line)
-
-
-def with_another_hash(path: Path) -> str:
-    """Gives a model file one more line of metadata, and its manifest the new hash."""
+def change_hash(path: Path) -> str:
+    """Add metadata to a model file, and write its new SHA-256 into the manifest; return the hash."""
     model = onnx.load(path)
-    model.metadata_props.add(key="note", value="the same network in another file")
+    model.metadata_props.add(key="note", value="changes the hash of the file")
     onnx.save(model, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     sidecar = manifest_path(path)
@@ -271,7 +217,7 @@ def with_another_hash(path: Path) -> str:
     return sha256
 
 
-# As `python -m app`, and says how many objects Python's collector leaves alone and how many it looks at.
+# Like `python -m app`; prints the number of frozen objects and of objects that the garbage collector examines.
 COUNTING_SERVICE = """
 import gc, sys
 import app.__main__
@@ -281,17 +227,17 @@ app.__main__._leave(status)
 """
 
 
-def test_collector_leaves_alone_what_start_up_made():
-    with serving(COUNTING_SERVICE, FER_DRAIN_S="0") as (client, process):
+def test_garbage_collector_does_not_examine_objects_of_the_start():
+    with service_process(COUNTING_SERVICE, FER_DRAIN_S="0") as (client, process):
         assert client.post("/predict", content=ASTRONAUT.read_bytes()).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        frozen, looked_at = map(int, process.stderr.read().splitlines()[-1].split())
+        frozen, examined = map(int, process.stderr.read().splitlines()[-1].split())
     assert frozen > 50_000
-    assert looked_at < frozen / 5
+    assert examined < frozen / 5
 
 
-# As `python -m app` without Python's collector; at SIGUSR1 it says how many objects only that can free.
+# Like `python -m app` without automatic garbage collection; SIGUSR1 collects and prints the number of objects.
 UNCOLLECTED_SERVICE = """
 import gc, signal, sys
 import app.__main__
@@ -301,7 +247,7 @@ app.__main__._leave(app.__main__.main())
 """
 
 
-def test_requests_leave_nothing_to_the_collector():
+def test_requests_create_no_reference_cycles():
     image = ASTRONAUT.read_bytes()
     broken, encoded = image[:5000], base64.b64encode(image).decode()
     octets = {"Content-Type": "application/octet-stream"}
@@ -314,7 +260,7 @@ def test_requests_leave_nothing_to_the_collector():
         yield client.post("/predict", files={"file": ("astronaut.jpg", broken)})
         yield client.post("/predict", content=b"")
         yield client.post("/predict?max_faces=0", content=image)
-        yield client.get("/nowhere")
+        yield client.get("/no-such-path")
         yield client.get("/healthz")
         yield client.get("/metrics")
         yield client.post(
@@ -332,29 +278,29 @@ def test_requests_leave_nothing_to_the_collector():
                 socket.send(frame)
                 assert expected in json.loads(socket.recv(30))
 
-    def hang_up(client: httpx2.Client) -> None:
-        with socket.create_connection(("127.0.0.1", client.base_url.port)) as caller:
-            caller.sendall(post("/predict", image))
+    def disconnect(client: httpx2.Client) -> None:
+        with socket.create_connection(("127.0.0.1", client.base_url.port)) as connection:
+            connection.sendall(post("/predict", image))
 
-    def ask_all(client: httpx2.Client) -> None:
-        assert [answer.status_code for answer in requests(client)] == expected
+    def send_all(client: httpx2.Client) -> None:
+        assert [response.status_code for response in requests(client)] == expected
         stream(client)
-        hang_up(client)
+        disconnect(client)
 
-    def unreachable(process: subprocess.Popen) -> int:
+    def collect(process: subprocess.Popen) -> int:
         process.send_signal(signal.SIGUSR1)
         return next(int(line.split()[1]) for line in process.stderr if line.startswith("unreachable"))
 
     expected = [200, 200, 200, 422, 400, 422, 404, 200, 200, 200, 200, 400, 400, 400, 400]
-    with serving(UNCOLLECTED_SERVICE) as (client, process):
-        ask_all(client)
-        unreachable(process)
+    with service_process(UNCOLLECTED_SERVICE) as (client, process):
+        send_all(client)
+        collect(process)
         for _ in range(5):
-            ask_all(client)
-        assert unreachable(process) < 100  # a cycle of one kind of request would be as much or more
+            send_all(client)
+        assert collect(process) < 100  # one cycle for each request of one kind would be more
 
 
-# As `python -m app`, but pictures of one size hang their thread for ever.
+# Like `python -m app`, but the detector hangs on images of one size.
 HANGING_SERVICE = """
 import threading
 import app.main, app.__main__
@@ -366,58 +312,63 @@ class HangingDetector(app.main.FaceDetector):
 app.main.FaceDetector = HangingDetector
 app.__main__._leave(app.__main__.main())
 """
+IMPATIENT_WATCHDOG = """
+import app.engine.engine
+app.engine.engine._HUNG_AFTER_DEADLINES = 1
+"""
+HANGING_IMAGE = encoded(np.full((64, 96), 128, np.uint8))
 
 
-def test_hung_thread_ends_the_process_after_its_neighbours_are_answered():
-    with serving(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="1") as (client, process):
-        trap = io.BytesIO()
-        Image.new("L", (96, 64), 128).save(trap, "PNG")
-        assert client.post("/predict", content=trap.getvalue()).status_code == 504
-        wait_for(lambda: client.get("/readyz").status_code == 503)
+def test_hung_thread_ends_the_process_after_a_drain():
+    program = IMPATIENT_WATCHDOG + HANGING_SERVICE
+    with service_process(program, FER_DEADLINE_MS="1000", FER_DRAIN_S="1") as (client, process):
+        assert client.post("/predict", content=HANGING_IMAGE).status_code == 504
+        wait_until(lambda: client.get("/readyz").status_code == 503, seconds=60)
         assert client.post("/predict?detect=false", content=ASTRONAUT.read_bytes()).status_code == 200
         assert process.wait(60) == 3
         assert "this instance cannot serve: a thread has been at one piece of work" in process.stderr.read()
 
 
-def test_sigterm_with_a_hung_thread_still_ends_with_0():
-    with serving(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="0") as (client, process):
-        trap = io.BytesIO()
-        Image.new("L", (96, 64), 128).save(trap, "PNG")
-        assert client.post("/predict", content=trap.getvalue()).status_code == 504
+def test_sigterm_with_a_hung_thread_exits_with_0():
+    with service_process(HANGING_SERVICE, FER_DEADLINE_MS="1000", FER_DRAIN_S="0") as (client, process):
+        assert client.post("/predict", content=HANGING_IMAGE).status_code == 504
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
 
-def test_sigterm_under_load_loses_no_accepted_request():
+def test_sigterm_under_load_loses_no_request():
     photograph = ASTRONAUT.read_bytes()
-    with serving(FER_DRAIN_S="3") as (client, process):
-        away = threading.Event()
-        outcomes: list[int] = []
+    with service_process(FER_DRAIN_S="3") as (client, process):
+        removed = threading.Event()
+        statuses: list[int] = []
 
-        def ask() -> None:  # as a load balancer: until the instance says that it wants no more
-            with httpx2.Client(base_url=client.base_url, timeout=60) as own:
-                while not away.is_set():
-                    outcomes.append(own.post("/predict", content=photograph).status_code)
+        def predict_repeatedly() -> None:  # like a load balancer: until the instance is not ready
+            with httpx2.Client(base_url=client.base_url, timeout=60) as caller:
+                while not removed.is_set():
+                    statuses.append(caller.post("/predict", content=photograph).status_code)
 
         with ThreadPoolExecutor(8) as threads:
-            callers = [threads.submit(ask) for _ in range(8)]
-            wait_for(lambda: len(outcomes) >= 8)
+            callers = [threads.submit(predict_repeatedly) for _ in range(8)]
+            wait_until(lambda: len(statuses) >= 8, seconds=60)
             process.send_signal(signal.SIGTERM)
-            wait_for(lambda: client.get("/readyz").status_code == 503)
-            away.set()
+            wait_until(lambda: client.get("/readyz").status_code == 503, seconds=60)
+            removed.set()
             for caller in callers:
                 caller.result(timeout=60)
         assert process.wait(60) == 0
-        assert set(outcomes) == {200}
+        assert set(statuses) == {200}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_full_disk_under_the_log_and_no_temporary_folder_change_no_answer(client):
-    expected = stable(client.post("/predict", content=ASTRONAUT.read_bytes()).json())
-    with Path("/dev/full").open("w") as full, serving(stderr=full, TMPDIR="/nowhere") as (starved, process):
+def test_full_disk_and_missing_temporary_folder_change_no_prediction(client):
+    expected = stable_fields(client.post("/predict", content=ASTRONAUT.read_bytes()).json())
+    with (
+        Path("/dev/full").open("w") as full,
+        service_process(stderr=full, TMPDIR="/no/such/folder") as (other, process),
+    ):
         for _ in range(3):
-            answer = starved.post("/predict", files={"file": ("a.jpg", ASTRONAUT.read_bytes(), "image/jpeg")})
-            assert stable(answer.json()) == expected
-        assert starved.get("/readyz").status_code == 200
+            response = other.post("/predict", files={"file": ("a.jpg", ASTRONAUT.read_bytes(), "image/jpeg")})
+            assert stable_fields(response.json()) == expected
+        assert other.get("/readyz").status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

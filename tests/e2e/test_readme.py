@@ -1,4 +1,4 @@
-"""The request examples of the README run as they are written."""
+"""The README: its request examples run, it is short, and its links exist."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import subprocess
 
 import pytest
 
-from tests.e2e.test_process import serving
 from tests.support.paths import REPOSITORY
+from tests.support.process import service_process
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_shell_examples_return_the_same_prediction_for_every_form():
+def test_shell_examples_return_the_same_prediction_in_every_request_form():
     (code,) = (block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "/predict" in block)
-    with serving() as (client, _):
+    with service_process() as (client, _):
         address = f"{client.base_url.host}:{client.base_url.port}"
         ended = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code.replace("localhost:8000", address)],

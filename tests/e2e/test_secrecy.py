@@ -1,4 +1,4 @@
-"""What the process leaves behind: no upload on a disk, nothing secret and nothing of a face in its log."""
+"""The process writes nothing to disk, and logs neither secrets nor predictions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_process import serving
 from tests.support.images import ASTRONAUT
+from tests.support.process import service_process
 
-KEY, ADMIN_KEY = "the-callers-secret", "the-operators-secret"
+KEY, ADMIN_KEY = "secret-api-key", "secret-admin-key"
 
-# As `python -m app`, but everything that Python opens for writing, makes, moves or removes is told on standard error.
+# Like `python -m app`; prints each file that Python opens for writing, creates, moves or removes.
 AUDITED_SERVICE = """
 import os, sys
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -31,7 +31,7 @@ app.__main__._leave(app.__main__.main())
 
 
 def written_bytes(pid: int) -> int:
-    """What the process has sent to disks, by the kernel's count: C libraries are counted too."""
+    """Return the number of bytes that the process has written to disks, including those of C libraries."""
     found = re.search(r"^write_bytes: (\d+)$", Path(f"/proc/{pid}/io").read_text(), re.MULTILINE)
     assert found
     return int(found[1])
@@ -40,19 +40,19 @@ def written_bytes(pid: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system has no /proc/PID/io")
 def test_nothing_is_written_and_nothing_secret_is_logged(tmp_path):
     photo = ASTRONAUT.read_bytes()
-    large = photo + bytes(3_000_000)  # trailing bytes that decoders ignore: above every threshold for spooling to disk
-    text = base64.b64encode(photo).decode()
+    large = photo + bytes(3_000_000)  # decoders ignore trailing bytes; above every limit for uploads in memory
+    base64_photo = base64.b64encode(photo).decode()
     keys = {"FER_API_KEYS": KEY, "FER_ADMIN_KEYS": ADMIN_KEY}
-    with serving(AUDITED_SERVICE, TMPDIR=str(tmp_path), **keys) as (client, process):
+    with service_process(AUDITED_SERVICE, TMPDIR=str(tmp_path), **keys) as (client, process):
         client.headers["X-API-Key"] = KEY
         before = written_bytes(process.pid)
-        answers = [client.post("/predict", content=data) for data in (photo, large)]
-        answers.append(client.post("/predict", files={"file": ("a.jpg", large, "image/jpeg")}))
-        answers.append(client.post("/predict/batch", files=[("file", ("a.jpg", large))] * 2))
-        answers.append(client.post("/predict", json={"image": text}))
-        assert [answer.status_code for answer in answers] == [200] * 5
+        responses = [client.post("/predict", content=data) for data in (photo, large)]
+        responses.append(client.post("/predict", files={"file": ("a.jpg", large, "image/jpeg")}))
+        responses.append(client.post("/predict/batch", files=[("file", ("a.jpg", large))] * 2))
+        responses.append(client.post("/predict", json={"image": base64_photo}))
+        assert [response.status_code for response in responses] == [200] * 5
         assert client.post("/predict", content=photo[:5000]).status_code == 422
-        assert client.post("/predict", json={"image": "!" + text}).status_code == 400
+        assert client.post("/predict", json={"image": "!" + base64_photo}).status_code == 400
         assert client.post("/predict", content=photo, headers={"X-API-Key": KEY + "x"}).status_code == 401
         bearer = {"Authorization": f"Bearer {ADMIN_KEY}"}
         del client.headers["X-API-Key"]
@@ -64,11 +64,11 @@ def test_nothing_is_written_and_nothing_secret_is_logged(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert [line for line in log.splitlines() if line.startswith("AUDIT") and "/dev/null" not in line] == []
     lines = [json.loads(line) for line in log.splitlines() if not line.startswith("AUDIT")]
-    assert any(line.get("status") == 200 for line in lines)  # there is a log to look into
-    for secret in (KEY, ADMIN_KEY, text[:40], text[100:140]):
+    assert any(line.get("status") == 200 for line in lines)  # the log is not empty
+    for secret in (KEY, ADMIN_KEY, base64_photo[:40], base64_photo[100:140]):
         assert secret not in log
-    face = answers[0].json()["faces"][0]
+    face = responses[0].json()["faces"][0]
     for line in lines:
-        said = line["message"] + "".join(line.keys())
-        assert not any(word in said for word in ("happy", "confidence", "scores", "box"))
+        text = line["message"] + "".join(line.keys())
+        assert not any(word in text for word in ("happy", "confidence", "scores", "box"))
         assert str(face["confidence"]) not in line["message"]

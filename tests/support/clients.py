@@ -1,4 +1,4 @@
-"""Requests that are sent to the application without a server, ASGI message by ASGI message."""
+"""The application without a server, and a client that exchanges ASGI messages with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ScriptedClient:
 
     Attributes:
         unread: Messages that the application has not received.
-        receive_calls: Number of messages that the application has asked for.
+        receive_calls: Number of calls of the ASGI function `receive`.
         sent: Messages of the response.
     """
 

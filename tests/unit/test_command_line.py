@@ -1,4 +1,4 @@
-"""The command line of `python -m app`, and the factory for other ASGI servers."""
+"""The command line of `python -m app`, and the application factory for other ASGI servers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.config import load_settings
 from app.main import create_app_from_env
 from tests.support.fakes import FakeClassifier
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import wait_until
 
 
 def test_help_lists_the_options(capsys):
@@ -43,7 +44,7 @@ def test_options_override_the_environment(monkeypatch):
     assert (settings.port, settings.host) == (2222, "0.0.0.0")
 
 
-def test_model_option_is_used_by_the_process():
+def test_model_option_selects_the_model_file():
     ended = subprocess.run(
         [sys.executable, "-m", "app", "--port", "0", "--model", "no/such.onnx"],
         cwd=REPOSITORY,
@@ -61,7 +62,5 @@ def test_factory_reads_the_environment(monkeypatch):
     monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
     monkeypatch.setattr("app.main.configure_logging", lambda log_format: None)
     with TestClient(create_app_from_env()) as client:
-        for _ in range(1000):
-            if client.get("/readyz").status_code == 200:
-                break
+        wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/info").json()["limits"]["max_images"] == 7

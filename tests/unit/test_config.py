@@ -1,4 +1,4 @@
-"""Settings from the environment: defaults of the contract, and sentences for what cannot be started with."""
+"""Settings from the environment: documented defaults, and error messages for invalid values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.config import SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(monkeypatch):
+def without_settings_of_this_machine(monkeypatch):
     for name in list(os.environ):
         if name.upper().startswith("FER_"):
             monkeypatch.delenv(name)
@@ -23,7 +23,7 @@ def load(monkeypatch, **variables: str):
     return load_settings(os.environ)
 
 
-def test_load_settings_defaults_are_the_contract(monkeypatch):
+def test_load_settings_has_the_documented_defaults(monkeypatch):
     settings = load(monkeypatch)
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, Path("models/fer_vgg.onnx"))
     assert (settings.device, settings.max_body_bytes, settings.max_pixels) == ("auto", 10 * 2**20, 40_000_000)
@@ -39,7 +39,7 @@ def test_load_settings_reads_the_environment(monkeypatch):
     assert settings.cors_origins == ("https://a.example",)
 
 
-def test_load_settings_unknown_name_is_refused_by_name(monkeypatch):
+def test_load_settings_unknown_variable_is_refused_with_its_name(monkeypatch):
     with pytest.raises(SettingsError, match="FER_PORTT"):
         load(monkeypatch, FER_PORTT="9000")
 
@@ -58,7 +58,7 @@ def test_load_settings_unknown_name_is_refused_by_name(monkeypatch):
         ("FER_CORS_ORIGINS", "b.example"),
     ],
 )
-def test_load_settings_bad_value_is_refused_by_name_and_value(monkeypatch, name, value):
+def test_load_settings_invalid_value_is_refused_with_name_and_value(monkeypatch, name, value):
     with pytest.raises(SettingsError) as caught:
         load(monkeypatch, **{name: value})
     assert name in str(caught.value)
@@ -67,20 +67,20 @@ def test_load_settings_bad_value_is_refused_by_name_and_value(monkeypatch, name,
 
 @pytest.mark.parametrize("name", ["FER_API_KEYS", "FER_ADMIN_KEYS"])
 @pytest.mark.parametrize("value", [",", " , ", "schlüssel", "two words", "good,schlüssel"])
-def test_load_settings_keys_that_would_not_lock_or_never_open_are_refused_unsaid(monkeypatch, name, value):
+def test_load_settings_invalid_keys_are_refused_without_their_text(monkeypatch, name, value):
     with pytest.raises(SettingsError) as caught:
         load(monkeypatch, **{name: value})
     assert name in str(caught.value)
     assert "schl" not in str(caught.value)
 
 
-def test_load_settings_no_value_is_none(monkeypatch):
+def test_load_settings_empty_value_is_an_empty_list(monkeypatch):
     settings = load(monkeypatch, FER_API_KEYS="", FER_CORS_ORIGINS=" ")
     assert (settings.api_keys, settings.cors_origins) == ((), ())
 
 
 @pytest.mark.parametrize("origins", ["*", "http://localhost:3000,https://a.example", "null"])
-def test_load_settings_origins_are_as_browsers_send_them(monkeypatch, origins):
+def test_load_settings_accepts_origins_in_the_form_of_browsers(monkeypatch, origins):
     assert ",".join(load(monkeypatch, FER_CORS_ORIGINS=origins).cors_origins) == origins
 
 
@@ -90,7 +90,7 @@ def test_load_settings_protected_metrics_need_a_key(monkeypatch):
     assert load(monkeypatch, FER_PROTECT_METRICS="true", FER_API_KEYS="key").protect_metrics
 
 
-def test_settings_never_print_their_keys(monkeypatch):
+def test_settings_hide_keys_in_their_representation(monkeypatch):
     assert "hunter2" not in repr(load(monkeypatch, FER_API_KEYS="hunter2"))
 
 

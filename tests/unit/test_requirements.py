@@ -24,14 +24,14 @@ def requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("-")]
 
 
-def test_cpu_list_differs_only_in_the_build_of_onnx_runtime():
+def test_cpu_requirements_differ_only_in_the_build_of_onnx_runtime():
     full, cpu = set(requirements("requirements.txt")), set(requirements("requirements/cpu.txt"))
     (gpu_build,), (cpu_build,) = full - cpu, cpu - full
     assert gpu_build.replace("onnxruntime-gpu", "onnxruntime") == cpu_build
 
 
 @pytest.mark.parametrize("name", [*FILES, "requirements/training.txt", "requirements/constraints.txt"])
-def test_every_requirement_is_pinned_exactly(name):
+def test_every_requirement_has_an_exact_version(name):
     assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
 
 
@@ -41,7 +41,7 @@ def test_nvidia_packages_are_pinned_for_the_gpu_service_only():
     assert [line for line in requirements("requirements/cuda.txt") if line.startswith("nvidia-cudnn")]
 
 
-def test_opencv_stays_below_the_version_without_cascades():
+def test_opencv_is_below_the_version_without_cascade_classifiers():
     (opencv,) = [line for line in requirements("requirements.txt") if line.startswith("opencv")]
     assert int(opencv.split("==")[1].split(".")[0]) < 5
 

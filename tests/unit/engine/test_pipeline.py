@@ -1,4 +1,4 @@
-"""The pipeline between its neighbours: deadlines, faults, counting."""
+"""The pipeline: scores, deadlines, failed runs, options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEMPERATURE = 1.7
 
 
 @asynccontextmanager
-async def running(classifier, detector=None, threads: int = 2, max_batch: int = 64):
+async def running_pipeline(classifier, detector=None, threads: int = 2, max_batch: int = 64):
     with ThreadPoolExecutor(threads) as vision, ThreadPoolExecutor(1) as inference:
         batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
@@ -42,50 +42,50 @@ def deadline(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def test_predict_scores_travel_with_their_own_box():
+def test_predict_returns_the_scores_of_each_box():
     async def scenario():
         classifier = FakeClassifier()
         image = picture(6, seed=3)
-        async with running(classifier) as pipeline:
-            whole = await pipeline.predict(encoded(image), PredictOptions(), deadline(5))
-            for face in whole.faces:
+        async with running_pipeline(classifier) as pipeline:
+            result = await pipeline.predict(encoded(image), PredictOptions(), deadline(5))
+            for face in result.faces:
                 logits = np.stack(FakeClassifier().classify([crop_face(image, face.box)]))
                 (expected,) = probabilities(logits, TEMPERATURE)
                 assert list(face.scores.values()) == expected.tolist()
                 assert face.confidence == max(face.scores.values()) == face.scores[face.emotion]
-            assert len({tuple(face.scores.values()) for face in whole.faces}) == 6
+            assert len({tuple(face.scores.values()) for face in result.faces}) == 6
 
     asyncio.run(scenario())
 
 
-def test_predict_passed_deadline_in_the_vision_queue_is_not_decoded():
-    class Sleeper:
+def test_predict_after_the_deadline_in_the_vision_queue_is_not_decoded():
+    class SlowDetector:
         calls = 0
 
         def detect(self, grey):
-            Sleeper.calls += 1
+            SlowDetector.calls += 1
             time.sleep(0.3)
             return []
 
     async def scenario():
-        async with running(FakeClassifier(), Sleeper(), threads=1) as pipeline:
+        async with running_pipeline(FakeClassifier(), SlowDetector(), threads=1) as pipeline:
             first = asyncio.create_task(pipeline.predict(encoded(picture(0)), PredictOptions(), deadline(5)))
             await asyncio.sleep(0.02)
             with pytest.raises(FerError) as caught:
                 await pipeline.predict(encoded(picture(0)), PredictOptions(), deadline(0.05))
             assert caught.value.code == ErrorCode.DEADLINE_EXCEEDED
-            assert not first.done()  # answered at its deadline, not when the thread was free
+            assert not first.done()  # the error is raised at the deadline, not when the thread is free
             await first
             await asyncio.sleep(0.05)
-        assert Sleeper.calls == 1
+        assert SlowDetector.calls == 1
 
     asyncio.run(scenario())
 
 
-def test_predict_timed_out_faces_leave_the_queue():
+def test_predict_removes_faces_from_the_queue_at_the_deadline():
     async def scenario():
         classifier = FakeClassifier()
-        async with running(classifier) as pipeline:
+        async with running_pipeline(classifier) as pipeline:
             classifier.released.clear()
             blocked = asyncio.create_task(pipeline.predict(encoded(picture(1)), PredictOptions(), deadline(5)))
             await asyncio.sleep(0.05)
@@ -98,24 +98,24 @@ def test_predict_timed_out_faces_leave_the_queue():
     asyncio.run(scenario())
 
 
-def test_predict_after_one_face_failed_the_others_are_not_run():
+def test_predict_cancels_the_other_faces_after_one_failed():
     async def scenario():
         classifier = FakeClassifier()
         classifier.poison = 7
         image = picture(12)
         image[:40, :40][image[:40, :40] < 250] = 7  # the first face
-        async with running(classifier, max_batch=1) as pipeline:
+        async with running_pipeline(classifier, max_batch=1) as pipeline:
             with pytest.raises(RuntimeError, match="poisoned"):
                 await pipeline.predict(encoded(image), PredictOptions(), deadline(5))
-            await asyncio.sleep(0.1)  # in which the batcher would run the rest
+            await asyncio.sleep(0.1)  # the batcher would run the other faces
         assert len(classifier.batches) <= 2
 
     asyncio.run(scenario())
 
 
-def test_predict_stopped_batcher_is_not_ready():
+def test_predict_with_a_stopped_batcher_is_not_ready():
     async def scenario():
-        async with running(FakeClassifier()) as pipeline:
+        async with running_pipeline(FakeClassifier()) as pipeline:
             await pipeline._batcher.stop()
             with pytest.raises(FerError) as caught:
                 await pipeline.predict(encoded(picture(1)), PredictOptions(), deadline(5))
@@ -125,12 +125,12 @@ def test_predict_stopped_batcher_is_not_ready():
 
 
 def test_predict_min_face_size_uses_the_smaller_side():
-    class Oblong:
+    class OblongDetector:
         def detect(self, grey):
             return [Detection(FaceBox(0, 0, 50, 30), 1.0), Detection(FaceBox(0, 0, 30, 30), 1.0)]
 
     async def scenario():
-        async with running(FakeClassifier(), Oblong()) as pipeline:
+        async with running_pipeline(FakeClassifier(), OblongDetector()) as pipeline:
             result = await pipeline.predict(encoded(picture(0)), PredictOptions(min_face_size_px=31), deadline(5))
             assert result.faces == ()
             assert result.warnings == ("no_face_detected",)
@@ -138,10 +138,10 @@ def test_predict_min_face_size_uses_the_smaller_side():
     asyncio.run(scenario())
 
 
-def test_logits_are_the_networks_own_in_the_order_of_the_crops():
+def test_logits_are_the_output_of_the_model_in_the_order_of_the_crops():
     async def scenario():
         crops = np.random.default_rng(0).integers(0, 256, size=(5, 48, 48, 1), dtype=np.uint8)
-        async with running(FakeClassifier(), max_batch=2) as pipeline:
+        async with running_pipeline(FakeClassifier(), max_batch=2) as pipeline:
             logits = await pipeline.logits(crops, deadline(5))
         assert logits.dtype == np.float32
         assert np.array_equal(logits, np.stack(FakeClassifier().classify(list(crops))))
@@ -149,11 +149,11 @@ def test_logits_are_the_networks_own_in_the_order_of_the_crops():
     asyncio.run(scenario())
 
 
-def test_logits_past_the_deadline_are_an_error_of_ours():
+def test_logits_after_the_deadline_are_deadline_exceeded():
     async def scenario():
         classifier = FakeClassifier()
         classifier.released.clear()
-        async with running(classifier) as pipeline:
+        async with running_pipeline(classifier) as pipeline:
             with pytest.raises(FerError) as caught:
                 await pipeline.logits(np.zeros((1, 48, 48, 1), np.uint8), deadline(0.05))
             assert caught.value.code == ErrorCode.DEADLINE_EXCEEDED

@@ -1,17 +1,17 @@
-"""Readiness: what moves an instance from state to state."""
+"""Readiness: the transitions between the states of an instance."""
 
 from __future__ import annotations
 
 from app.engine.readiness import FAILURES_UNTIL_UNHEALTHY, Readiness, State
 
 
-def ready() -> Readiness:
+def make_ready() -> Readiness:
     readiness = Readiness()
     readiness.loaded()
     return readiness
 
 
-def test_readiness_begins_starting_and_becomes_ready():
+def test_readiness_is_starting_until_a_model_is_loaded():
     readiness = Readiness()
     assert readiness.state is State.STARTING
     assert readiness.reason
@@ -19,8 +19,8 @@ def test_readiness_begins_starting_and_becomes_ready():
     assert readiness.state is State.READY
 
 
-def test_run_failed_in_a_row_is_unhealthy_until_a_success():
-    readiness = ready()
+def test_failed_runs_in_a_row_are_unhealthy_until_a_run_succeeds():
+    readiness = make_ready()
     for _ in range(FAILURES_UNTIL_UNHEALTHY):
         assert readiness.state is State.READY
         readiness.run_failed()
@@ -30,8 +30,8 @@ def test_run_failed_in_a_row_is_unhealthy_until_a_success():
     assert readiness.state is State.READY
 
 
-def test_run_failed_with_successes_between_stays_ready():
-    readiness = ready()
+def test_failed_runs_between_successful_runs_are_ready():
+    readiness = make_ready()
     for _ in range(10):
         readiness.run_failed()
         readiness.run_succeeded()
@@ -39,16 +39,16 @@ def test_run_failed_with_successes_between_stays_ready():
 
 
 def test_drain_is_final():
-    readiness = ready()
+    readiness = make_ready()
     readiness.drain()
     readiness.loaded()
-    readiness.broken("x")
+    readiness.broken("the batch loop died")
     readiness.run_succeeded()
     assert readiness.state is State.DRAINING
 
 
-def test_broken_is_not_healed_by_a_run_that_succeeds_but_by_another_model():
-    readiness = ready()
+def test_broken_ends_with_another_model_and_not_with_a_successful_run():
+    readiness = make_ready()
     readiness.broken("the batch loop died")
     readiness.run_succeeded()
     assert (readiness.state, readiness.reason) == (State.UNHEALTHY, "the batch loop died")

@@ -1,4 +1,4 @@
-"""The watchdog: what counts as hanging, and what does not."""
+"""The watchdog: which work has hung, and which has not."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ import pytest
 from app.engine.watchdog import POLLS_UNTIL_HUNG, HungError, watch
 
 
-class Polls:
-    """Shows one entry of a script at every look, the last one for ever."""
+class ScriptedWork:
+    """Fake of `oldest_work`: returns the given entries in order, then the last one again.
+
+    Attributes:
+        polls: Number of calls.
+    """
 
     def __init__(self, *entries) -> None:
         self._entries = list(entries)
-        self.count = 0
+        self.polls = 0
 
     def __call__(self):
-        self.count += 1
+        self.polls += 1
         return self._entries.pop(0) if len(self._entries) > 1 else self._entries[0]
 
 
-def watched(polls: Polls, until: int) -> None:
+def watch_for(work: ScriptedWork, polls: int) -> None:
+    """Run the watchdog for a number of polls."""
+
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(polls, limit_s=0.0))
-        while polls.count < until and not watching.done():
+        watching = asyncio.create_task(watch(work, limit_s=0.0))
+        while work.polls < polls and not watching.done():
             await asyncio.sleep(0)
         if watching.done():
             watching.result()
@@ -33,22 +39,22 @@ def watched(polls: Polls, until: int) -> None:
     asyncio.run(scenario())
 
 
-def test_watch_same_work_at_every_look_has_hung():
-    for work in (("image", None), (None, "batch"), ("image", "batch")):
-        polls = Polls(work)
+def test_same_work_in_every_poll_has_hung():
+    for oldest in (("image", None), (None, "batch"), ("image", "batch")):
+        work = ScriptedWork(oldest)
         with pytest.raises(HungError):
-            watched(polls, until=10 * POLLS_UNTIL_HUNG)
-        assert polls.count == POLLS_UNTIL_HUNG
+            watch_for(work, polls=10 * POLLS_UNTIL_HUNG)
+        assert work.polls == POLLS_UNTIL_HUNG
 
 
-def test_watch_idle_threads_have_not_hung():
-    watched(Polls((None, None)), until=5 * POLLS_UNTIL_HUNG)
+def test_idle_threads_have_not_hung():
+    watch_for(ScriptedWork((None, None)), polls=5 * POLLS_UNTIL_HUNG)
 
 
-def test_watch_threads_that_come_to_new_work_have_not_hung():
-    watched(Polls(*((number // 5, number // 7) for number in range(1000))), until=900)
+def test_threads_that_start_new_work_have_not_hung():
+    watch_for(ScriptedWork(*((number // 5, number // 7) for number in range(1000))), polls=900)
 
 
-def test_watch_process_that_was_stopped_for_long_has_not_hung():
-    # One look before, one after: however much time lies between them, the work has not had ten polls' time to move.
-    watched(Polls(*([("image", None)] * 2), (None, None)), until=5 * POLLS_UNTIL_HUNG)
+def test_suspended_process_has_not_hung():
+    # The polls before and after the suspension return the same work. The watchdog counts them, not the time between.
+    watch_for(ScriptedWork(*([("image", None)] * 2), (None, None)), polls=5 * POLLS_UNTIL_HUNG)

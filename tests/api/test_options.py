@@ -1,0 +1,104 @@
+"""The options of `/predict` and `/predict/batch`: in the query, as keys of a JSON body, as text parts of a form."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from app.errors import ErrorCode
+from tests.support.images import PNG, encoded, picture
+from tests.support.responses import assert_problem
+
+FIVE_FACES, NO_FACE = encoded(picture(5)), encoded(picture(0))
+
+on_both_routes = pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+in_every_place = pytest.mark.parametrize("place", ["query", "json", "form"])
+in_a_body = pytest.mark.parametrize("place", ["json", "form"])
+
+
+def post(client, path: str, place: str, image: bytes, options: dict[str, Any], query: str = ""):
+    """Send an image with options in the query, in a JSON body or in a form; return the response."""
+    text = base64.b64encode(image).decode()
+    files = {"file": ("a.png", image)}
+    if place == "query":
+        return client.post(path, params=options, files=files)
+    if place == "json":
+        body = {"images": [text]} if path.endswith("batch") else {"image": text}
+        return client.post(f"{path}?{query}", json=body | options)
+    return client.post(
+        f"{path}?{query}", files=files, data={name: json.dumps(value) for name, value in options.items()}
+    )
+
+
+def predict(client, path: str, *arguments: Any, **query: str) -> dict:
+    """Send an image like `post`; return its prediction or its problem document."""
+    body = post(client, path, *arguments, **query).json()
+    if path.endswith("batch"):
+        (body,) = body["results"]
+    return body.get("error", body)
+
+
+@on_both_routes
+@in_every_place
+def test_detect_false_classifies_the_whole_image(client, path, place):
+    (face,) = predict(client, path, place, NO_FACE, {"detect": False})["faces"]
+    assert face["box"] == {"x": 0, "y": 0, "width": 160, "height": 120}
+
+
+@on_both_routes
+@in_every_place
+def test_max_faces_keeps_the_largest_faces(client, path, place):
+    faces = client.post("/predict", content=FIVE_FACES).json()["faces"]
+    assert len(faces) == 5
+    assert predict(client, path, place, FIVE_FACES, {"max_faces": 2})["faces"] == faces[:2]
+
+
+@on_both_routes
+@in_every_place
+def test_min_face_size_drops_smaller_faces(client, path, place):
+    assert len(predict(client, path, place, FIVE_FACES, {"min_face_size": 40})["faces"]) == 5
+    assert predict(client, path, place, FIVE_FACES, {"min_face_size": 41})["faces"] == []
+
+
+@on_both_routes
+@in_every_place
+def test_require_face_refuses_an_image_without_a_face(client, path, place):
+    assert predict(client, path, place, NO_FACE, {"require_face": True})["code"] == "no_face_detected"
+    assert len(predict(client, path, place, PNG, {"require_face": True})["faces"]) == 1
+
+
+@on_both_routes
+@in_a_body
+@pytest.mark.parametrize(("query", "count"), [("max_faces=3", 3), ("max_faces=100", 5)], ids=["3", "default"])
+def test_query_parameter_overrides_the_body(client, path, place, query, count):
+    assert len(predict(client, path, place, FIVE_FACES, {"max_faces": 2}, query=query)["faces"]) == count
+
+
+@on_both_routes
+@in_a_body
+def test_query_and_body_may_set_different_options(client, path, place):
+    options = {"max_faces": 2, "min_face_size": 40}
+    assert len(predict(client, path, place, FIVE_FACES, options, query="require_face=true")["faces"]) == 2
+    assert predict(client, path, place, NO_FACE, options, query="require_face=true")["code"] == "no_face_detected"
+
+
+@on_both_routes
+@in_every_place
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("detect", "maybe"), ("max_faces", 0), ("max_faces", 1001), ("min_face_size", -1), ("require_face", 7)],
+)
+def test_invalid_value_is_refused_with_its_name(client, path, place, name, value):
+    response = post(client, path, place, PNG, {name: value})
+    assert name in assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+
+
+@on_both_routes
+@pytest.mark.parametrize("place", ["query", "json"])
+@pytest.mark.parametrize("name", ["max_face", "format", "Detect", "smoothing"])
+def test_unknown_name_is_refused(client, path, place, name):
+    response = post(client, path, place, PNG, {name: "1"})
+    assert name in assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
