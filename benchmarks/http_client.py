@@ -91,7 +91,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the request that waits for its response (asyncio.Protocol)."""
-        del exc
         self._transport = None
         if self._response is not None and not self._response.done():
             error = ConnectionResetError("the server closed the connection")
