@@ -31,9 +31,9 @@ from PIL import Image
 
 from app.contract.manifest import Manifest, manifest_path
 from stress.client import post
-from tests.api.test_predict import stable
 from tests.support.images import ASTRONAUT
 from tests.support.paths import REPOSITORY
+from tests.support.responses import stable_fields
 
 
 def free_port() -> int:
@@ -89,7 +89,7 @@ def test_portrait_is_answered_alike_in_all_forms(client):
     multipart = client.post("/predict", files={"file": ("a.jpg", photo, "image/jpeg")}).json()
     raw = client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
     text = client.post("/predict", json={"image": base64.b64encode(photo).decode()}).json()
-    assert stable(multipart) == stable(raw) == stable(text)
+    assert stable_fields(multipart) == stable_fields(raw) == stable_fields(text)
     (face,) = multipart["faces"]
     assert face["emotion"] == "happy"
     assert face["box"]["width"] == face["box"]["height"] > 80
@@ -98,10 +98,10 @@ def test_portrait_is_answered_alike_in_all_forms(client):
 def test_portraits_in_parallel_answer_as_alone(client):
     photo = ASTRONAUT.read_bytes()
     queries = ["", "?detect=false", "?max_faces=1", "?min_face_size=200"] * 4
-    alone = {query: stable(client.post("/predict" + query, content=photo).json()) for query in set(queries)}
+    alone = {query: stable_fields(client.post("/predict" + query, content=photo).json()) for query in set(queries)}
     with ThreadPoolExecutor(16) as senders:
         answers = list(
-            senders.map(lambda query: stable(client.post("/predict" + query, content=photo).json()), queries)
+            senders.map(lambda query: stable_fields(client.post("/predict" + query, content=photo).json()), queries)
         )
     assert answers == [alone[query] for query in queries]
 
@@ -413,11 +413,11 @@ def test_sigterm_under_load_loses_no_accepted_request():
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_full_disk_under_the_log_and_no_temporary_folder_change_no_answer(client):
-    expected = stable(client.post("/predict", content=ASTRONAUT.read_bytes()).json())
+    expected = stable_fields(client.post("/predict", content=ASTRONAUT.read_bytes()).json())
     with Path("/dev/full").open("w") as full, serving(stderr=full, TMPDIR="/nowhere") as (starved, process):
         for _ in range(3):
             answer = starved.post("/predict", files={"file": ("a.jpg", ASTRONAUT.read_bytes(), "image/jpeg")})
-            assert stable(answer.json()) == expected
+            assert stable_fields(answer.json()) == expected
         assert starved.get("/readyz").status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
