@@ -38,7 +38,7 @@ from app.observability.tracing import NoTracing, Tracing, load_tracing
 from app.server.cpus import available_cpus, lower_thread_priority
 from app.vision.detection import FaceDetector
 
-API_VERSION = "1.0.0"
+API_VERSION = "2.0.0"
 _DESCRIPTION = (
     "Find the faces of a photograph and classify the apparent expression of each, with calibrated scores for seven"
     " emotions. The service describes what a face shows, not what a person feels."

@@ -125,7 +125,7 @@ INFERENCE_EXAMPLE = {
     "model_version": "2026.11.1",
     "outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 7], "data": _LOGITS}],
 }
-SERVER_EXAMPLE = {"name": "fer-serve", "version": "1.0.0", "extensions": EXTENSIONS}
+SERVER_EXAMPLE = {"name": "fer-serve", "version": "2.0.0", "extensions": EXTENSIONS}
 MODEL_EXAMPLE = {
     "name": "fer_vgg",
     "versions": ["2026.11.1"],
