@@ -82,6 +82,12 @@ def test_vision_and_inference_threads_have_a_lower_priority(client):
     }
     assert (niceness.pop("vision"), niceness.pop("inference")) == (normal + 5, normal + 5)
     assert set(niceness.values()) == {normal}
+    batch = {
+        thread.name.partition("_")[0]
+        for thread in threading.enumerate()
+        if os.sched_getscheduler(thread.native_id) == os.SCHED_BATCH
+    }
+    assert batch == {"vision", "inference"}
 
 
 def test_info_returns_the_model_and_the_limits(make_client):

@@ -36,8 +36,9 @@ def test_available_cpus_without_a_control_group_is_the_affinity(tmp_path):
 
 
 def test_lower_thread_priority_ignores_a_sandbox_that_forbids_it(monkeypatch):
-    def setpriority(which, who, priority):
+    def forbid(*arguments):
         raise PermissionError
 
-    monkeypatch.setattr(os, "setpriority", setpriority)
+    monkeypatch.setattr(os, "setpriority", forbid)
+    monkeypatch.setattr(os, "sched_setscheduler", forbid)
     lower_thread_priority()
