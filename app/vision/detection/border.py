@@ -11,7 +11,7 @@ import cv2
 from app.domain import Detection
 from app.vision.detection.boxes import to_box
 from app.vision.detection.cascades import HAAR_WINDOW_PX
-from app.vision.detection.pyramid import ImagePyramid
+from app.vision.detection.pyramid import ImagePyramid, with_usual_contrast
 
 _LONG_SIDE_PX = 320
 _BORDER_SHARE = 0.25  # of the long side
@@ -24,7 +24,7 @@ def search_with_border(haar: cv2.CascadeClassifier, pyramid: ImagePyramid) -> li
     """Return faces that fill most of the image."""
     image, scale = pyramid.downscaled(_LONG_SIDE_PX)
     border = round(max(image.shape) * _BORDER_SHARE)
-    bordered = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
+    bordered = cv2.copyMakeBorder(with_usual_contrast(image), border, border, border, border, cv2.BORDER_REPLICATE)
     min_face_px = max(HAAR_WINDOW_PX, round(min(image.shape) * _MIN_FACE_SHARE))
     boxes, _, weights = haar.detectMultiScale3(
         bordered, _STEP, _MIN_NEIGHBORS, minSize=(min_face_px,) * 2, outputRejectLevels=True

@@ -13,7 +13,7 @@ import cv2
 from app.domain import Detection, FaceBox
 from app.vision.detection.boxes import Square
 from app.vision.detection.cascades import HAAR_WINDOW_PX, LBP_WINDOW_PX
-from app.vision.detection.pyramid import ImagePyramid
+from app.vision.detection.pyramid import ImagePyramid, with_usual_contrast
 
 _STEP = 1.2  # ratio of successive face sizes
 # OpenCV tests only every second position for faces smaller than twice the Haar window of 20 px, so the smallest face
@@ -66,7 +66,8 @@ def _propose(
         min_face_share: Smallest face.
         max_face_share: Largest face; None for no limit.
     """
-    image, scale = pyramid.downscaled(round(downscaled_face_px / min_face_share))
+    downscaled, scale = pyramid.downscaled(round(downscaled_face_px / min_face_share))
+    image = with_usual_contrast(downscaled)
     long_side_px = max(image.shape)
     min_face_px = max(window_px, round(long_side_px * min_face_share))
     max_face_px = 0 if max_face_share is None else max(min_face_px, round(long_side_px * max_face_share))

@@ -17,7 +17,7 @@ from app.contract.preprocess import GreyImage
 from app.domain import Detection
 from app.vision.detection.boxes import Square, remove_duplicates, to_box
 from app.vision.detection.cascades import HAAR_WINDOW_PX, Cascades
-from app.vision.detection.pyramid import ImagePyramid, resized
+from app.vision.detection.pyramid import ImagePyramid, resized, with_usual_contrast
 
 _FACE_PX = 48  # side of a proposal in the scaled region
 _STEP = 1.07  # ratio of successive face sizes
@@ -100,7 +100,8 @@ class _Region:
         pixels = level[top:bottom, left:right]
         if not pixels.size:
             return None
-        return cls(resized(pixels, scale / level_scale), left / level_scale, top / level_scale, scale, side * scale)
+        scaled = with_usual_contrast(resized(pixels, scale / level_scale))
+        return cls(scaled, left / level_scale, top / level_scale, scale, side * scale)
 
     def sizes(self, shares: tuple[float, float]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the smallest and the largest (width, height) to search, from shares of the square's side."""

@@ -153,3 +153,21 @@ def test_detect_returns_the_same_boxes_from_many_threads(portrait):
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(face_detector.detect, scenes * 2)) == sequential * 2
     assert all(sequential)
+
+
+LOW_CONTRAST = {f"level {level}": (level, 0) for level in (0.3, 0.2, 0.1, 0.06)} | {"haze": (0.1, 200)}
+
+
+@pytest.mark.parametrize(("gain", "offset"), LOW_CONTRAST.values(), ids=LOW_CONTRAST)
+def test_detect_finds_the_face_of_a_dark_or_hazy_portrait(portrait, gain, offset):
+    image = np.round(portrait * gain + offset).astype(np.uint8)
+    (found,) = FaceDetector().detect(image)
+    assert found.box.overlap(FACE) > 0.6
+
+
+@pytest.mark.parametrize("grey_level", [0, 3, 128, 255])
+def test_detect_finds_no_face_in_an_image_of_one_level_or_of_faint_noise(grey_level):
+    plain = np.full((240, 320), grey_level, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(-2, 3, size=plain.shape)
+    assert FaceDetector().detect(plain) == []
+    assert FaceDetector().detect((plain + noise).clip(0, 255).astype(np.uint8)) == []
