@@ -35,7 +35,7 @@ from app.inference.session import EmotionSession
 from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.tracing import NoTracing, Tracing, load_tracing
-from app.server.cpus import available_cpus, lower_thread_priority
+from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
 from app.vision.detection import FaceDetector
 
 API_VERSION = "2.0.0"
@@ -132,13 +132,13 @@ def build_engine(
         tracing: Recorder of traces; None records nothing.
         detector: Face detector; None for the Haar detector.
         on_fatal: Called when no model can be served any more.
-        vision_threads: Threads for decoding and detection; None for one per core.
+        vision_threads: Threads for decoding and detection; None for one more than cores.
         model_threads: Cores that one model run may use; None for all cores.
     """
     cpus = available_cpus()
     cv2.setNumThreads(1)  # images are processed in parallel, not the parts of one image
     config = EngineConfig(
-        vision_threads=vision_threads or cpus,
+        vision_threads=vision_threads or vision_thread_count(cpus),
         max_batch=settings.max_batch,
         max_pixels=settings.max_pixels,
         deadline_s=settings.deadline_ms / 1000,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from app.server.cpus import available_cpus, lower_thread_priority
+from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,8 @@ def test_lower_thread_priority_ignores_a_sandbox_that_forbids_it(monkeypatch):
     monkeypatch.setattr(os, "setpriority", forbid)
     monkeypatch.setattr(os, "sched_setscheduler", forbid)
     lower_thread_priority()
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 3), (16, 17)])
+def test_there_is_one_vision_thread_more_than_cores_unless_there_is_one_core(cores, threads):
+    assert vision_thread_count(cores) == threads
