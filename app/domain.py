@@ -33,11 +33,30 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """A position in pixels of the upright image; x grows to the right, y grows downwards."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
-    """A face box with the weight that the cascade gives it (higher is more certain; not a probability)."""
+    """A detected face.
+
+    Attributes:
+        box: Upright square with the centre and the side of the face, whatever the roll.
+        weight: Weight that the cascade gives the face (higher is more certain; not a probability).
+        roll_degrees: Angle by which the face is turned in the image plane, positive clockwise as the viewer sees it,
+            -180 to 180; None if the detector does not know it.
+        landmarks: Right eye, left eye, nose, right mouth corner and left mouth corner, where right and left are the
+            person's own; None if the detector does not know them.
+    """
 
     box: FaceBox
     weight: float
+    roll_degrees: float | None = None
+    landmarks: tuple[Point, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,8 @@ class FaceEmotion:
         scores: Calibrated probability (0 to 1) of each label, in FER2013 order. The probabilities sum to 1.
         emotion: Label with the highest score.
         confidence: Highest score.
+        roll_degrees: Roll of the face; see `Detection`.
+        landmarks: Five points of the face; see `Detection`.
     """
 
     box: FaceBox
@@ -82,6 +103,8 @@ class FaceEmotion:
     scores: Mapping[str, float]
     emotion: str
     confidence: float
+    roll_degrees: float | None = None
+    landmarks: tuple[Point, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

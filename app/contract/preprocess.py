@@ -6,6 +6,8 @@ computes the crop only: the network itself normalises the pixels, and other modu
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -38,25 +40,63 @@ def resize_to_crop(grey: GreyImage) -> GreyImage:
     return np.asarray(resized, dtype=np.uint8)[:, :, np.newaxis]
 
 
-def crop_face(grey: GreyImage, box: FaceBox) -> GreyImage:
+def crop_face(grey: GreyImage, box: FaceBox, roll_degrees: float = 0.0) -> GreyImage:
     """Crop one face with the framing of FER2013 and resize it to the input size of the network.
 
     Args:
         grey: uint8 (H, W), upright image.
         box: Detected face in pixels of the image.
+        roll_degrees: Angle by which the face is turned, positive clockwise. The crop is turned by it around the centre
+            of the box, so that the face is upright in the crop.
 
     Returns:
         uint8 (48, 48, 1). Where the scaled box extends beyond the image, the edge pixels are repeated, so a face at
         the border keeps its position and scale.
     """
-    height, width = grey.shape
     crop_width = round(box.width * FACE_BOX_SCALE)
     crop_height = round(box.height * FACE_BOX_SCALE)
     left = box.x - (crop_width - box.width) // 2
     top = box.y - (crop_height - box.height) // 2
-    right, bottom = left + crop_width, top + crop_height
+    rectangle = FaceBox(left, top, crop_width, crop_height)
+    if roll_degrees == 0:
+        return resize_to_crop(_cut(grey, rectangle))
+    return resize_to_crop(_cut_turned(grey, rectangle, math.radians(roll_degrees)))
+
+
+def _cut(grey: GreyImage, rectangle: FaceBox) -> GreyImage:
+    """Return the pixels of a rectangle. Beyond the image the edge pixels are repeated."""
+    height, width = grey.shape
+    left, top = rectangle.x, rectangle.y
+    right, bottom = left + rectangle.width, top + rectangle.height
     inside = grey[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
-    if inside.shape != (crop_height, crop_width):
-        margins = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
-        inside = np.asarray(cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE), dtype=np.uint8)
-    return resize_to_crop(inside)
+    if inside.shape == (rectangle.height, rectangle.width):
+        return inside
+    margins = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    return np.asarray(cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def _cut_turned(grey: GreyImage, rectangle: FaceBox, roll: float) -> GreyImage:
+    """Return the pixels of a rectangle that is turned clockwise by `roll` radians around its centre."""
+    height, width = grey.shape
+    cos, sin = math.cos(roll), math.sin(roll)
+    centre_x, centre_y = rectangle.x + (rectangle.width - 1) / 2, rectangle.y + (rectangle.height - 1) / 2
+    # OpenCV turns no image of more than 32,767 pixels a side, so the function gets the surroundings of the face only.
+    reach = math.ceil(math.hypot(rectangle.width, rectangle.height) / 2) + 1
+    left = min(max(math.floor(centre_x) - reach, 0), width - 1)
+    top = min(max(math.floor(centre_y) - reach, 0), height - 1)
+    around = grey[top : max(math.ceil(centre_y) + reach, top) + 1, left : max(math.ceil(centre_x) + reach, left) + 1]
+    half_width, half_height = (rectangle.width - 1) / 2, (rectangle.height - 1) / 2
+    to_image = np.array(
+        [
+            [cos, -sin, centre_x - left - cos * half_width + sin * half_height],
+            [sin, cos, centre_y - top - sin * half_width - cos * half_height],
+        ]
+    )
+    turned = cv2.warpAffine(
+        around,
+        to_image,
+        (rectangle.width, rectangle.height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(turned, dtype=np.uint8)

@@ -202,4 +202,6 @@ def _name_emotion(face: CroppedFace, scores: Scores) -> FaceEmotion:
         scores=dict(zip(LABELS, values, strict=True)),
         emotion=LABELS[values.index(confidence)],
         confidence=confidence,
+        roll_degrees=face.roll_degrees,
+        landmarks=face.landmarks,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
-from app.domain import Detection, FaceBox, PredictOptions
+from app.domain import Detection, FaceBox, Point, PredictOptions
 from app.vision.decode import decode_grey
 
 
@@ -29,12 +29,16 @@ class CroppedFace:
     Attributes:
         box: Position of the face.
         weight: Weight of the detection; None if no detector ran.
-        crop: Input of the model.
+        crop: Input of the model. The face is upright in it if the detector knows the roll.
+        roll_degrees: Roll of the face; see `Detection`.
+        landmarks: Five points of the face; see `Detection`.
     """
 
     box: FaceBox
     weight: float | None
     crop: GreyImage
+    roll_degrees: float | None = None
+    landmarks: tuple[Point, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,15 @@ def run_vision_stages(
     height, width = grey.shape
     if options.detect:
         detections = detector.detect(grey) if known is None else detector.track(grey, known)
-        faces = tuple(
-            CroppedFace(face.box, face.weight, crop_face(grey, face.box)) for face in _select(detections, options)
-        )
+        faces = tuple(_crop(grey, face) for face in _select(detections, options))
     else:
         faces = (CroppedFace(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
     return VisionResult(started, width, height, faces, decoded - started, time.perf_counter() - decoded)
+
+
+def _crop(grey: GreyImage, face: Detection) -> CroppedFace:
+    crop = crop_face(grey, face.box, face.roll_degrees or 0.0)
+    return CroppedFace(face.box, face.weight, crop, face.roll_degrees, face.landmarks)
 
 
 def _select(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:

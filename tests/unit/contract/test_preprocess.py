@@ -48,6 +48,42 @@ def test_crop_of_a_face_that_fills_the_image_is_nearly_the_image():
     assert np.abs(crop[4:-4, 4:-4] - resize_to_crop(IMAGE[:100, :100]).astype(int)[4:-4, 4:-4]).mean() < 40
 
 
+@pytest.mark.parametrize(("roll", "quarter_turns"), [(90.0, 1), (180.0, 2), (-180.0, 2), (-90.0, 3)])
+def test_crop_face_turns_a_face_that_is_turned_clockwise_back(roll, quarter_turns):
+    box = FaceBox(120, 80, 92, 92)
+    upright = resize_to_crop(IMAGE[78:174, 118:214])
+    np.testing.assert_array_equal(crop_face(IMAGE, box, roll), np.rot90(upright, quarter_turns))
+
+
+@pytest.mark.parametrize("roll", [-45.0, 10.0, 30.0])
+def test_crop_of_a_turned_face_is_nearly_the_crop_of_the_upright_face(roll):
+    smooth = cv2.GaussianBlur(IMAGE, (0, 0), 5)
+    smooth = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)
+    box = FaceBox(150, 100, 92, 92)
+    centre = (148 + 95 / 2, 98 + 95 / 2)
+    turned = cv2.warpAffine(
+        smooth, cv2.getRotationMatrix2D(centre, -roll, 1.0), (400, 300)
+    )  # OpenCV's angle is to the left
+    difference = np.abs(crop_face(turned, box, roll).astype(int) - crop_face(smooth, box))
+    assert difference.mean() < 3
+    assert np.abs(crop_face(turned, box).astype(int) - crop_face(smooth, box)).mean() > 20
+
+
+@pytest.mark.parametrize("box", [FaceBox(0, 0, 100, 100), FaceBox(300, 200, 100, 100), FaceBox(-30, 250, 100, 100)])
+def test_crop_face_turned_at_the_border_repeats_the_edge(box):
+    padded = cv2.copyMakeBorder(IMAGE, 150, 150, 150, 150, cv2.BORDER_REPLICATE)
+    inner = crop_face(padded, FaceBox(box.x + 150, box.y + 150, box.width, box.height), 30.0)
+    np.testing.assert_allclose(crop_face(IMAGE, box, 30.0).astype(int), inner, atol=3)
+
+
+def test_crop_face_turned_in_an_image_wider_than_opencv_can_turn():
+    wide = np.zeros((100, 40_000), np.uint8)
+    wide[:, 39_950:] = 200
+    crop = crop_face(wide, FaceBox(39_900, 0, 100, 100), 45.0)
+    assert crop.min() == 0
+    assert crop.max() == 200
+
+
 def test_probabilities_are_a_softmax_at_a_temperature():
     logits = np.array([[0, 1, 2, 3, 4, 5, 6], [1000, 0, 0, 0, 0, 0, -1000]], dtype=np.float32)
     cold, warm = probabilities(logits, 1.0), probabilities(logits, 2.0)

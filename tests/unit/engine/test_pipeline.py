@@ -12,7 +12,7 @@ import pytest
 
 from app.contract.preprocess import crop_face
 from app.contract.scores import probabilities
-from app.domain import Detection, FaceBox, PredictOptions
+from app.domain import Detection, FaceBox, Point, PredictOptions
 from app.engine.pipeline import Pipeline
 from app.engine.scheduler import FairScheduler
 from app.errors import ErrorCode, FerError
@@ -134,6 +134,24 @@ def test_predict_min_face_size_uses_the_smaller_side():
             result = await pipeline.predict(encoded(picture(0)), PredictOptions(min_face_size_px=31), deadline(5))
             assert result.faces == ()
             assert result.warnings == ("no_face_detected",)
+
+    asyncio.run(scenario())
+
+
+def test_predict_crops_along_the_roll_and_returns_roll_and_landmarks():
+    box, landmarks = FaceBox(0, 0, 40, 40), tuple(Point(x, 20.0) for x in (5.0, 15.0, 20.0, 25.0, 35.0))
+
+    class RollDetector:
+        def detect(self, grey):
+            return [Detection(box, 1.0, 20.0, landmarks)]
+
+    async def scenario():
+        image = picture(1, seed=3)
+        async with running_pipeline(FakeClassifier(), RollDetector()) as pipeline:
+            (face,) = (await pipeline.predict(encoded(image), PredictOptions(), deadline(5))).faces
+        (expected,) = probabilities(np.stack(FakeClassifier().classify([crop_face(image, box, 20.0)])), TEMPERATURE)
+        assert list(face.scores.values()) == expected.tolist()
+        assert (face.roll_degrees, face.landmarks) == (20.0, landmarks)
 
     asyncio.run(scenario())
 
