@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ImageWarning(StrEnum):
+    """What a caller should know about a successful result. The list is closed and part of the public API."""
+
+    NO_FACE_DETECTED = "no_face_detected"
+    TRUNCATED = "truncated"  # the end of the image file is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +145,4 @@ class ImageResult:
     height_px: int
     model: ModelName
     timings: StageTimings
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[ImageWarning, ...] = ()

@@ -17,14 +17,12 @@ from app.contract.labels import LABELS
 from app.contract.manifest import Contract
 from app.contract.preprocess import GreyImage
 from app.contract.scores import probabilities
-from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, PredictOptions, StageTimings
+from app.domain import FaceBox, FaceEmotion, ImageResult, ImageWarning, ModelName, PredictOptions, StageTimings
 from app.engine.scheduler import FairScheduler
 from app.engine.vision_stages import CroppedFace, Detector, VisionResult, run_vision_stages
 from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batched, Batcher, BatcherStoppedError
 from app.observability.metrics import Metrics
-
-NO_FACE_WARNING = "no_face_detected"
 
 Scores = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
@@ -93,7 +91,7 @@ class Pipeline:
             infer_ms=max((each.run_s for each in batched), default=0.0) * 1000,
             total_ms=(time.perf_counter() - submitted) * 1000,
         )
-        warnings = () if faces else (NO_FACE_WARNING,)
+        warnings = vision.warnings if faces else (*vision.warnings, ImageWarning.NO_FACE_DETECTED)
         result = ImageResult(faces, vision.width_px, vision.height_px, self._model, timings, warnings)
         self._record(result, queued)
         if not faces and options.require_face:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
-from app.domain import Detection, FaceBox, Point, PredictOptions
-from app.vision.decode import decode_grey
+from app.domain import Detection, FaceBox, ImageWarning, Point, PredictOptions
+from app.vision.decode import decode_image
 
 
 class Detector(Protocol):
@@ -52,6 +52,7 @@ class VisionResult:
         faces: Faces that the options keep, largest first.
         decode_s: Duration of decoding in seconds.
         detect_s: Duration of detection and cropping in seconds.
+        warnings: Warnings of decoding.
     """
 
     started: float
@@ -60,6 +61,7 @@ class VisionResult:
     faces: tuple[CroppedFace, ...]
     decode_s: float
     detect_s: float
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 def run_vision_stages(
@@ -75,10 +77,11 @@ def run_vision_stages(
         known: Faces of the previous frame of a video: detection searches near them. None searches the whole image.
 
     Raises:
-        FerError: The image cannot be used; see `decode_grey`.
+        FerError: The image cannot be used; see `decode_image`.
     """
     started = time.perf_counter()
-    grey = decode_grey(data, max_pixels)
+    image = decode_image(data, max_pixels)
+    grey = image.grey
     decoded = time.perf_counter()
     height, width = grey.shape
     if options.detect:
@@ -86,7 +89,8 @@ def run_vision_stages(
         faces = tuple(_crop(grey, face) for face in _select(detections, options))
     else:
         faces = (CroppedFace(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
-    return VisionResult(started, width, height, faces, decoded - started, time.perf_counter() - decoded)
+    detect_s = time.perf_counter() - decoded
+    return VisionResult(started, width, height, faces, decoded - started, detect_s, image.warnings)
 
 
 def _crop(grey: GreyImage, face: Detection) -> CroppedFace:

@@ -8,7 +8,7 @@ from app.api.schemas import examples
 from app.api.schemas.base import Document, ModelName, Probability
 from app.api.schemas.problem import Problem
 from app.contract.labels import Emotion
-from app.domain import FaceEmotion, ImageResult, StageTimings
+from app.domain import FaceEmotion, ImageResult, ImageWarning, StageTimings
 
 _SCORE_DIGITS = 6
 _DIGITS = 3  # of times and detection weights
@@ -90,7 +90,10 @@ class Prediction(Document):
     model: ModelName
     timings_ms: Timings
     request_id: str
-    warnings: list[str]
+    warnings: list[ImageWarning] = Field(
+        description="`no_face_detected`: `faces` is empty. `truncated`: the end of the image file is missing, and the"
+        " missing part is grey"
+    )
 
     @classmethod
     def of(cls, result: ImageResult, request_id: str) -> Prediction:

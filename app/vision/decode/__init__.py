@@ -1,7 +1,7 @@
 """Image decoding: from the bytes of an image file to an upright greyscale array.
 
 Modules:
-    decoder: `decode_grey`, the entry point, and its errors.
+    decoder: `decode_image`, the entry point, and its errors.
     formats: Supported file formats and their signatures.
     limits: Limits on pixels, memory and header size, which apply before any pixel is decoded.
     jpeg: JPEG structure: scans and components.
@@ -10,6 +10,6 @@ Modules:
     orientation: EXIF orientation.
 """
 
-from app.vision.decode.decoder import decode_grey
+from app.vision.decode.decoder import DecodedImage, decode_grey, decode_image
 
-__all__ = ["decode_grey"]
+__all__ = ["DecodedImage", "decode_grey", "decode_image"]

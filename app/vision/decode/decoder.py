@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from PIL import Image
 
 from app.contract.preprocess import GreyImage
+from app.domain import ImageWarning
 from app.errors import ErrorCode, FerError
 from app.vision.decode.formats import SUPPORTED_FORMATS, identify_format
 from app.vision.decode.limits import BoundedReader, check_limits
 from app.vision.decode.pixels import decode_pixels
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """The pixels of an image file.
+
+    Attributes:
+        grey: uint8 (H, W) with the EXIF orientation applied.
+        warnings: What a caller should know about the file.
+    """
+
+    grey: GreyImage
+    warnings: tuple[ImageWarning, ...] = ()
+
+
 def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
+    """Return only the pixels of `decode_image`."""
+    return decode_image(data, max_pixels).grey
+
+
+def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     """Decode an image file to an upright greyscale image.
 
     The format is identified by the file's signature, and all limits are checked against the header before any pixel is
@@ -23,7 +44,7 @@ def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
         max_pixels: Largest accepted width times height.
 
     Returns:
-        uint8 (H, W) with the EXIF orientation applied.
+        The pixels and the warnings.
 
     Raises:
         FerError: `empty_image`, `unsupported_image_format`, `too_many_pixels`, `image_too_small` or
@@ -40,7 +61,7 @@ def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
     try:
         with Image.open(BoundedReader(data), formats=(image_format,)) as image:
             check_limits(image, data, max_pixels)
-            return decode_pixels(image, data)
+            return DecodedImage(decode_pixels(image, data))
     except FerError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
