@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 ENV_PREFIX = "FER_"
 _KEY = re.compile(r"[!-~]+")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
-_SECRET_FIELDS = frozenset({"api_keys", "admin_keys"})
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_KEY_FIELDS = ("api_keys", "admin_keys")
+# Linux: the longest path of a UNIX socket without its final zero byte.
+_MAX_SOCKET_PATH_BYTES = 107
 
 Device = Literal["cpu", "cuda", "auto"]
 LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class SettingsError(Exception):
@@ -47,6 +52,30 @@ def _check_origin(origin: str) -> str:
     return origin
 
 
+def _check_root_path(path: str) -> str:
+    path = path.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError("expected a path such as /fer: segments of letters, digits and ._~- that begin with a slash")
+    return path
+
+
+def _check_socket_path(path: Path | None) -> Path | None:
+    if path is not None and not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    if path is not None and len(str(path).encode()) > _MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"expected at most {_MAX_SOCKET_PATH_BYTES} bytes")
+    return path
+
+
+def _check_proxy(proxy: str) -> str:
+    if proxy != "*":
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ValueError("expected * or IP addresses and networks such as 10.0.0.7 or 10.0.0.0/8") from error
+    return proxy
+
+
 _Keys = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_check_key)], ...], NoDecode, BeforeValidator(_split_commas)
 ]
@@ -59,6 +88,18 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535, description="0 takes any free port")
+    uds: Annotated[Path | None, AfterValidator(_check_socket_path)] = Field(
+        default=None, description="path of a UNIX socket to listen on instead of host and port"
+    )
+    root_path: Annotated[str, AfterValidator(_check_root_path)] = Field(
+        default="", description="prefix of the paths that a proxy removes from requests"
+    )
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_proxy)], ...], NoDecode, BeforeValidator(_split_commas)
+    ] = Field(default=(), description="addresses whose X-Forwarded-For and X-Forwarded-Proto are used")
+    keep_alive_s: int = Field(
+        default=130, ge=1, le=86_400, description="longer than the idle timeout of the proxy in front"
+    )
     model: Path = Path("models/fer_vgg.onnx")
     device: Device = "auto"
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
@@ -72,15 +113,30 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(default=5000, ge=1)
     drain_s: float = Field(default=5.0, ge=0, le=86_400)
     api_keys: _Keys = ()
+    api_keys_file: Path | None = Field(default=None, description="file with the API keys, in lines or with commas")
     admin_keys: _Keys = Field(default=(), description="keys of POST /admin/reload; without keys there is no such route")
+    admin_keys_file: Path | None = Field(default=None, description="file with the admin keys")
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split_commas)
     ] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, otherwise json")
+    log_level: LogLevel = "info"
+    log_client: bool = Field(default=False, description="log the address of the caller of each request")
     web: bool = Field(default=True, description="serve the page at /")
     compat: bool = Field(default=True, description="serve the APIs of DeepFace, Rekognition, Azure Face and KServe too")
     tracing: bool | None = Field(default=None, description="None: true if OTEL_EXPORTER_OTLP_ENDPOINT is set")
     protect_metrics: bool = Field(default=False, description="require an API key for /metrics too")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_key_files(cls, values: Any) -> Any:
+        """Replace the keys by those of their files, as orchestrators mount secrets."""
+        files = {name: values[f"{name}_file"] for name in _KEY_FIELDS if values.get(f"{name}_file")}
+        for name, path in files.items():
+            if values.get(name):
+                raise ValueError(f"expected {_variable(name)} or {_variable(name)}_FILE. Received: both")
+            values = {**values, name: _read_keys(f"{name}_file", Path(path))}
+        return values
 
     @model_validator(mode="after")
     def _check_protection(self) -> Self:
@@ -115,5 +171,24 @@ def _describe(problem: Any) -> str:
     if not problem["loc"]:  # a rule about several settings
         return str(problem["msg"])
     field = str(problem["loc"][0])
-    received = "" if field in _SECRET_FIELDS else f". Received: {problem['input']!r}"
-    return f"{ENV_PREFIX}{field.upper()}: {problem['msg']}{received}"
+    received = "" if field in _KEY_FIELDS else f". Received: {problem['input']!r}"
+    return f"{_variable(field)}: {problem['msg']}{received}"
+
+
+def _read_keys(field: str, path: Path) -> str:
+    """Return the keys of a file, separated by commas.
+
+    Raises:
+        ValueError: The file cannot be read or holds no key, with which the service would be open to everyone.
+    """
+    try:
+        keys = path.read_text(encoding="utf-8").replace("\n", ",")
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{_variable(field)}: {path} cannot be read ({type(error).__name__})") from error
+    if not keys.replace(",", "").strip():
+        raise ValueError(f"{_variable(field)}: expected keys, one in each line. Received: {path} without a key")
+    return keys
+
+
+def _variable(field: str) -> str:
+    return ENV_PREFIX + field.upper()

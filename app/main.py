@@ -21,7 +21,7 @@ from app.api.access_log import REQUEST_ID_HEADER
 from app.api.admission import Admission
 from app.api.documentation import STREAM_TAG, extend_openapi, operation_id
 from app.api.middleware import RequestMiddleware
-from app.api.problems import install_problem_handlers
+from app.api.problems import RETRY_AFTER_HEADER, install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
 from app.api.service import Service
 from app.compat import azure, deepface, inference_protocol, rekognition
@@ -35,6 +35,7 @@ from app.inference.session import EmotionSession
 from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.tracing import NoTracing, Tracing, load_tracing
+from app.server.connection_close import ConnectionCloseMiddleware
 from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
 from app.vision.detection import FaceDetector
 
@@ -96,6 +97,7 @@ def create_app(
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         _allow_origins(app, settings)
+    app.add_middleware(ConnectionCloseMiddleware, readiness=readiness)
     return app
 
 
@@ -103,13 +105,14 @@ def create_app_from_env() -> FastAPI:
     """Build the service from the environment, for another ASGI server.
 
     For example `uvicorn --factory app.main:create_app_from_env`.
-    `python -m app` also bounds request heads, drains on SIGTERM, reloads on SIGHUP and tunes the allocator.
+    `python -m app` also bounds request heads, delivers every last response, drains on SIGTERM, reloads on SIGHUP and
+    tunes the allocator.
 
     Raises:
         SettingsError: An environment variable is unknown or has a bad value.
     """
     settings = load_settings(os.environ)
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, settings.log_level)
     return create_app(settings, tracing=load_tracing(settings, os.environ))
 
 
@@ -196,7 +199,7 @@ def _allow_origins(app: FastAPI, settings: Settings) -> None:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=[REQUEST_ID_HEADER],
+        expose_headers=[REQUEST_ID_HEADER, RETRY_AFTER_HEADER],
     )
 
 

@@ -48,7 +48,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         state["deadline"] = asyncio.get_running_loop().time() + self._service.settings.deadline_ms / 1000
-        tracing = _UNTRACED if scope["path"] in access_log.PROBES else self._service.tracing
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        tracing = _UNTRACED if path in access_log.PROBES else self._service.tracing
         metrics = self._service.metrics
         started = time.perf_counter()
         metrics.inflight.inc()
@@ -60,7 +61,8 @@ class RequestMiddleware:
                 metrics.inflight.dec()
                 seconds = time.perf_counter() - started
                 route: str = getattr(scope.get("route"), "path", _UNMATCHED)
-                access_log.record(metrics, trace, scope["method"], route, response.status, seconds, request_id)
+                client = access_log.client_address(self._service.settings, scope)
+                access_log.record(metrics, trace, scope["method"], route, response.status, seconds, request_id, client)
 
     async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
         body = RequestBody(receive, scope["state"], Headers(scope=scope), self._service.settings.max_body_bytes)

@@ -19,6 +19,7 @@ from app.api.service import service_of
 from app.errors import ErrorCode, FerError
 
 PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_HEADER = "Retry-After"
 RETRY_AFTER_S = 1
 # nginx's status for logs and metrics: no client receives this response.
 CLIENT_CLOSED_REQUEST = 499
@@ -81,7 +82,7 @@ def problem_response(error: FerError, connection: HTTPConnection, headers: Mappi
 def error_headers(code: ErrorCode) -> dict[str, str]:
     """Return the headers of an error response, whatever the format of its body."""
     if STATUS[code] == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(RETRY_AFTER_S)}
+        return {RETRY_AFTER_HEADER: str(RETRY_AFTER_S)}
     if STATUS[code] == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
     return {}

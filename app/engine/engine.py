@@ -155,6 +155,7 @@ class Engine:
             if classifier.manifest == current.manifest:
                 executor.shutdown(wait=False)
                 self._metrics.reloads("unchanged").inc()
+                _logger.info("the model files are unchanged, the current model continues to serve")
                 return current
             self._activate(classifier, executor)
             self._metrics.reloads("replaced").inc()

@@ -6,6 +6,7 @@ image bytes, boxes, scores or keys.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,6 +22,8 @@ ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_
 _SERVICE_NAME = "fer-serve"
 _SERVER_ERROR = 500
 _NS = 1_000_000_000
+
+_logger = logging.getLogger(__name__)
 
 
 class RequestTrace:
@@ -72,24 +75,43 @@ _UNTRACED = RequestTrace()
 def load_tracing(settings: Settings, environment: Mapping[str, str]) -> Tracing:
     """Return the tracing that FER_TRACING selects. Without it, traces are on if an OTLP endpoint is set.
 
+    OTEL_* variables often belong to the whole environment, and not to this service. If they ask for traces that are
+    impossible, the service starts without traces and logs a warning.
+
     Args:
         settings: The service settings.
-        environment: Environment variables; read for the OTLP endpoint.
+        environment: Environment variables; read for the OTLP endpoint and the switches of OpenTelemetry.
 
     Raises:
-        SettingsError: Tracing is on and OpenTelemetry is not installed.
+        SettingsError: FER_TRACING is true, and OpenTelemetry is not installed or refuses its own settings.
     """
     endpoint = next((name for name in ENDPOINT_VARIABLES if environment.get(name)), None)
     enabled = endpoint is not None if settings.tracing is None else settings.tracing
-    if not enabled:
+    if not enabled or _is_disabled(environment):
         return NoTracing()
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         return OpenTelemetryTracing(OTLPSpanExporter(), environment)
     except ImportError as error:
-        cause = endpoint if settings.tracing is None else "FER_TRACING"
-        raise SettingsError(f"{cause} enables traces, which need the packages of requirements/otel.txt") from error
+        cause = f"{endpoint if settings.tracing is None else 'FER_TRACING'} enables traces"
+        failure = SettingsError(f"{cause}, which need the packages of requirements/otel.txt")
+        failure.__cause__ = error
+    except ValueError as error:
+        failure = SettingsError(f"OpenTelemetry refuses its settings: {error}")
+        failure.__cause__ = error
+    if settings.tracing:
+        raise failure
+    _logger.warning("there are no traces: %s", failure)
+    return NoTracing()
+
+
+def _is_disabled(environment: Mapping[str, str]) -> bool:
+    """Return whether the standard variables of OpenTelemetry turn traces off."""
+    return (
+        environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        or environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    )
 
 
 class OpenTelemetryTracing:

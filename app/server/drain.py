@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import threading
@@ -12,9 +13,11 @@ from types import FrameType
 
 import uvicorn
 
-from app.engine.readiness import Readiness
+from app.engine.readiness import Readiness, State
 from app.errors import FerError
 from app.server.memory import freeze_garbage_collector
+
+_logger = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
@@ -39,24 +42,30 @@ class DrainingServer(uvicorn.Server):
         self._reload = reload
         self._reloads: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.fatal: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and handle SIGHUP from now on."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for listener in sockets or ():  # uvicorn logs the sockets that it opens
+            _logger.info("listening on %s port %d", *listener.getsockname()[:2])
         freeze_garbage_collector()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start_reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._start_reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first SIGTERM, end the server on the next signal, drop requests on the third.
 
-        uvicorn's own handler is not called: it raises the signal again after a clean end, which sets the exit status.
+        An instance that has never been ready has no callers and ends without a drain. uvicorn's own handler is not
+        called: it raises the signal again after a clean end, which sets the exit status.
         """
         del frame
+        was_starting = self._readiness.state is State.STARTING
         self._readiness.drain()
         if self.should_exit:
             self.force_exit = True
-        elif sig == signal.SIGTERM and not self._draining:
+        elif sig == signal.SIGTERM and not self._draining and not was_starting:
             self._start_drain()
         else:
             self._end()
@@ -85,9 +94,18 @@ class DrainingServer(uvicorn.Server):
 
     def _start_drain(self) -> None:
         self._draining = True
+        self._log(f"drain begun: readiness is 503, and requests are served for {self._drain_s:g} s more")
         timer = threading.Timer(self._drain_s, self._end)
         timer.daemon = True
         timer.start()
 
     def _end(self) -> None:
+        if self._draining and not self.should_exit:
+            self._log("drain ended: no new connections, running requests are answered")
         self.should_exit = True
+
+    def _log(self, line: str) -> None:
+        """Log from the event loop: in a signal handler, a write to the log may interrupt another write."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(_logger.info, line)

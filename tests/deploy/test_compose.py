@@ -75,10 +75,10 @@ def test_every_service_is_read_only_and_has_no_capabilities(name):
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
 def test_stop_grace_period_is_longer_than_the_drain_and_the_last_requests(name):
-    from app.__main__ import _LAST_REQUESTS_S
+    from app.process import LAST_REQUESTS_S
 
     grace_s = int(load(name)["services"]["fer"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > Settings().drain_s + _LAST_REQUESTS_S
+    assert grace_s > Settings().drain_s + LAST_REQUESTS_S
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])

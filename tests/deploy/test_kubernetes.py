@@ -100,11 +100,11 @@ def test_settings_are_known_and_service_links_are_disabled(container, pod, objec
 
 
 def test_grace_period_is_longer_than_pre_stop_drain_and_last_requests(container, pod):
-    from app.__main__ import _LAST_REQUESTS_S
+    from app.process import LAST_REQUESTS_S
 
     (pre_stop_s,) = re.findall(r"sleep\((\d+)\)", " ".join(container["lifecycle"]["preStop"]["exec"]["command"]))
     drain_s = next(float(entry["value"]) for entry in container["env"] if entry["name"] == "FER_DRAIN_S")
-    assert pod["terminationGracePeriodSeconds"] > int(pre_stop_s) + drain_s + _LAST_REQUESTS_S
+    assert pod["terminationGracePeriodSeconds"] > int(pre_stop_s) + drain_s + LAST_REQUESTS_S
     probe = container["readinessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] < drain_s
 

@@ -22,9 +22,8 @@ def serving(app: FastAPI, **options: Any) -> Iterator[str]:
         app: The application.
         options: Further options of uvicorn.
     """
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=BoundedHttpProtocol, **options)
-    )
+    protocols = {"http": BoundedHttpProtocol, "ws": "websockets-sansio"}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", **protocols, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

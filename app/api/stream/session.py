@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from app.api.access_log import REQUEST_ID_HEADER
+from app.api.access_log import REQUEST_ID_HEADER, client_address
 from app.api.auth import has_key, is_api_key
 from app.api.problems import STATUS, internal_error, problem
 from app.api.schemas.stream import FramePrediction, StreamError, StreamKey
@@ -77,12 +77,19 @@ class StreamSession:
         except Exception as error:
             await self._close(internal_error(error, self._request_id))
         seconds = time.perf_counter() - started
+        client = client_address(self._service.settings, self._websocket.scope)
         _logger.info(
-            "WS /ws %d frames, %d dropped in %.1f s",
+            "WS /ws %d frames, %d dropped in %.1f s%s",
             self._arrived,
             self._frames.dropped,
             seconds,
-            extra={"request_id": self._request_id, "route": _ROUTE, "duration_ms": round(seconds * 1000, 3)},
+            f" from {client}" if client else "",
+            extra={
+                "request_id": self._request_id,
+                "route": _ROUTE,
+                "duration_ms": round(seconds * 1000, 3),
+                **({"client": client} if client else {}),
+            },
         )
 
     async def _authenticate(self) -> None:
