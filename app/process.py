@@ -14,7 +14,7 @@ from typing import NoReturn
 import uvicorn
 from fastapi import FastAPI
 
-from app.config import Settings, SettingsError, load_settings
+from app.config import LogFormat, Settings, SettingsError, load_settings
 from app.main import create_app
 from app.observability.logging import configure_logging, configure_logging_from_environment, log_uncaught_exceptions
 from app.observability.tracing import load_tracing
@@ -33,10 +33,10 @@ _logger = logging.getLogger("app")
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal ends the process; return the exit status."""
-    configure_logging_from_environment(os.environ)
+    parser = _parser(configure_logging_from_environment(os.environ))
     log_uncaught_exceptions()
     try:
-        options = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+        options = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
         settings = load_settings(os.environ, options)
         configure_logging(settings.log_format, settings.log_level)
         tracing = load_tracing(settings, os.environ)
@@ -92,14 +92,15 @@ def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
     return DrainingServer(config, service.readiness, settings.drain_s, service.engine.reload)
 
 
-class _Parser(argparse.ArgumentParser):
+class _LoggingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of printing it, so that it gets the format of the log."""
         raise SettingsError(f"{message}; --help lists the options")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser(log_format: LogFormat) -> argparse.ArgumentParser:
+    parser_class = _LoggingParser if log_format == "json" else argparse.ArgumentParser
+    parser = parser_class(
         prog="python -m app",
         description="Serve facial emotion recognition over HTTP.",
         epilog="Every setting is an environment variable with the prefix FER_ (README.md lists them)."

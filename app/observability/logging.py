@@ -46,20 +46,23 @@ class FieldsFilter(logging.Filter):
         return True
 
 
-def configure_logging_from_environment(environment: Mapping[str, str]) -> None:
-    """Configure logging for the failures that precede valid settings."""
+def configure_logging_from_environment(environment: Mapping[str, str]) -> LogFormat:
+    """Configure logging for the failures that precede valid settings; return the format."""
     named = environment.get(f"{ENV_PREFIX}LOG_FORMAT")
-    configure_logging("json" if named == "json" else "text" if named == "text" else None)
+    return configure_logging("json" if named == "json" else "text" if named == "text" else None)
 
 
-def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") -> None:
+def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") -> LogFormat:
     """Send all log records of the process, including uvicorn's, and all warnings of Python to standard error.
 
     Args:
         log_format: `text` or `json`. None selects text if standard error is a terminal, else JSON.
         level: Lowest level. `debug` applies to the service only: libraries log data of callers at that level.
+
+    Returns:
+        The format.
     """
-    chosen = log_format or ("text" if sys.stderr.isatty() else "json")
+    chosen: LogFormat = log_format or ("text" if sys.stderr.isatty() else "json")
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(
         logging.Formatter(_TEXT)
@@ -81,6 +84,7 @@ def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") ->
     logging.basicConfig(level=max(lowest, logging.INFO), handlers=[stream], force=True)
     logging.getLogger(_OWN_LOGGER).setLevel(lowest)
     logging.captureWarnings(True)
+    return chosen
 
 
 def log_uncaught_exceptions() -> None:

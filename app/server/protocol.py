@@ -117,9 +117,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.send_400_response("The head of the WebSocket handshake is invalid. It must be a GET without a body.")
 
     def shutdown(self) -> None:
-        """Close the connection, unless the head of a request is arriving. The response to it closes the connection."""
-        if not self._in_head:
-            super().shutdown()
+        """Close an idle connection. A request that is arriving is answered first, and a refused body discarded."""
+        if self._in_head:
+            return
+        super().shutdown()
+        if self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body):
+            self._lingering.wrapped.close()
 
     def on_message_begin(self) -> None:
         """Start a head."""

@@ -153,7 +153,8 @@ def test_occupied_port_is_the_last_line_of_the_log():
             check=False,
         )
     assert ended.returncode == 3
-    assert ended.stderr.splitlines()[-1] == f"fer-serve cannot serve: cannot listen on 127.0.0.1 port {port}"
+    message = json.loads(ended.stderr.splitlines()[-1])["message"]
+    assert message == f"fer-serve cannot serve: cannot listen on 127.0.0.1 port {port}"
 
 
 @pytest.mark.skipif(

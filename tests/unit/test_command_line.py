@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -16,6 +17,16 @@ from tests.support.paths import REPOSITORY
 from tests.support.waiting import wait_until
 
 
+@pytest.fixture(autouse=True)
+def without_changes_of_the_process(monkeypatch):
+    """Keep the logging of pytest, whatever the format of the log would be."""
+    monkeypatch.setattr("app.process.configure_logging", lambda log_format, level: log_format)
+    monkeypatch.setattr(
+        "app.process.configure_logging_from_environment", lambda environment: environment.get("FER_LOG_FORMAT", "text")
+    )
+    monkeypatch.setattr("app.process.log_uncaught_exceptions", lambda: None)
+
+
 def test_help_lists_the_options(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
@@ -24,17 +35,29 @@ def test_help_lists_the_options(capsys):
     assert all(option in text for option in ("--host", "--port", "--model", "FER_"))
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["serve"], ["--port", "many"], ["--port"]])
-def test_unknown_arguments_are_refused(arguments, capsys):
+BAD_ARGUMENTS = [["--nonsense"], ["serve"], ["--port", "many"], ["--port"]]
+
+
+@pytest.mark.parametrize("arguments", BAD_ARGUMENTS)
+def test_unknown_arguments_are_refused_with_the_usage(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("FER_LOG_FORMAT", "text")
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     assert "usage: python -m app" in capsys.readouterr().err
 
 
-def test_option_with_a_bad_value_is_refused_like_its_variable(capsys):
+@pytest.mark.parametrize("arguments", BAD_ARGUMENTS)
+def test_unknown_arguments_are_one_line_of_a_json_log(arguments, capsys, monkeypatch, caplog):
+    monkeypatch.setenv("FER_LOG_FORMAT", "json")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == ""
+    assert [record.message[:24] for record in caplog.records] == ["fer-serve cannot start: "]
+
+
+def test_option_with_a_bad_value_is_refused_like_its_variable(caplog):
     assert main(["--port", "99999"]) == 2
-    assert "FER_PORT: Input should be less than or equal to 65535. Received: 99999" in capsys.readouterr().err
+    assert "FER_PORT: Input should be less than or equal to 65535. Received: 99999" in caplog.text
 
 
 def test_options_override_the_environment(monkeypatch):
@@ -54,13 +77,14 @@ def test_model_option_selects_the_model_file():
         check=False,
     )
     assert ended.returncode == 3
-    assert ended.stderr.splitlines()[-1] == "fer-serve cannot serve: model file no/such.onnx does not exist"
+    message = json.loads(ended.stderr.splitlines()[-1])["message"]
+    assert message == "fer-serve cannot serve: model file no/such.onnx does not exist"
 
 
 def test_factory_reads_the_environment(monkeypatch):
     monkeypatch.setenv("FER_MAX_IMAGES", "7")
     monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
-    monkeypatch.setattr("app.main.configure_logging", lambda log_format: None)
+    monkeypatch.setattr("app.main.configure_logging", lambda log_format, level: None)
     with TestClient(create_app_from_env()) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/info").json()["limits"]["max_images"] == 7

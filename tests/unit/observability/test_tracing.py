@@ -146,17 +146,41 @@ def test_tracing_is_off_by_default():
     assert isinstance(load_tracing(Settings(tracing=False), endpoint), NoTracing)
 
 
-@pytest.mark.parametrize(
-    ("settings", "environment", "cause"),
-    [
-        (Settings(tracing=True), {}, "FER_TRACING"),
-        (Settings(), {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
-    ],
-)
-def test_tracing_without_its_packages_is_a_settings_error(monkeypatch, settings, environment, cause):
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+def without_opentelemetry(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(SettingsError, match=rf"{cause} .*requirements/otel\.txt"):
-        load_tracing(settings, environment)
+
+
+@pytest.mark.parametrize("environment", [{}, ENDPOINT])
+def test_fer_tracing_without_its_packages_is_a_settings_error(without_opentelemetry, environment):
+    with pytest.raises(SettingsError, match=r"FER_TRACING .*requirements/otel\.txt"):
+        load_tracing(Settings(tracing=True), environment)
+
+
+def test_otel_variables_without_the_packages_are_a_warning(without_opentelemetry, caplog):
+    assert isinstance(load_tracing(Settings(), ENDPOINT), NoTracing)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT enables traces, which need the packages of requirements/otel.txt" in caplog.text
+
+
+@pytest.mark.parametrize("switch", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}])
+@pytest.mark.parametrize("settings", [Settings(), Settings(tracing=True)])
+def test_switches_of_opentelemetry_turn_traces_off(without_opentelemetry, caplog, switch, settings):
+    assert isinstance(load_tracing(settings, ENDPOINT | switch), NoTracing)
+    assert caplog.records == []
+
+
+def test_otel_variables_with_bad_values_are_a_warning(monkeypatch, caplog):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry: see requirements/otel.txt")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli")
+    assert isinstance(load_tracing(Settings(), ENDPOINT), NoTracing)
+    assert "OpenTelemetry refuses its settings" in caplog.text
+    with pytest.raises(SettingsError, match="OpenTelemetry refuses its settings"):
+        load_tracing(Settings(tracing=True), {})
 
 
 def test_otlp_receiver_gets_the_spans_over_http(monkeypatch):
