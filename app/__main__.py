@@ -44,4 +44,7 @@ def _leave(status: int) -> NoReturn:
 
 if __name__ == "__main__":
     end_on_signals()
+    from app.observability.logging import configure_process_logging
+
+    configure_process_logging(os.environ)
     _leave(main())

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from app.config import LogFormat, Settings, SettingsError, load_settings
 from app.main import create_app
-from app.observability.logging import configure_logging, configure_logging_from_environment, log_uncaught_exceptions
+from app.observability.logging import LOG_FORMAT_VARIABLE, configure_logging, select_format
 from app.observability.tracing import load_tracing
 from app.server.address import listening_sockets, trusted_addresses
 from app.server.drain import DrainingServer
@@ -33,8 +33,7 @@ _logger = logging.getLogger("app")
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal ends the process; return the exit status."""
-    parser = _parser(configure_logging_from_environment(os.environ))
-    log_uncaught_exceptions()
+    parser = _parser(select_format(os.environ.get(LOG_FORMAT_VARIABLE)))
     try:
         options = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
         settings = load_settings(os.environ, options)

@@ -9,11 +9,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast, get_args
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from app.config import ENV_PREFIX, LogFormat, LogLevel
+from app.observability.native_output import log_native_output
+
+LOG_FORMAT_VARIABLE = f"{ENV_PREFIX}LOG_FORMAT"
 
 _TEXT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 _JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -46,27 +50,36 @@ class FieldsFilter(logging.Filter):
         return True
 
 
-def configure_logging_from_environment(environment: Mapping[str, str]) -> LogFormat:
-    """Configure logging for the failures that precede valid settings; return the format."""
-    named = environment.get(f"{ENV_PREFIX}LOG_FORMAT")
-    return configure_logging("json" if named == "json" else "text" if named == "text" else None)
+def select_format(log_format: str | None) -> LogFormat:
+    """Return a valid format. Without one, it is text if standard error is a terminal, else JSON."""
+    if log_format in get_args(LogFormat):
+        return cast(LogFormat, log_format)
+    return "text" if sys.stderr.isatty() else "json"
 
 
-def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") -> LogFormat:
+def configure_process_logging(environment: Mapping[str, str]) -> None:
+    """Configure the log of `python -m app` before there are settings.
+
+    Exceptions that Python would print, and in the JSON format the output of native libraries, become records too.
+    """
+    log_format = select_format(environment.get(LOG_FORMAT_VARIABLE))
+    if log_format == "json":
+        log_native_output()
+    configure_logging(log_format)
+    _log_uncaught_exceptions()
+
+
+def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") -> None:
     """Send all log records of the process, including uvicorn's, and all warnings of Python to standard error.
 
     Args:
-        log_format: `text` or `json`. None selects text if standard error is a terminal, else JSON.
+        log_format: `text` or `json`; see `select_format` for None.
         level: Lowest level. `debug` applies to the service only: libraries log data of callers at that level.
-
-    Returns:
-        The format.
     """
-    chosen: LogFormat = log_format or ("text" if sys.stderr.isatty() else "json")
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(
         logging.Formatter(_TEXT)
-        if chosen == "text"
+        if select_format(log_format) == "text"
         else JsonFormatter(
             _JSON_FIELDS,
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
@@ -84,12 +97,9 @@ def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") ->
     logging.basicConfig(level=max(lowest, logging.INFO), handlers=[stream], force=True)
     logging.getLogger(_OWN_LOGGER).setLevel(lowest)
     logging.captureWarnings(True)
-    return chosen
 
 
-def log_uncaught_exceptions() -> None:
-    """Log the exceptions that Python would print: of the main thread, of other threads and of finalizers."""
-
+def _log_uncaught_exceptions() -> None:
     def log_thread(failure: threading.ExceptHookArgs) -> None:
         name = failure.thread.name if failure.thread is not None else "unknown"
         _logger.critical("uncaught exception in thread %s", name, exc_info=failure.exc_value)

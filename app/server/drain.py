@@ -6,12 +6,14 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from app.engine.readiness import Readiness, State
 from app.errors import FerError
@@ -48,7 +50,12 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and handle SIGHUP from now on."""
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # of a UNIX socket; uvicorn handles those of a port in this way
+            _logger.error(error)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
         for listener in sockets or ():  # uvicorn logs the sockets that it opens
             _logger.info("listening on %s port %d", *listener.getsockname()[:2])
         freeze_garbage_collector()

@@ -19,12 +19,8 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture(autouse=True)
 def without_changes_of_the_process(monkeypatch):
-    """Keep the logging of pytest, whatever the format of the log would be."""
-    monkeypatch.setattr("app.process.configure_logging", lambda log_format, level: log_format)
-    monkeypatch.setattr(
-        "app.process.configure_logging_from_environment", lambda environment: environment.get("FER_LOG_FORMAT", "text")
-    )
-    monkeypatch.setattr("app.process.log_uncaught_exceptions", lambda: None)
+    """Keep the logging of pytest."""
+    monkeypatch.setattr("app.process.configure_logging", lambda log_format, level: None)
 
 
 def test_help_lists_the_options(capsys):
