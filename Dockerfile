@@ -29,7 +29,8 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('FER_PORT', '8000')}/readyz\", timeout=2)"]
-ENTRYPOINT ["python", "-m", "app"]
+# The kernel drops a SIGTERM that arrives before process 1 handles it, but keeps a blocked one. The service unblocks it.
+ENTRYPOINT ["env", "--block-signal=TERM", "python", "-m", "app"]
 
 FROM runtime AS gpu
 COPY --from=build-gpu /opt/venv /opt/venv

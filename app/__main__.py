@@ -26,6 +26,7 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the image blocks it until here
 
 
 def _end(sig: int, frame: FrameType | None) -> NoReturn:

@@ -98,3 +98,66 @@ def test_settings_are_frozen(monkeypatch):
     settings = load(monkeypatch)
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FER_UDS", "fer.sock", "an absolute path"),
+        ("FER_UDS", "/" + "a" * 107, "at most 107 bytes"),
+        ("FER_ROOT_PATH", "faces", "a path such as /fer"),
+        ("FER_ROOT_PATH", "/a b", "a path such as /fer"),
+        ("FER_TRUSTED_PROXIES", "proxy.example", "IP addresses and networks"),
+        ("FER_TRUSTED_PROXIES", "10.0.0.1/8", "IP addresses and networks"),
+        ("FER_KEEP_ALIVE_S", "0", "greater than or equal to 1"),
+        ("FER_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_load_settings_of_addresses_and_logs_are_checked(monkeypatch, name, value, message):
+    with pytest.raises(SettingsError, match=f"{name}.*{message}"):
+        load(monkeypatch, **{name: value})
+
+
+def test_load_settings_root_path_ends_without_a_slash(monkeypatch):
+    assert load(monkeypatch, FER_ROOT_PATH="/").root_path == ""
+    assert load(monkeypatch, FER_ROOT_PATH="/a/b/").root_path == "/a/b"
+
+
+@pytest.mark.parametrize("kind", ["API", "ADMIN"])
+def test_load_settings_reads_keys_from_a_file(monkeypatch, tmp_path, kind):
+    file = tmp_path / "keys"
+    file.write_text("one\ntwo, three\r\n\n")
+    settings = load(monkeypatch, **{f"FER_{kind}_KEYS_FILE": str(file)})
+    keys = settings.api_keys if kind == "API" else settings.admin_keys
+    assert [key.get_secret_value() for key in keys] == ["one", "two", "three"]
+    assert "two" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"FER_API_KEYS_FILE: .* cannot be read \(FileNotFoundError\)"),
+        (b"", "FER_API_KEYS_FILE: expected keys, one in each line"),
+        (b" \n,\n", "FER_API_KEYS_FILE: expected keys, one in each line"),
+        (b"\xff\xfe", r"FER_API_KEYS_FILE: .* cannot be read \(UnicodeDecodeError\)"),
+        (b"secret key", "FER_API_KEYS: .*printable ASCII characters"),
+    ],
+)
+def test_load_settings_bad_key_file_is_refused_without_its_content(monkeypatch, tmp_path, content, message):
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=message) as refused:
+        load(monkeypatch, FER_API_KEYS_FILE=str(file))
+    assert "secret" not in str(refused.value)
+
+
+def test_load_settings_keys_and_their_file_together_are_refused(monkeypatch, tmp_path):
+    with pytest.raises(SettingsError, match=r"expected FER_API_KEYS or FER_API_KEYS_FILE\. Received: both"):
+        load(monkeypatch, FER_API_KEYS="one", FER_API_KEYS_FILE=str(tmp_path / "keys"))
+
+
+def test_load_settings_protected_metrics_accept_keys_from_a_file(monkeypatch, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("one")
+    assert load(monkeypatch, FER_API_KEYS_FILE=str(file), FER_PROTECT_METRICS="true").protect_metrics
