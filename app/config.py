@@ -52,6 +52,10 @@ def _check_origin(origin: str) -> str:
     return origin
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _check_root_path(path: str) -> str:
     path = path.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -120,7 +124,7 @@ class Settings(BaseSettings):
         tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split_commas)
     ] = ()
     log_format: LogFormat | None = Field(default=None, description="None: text on a terminal, otherwise json")
-    log_level: LogLevel = "info"
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     log_client: bool = Field(default=False, description="log the address of the caller of each request")
     web: bool = Field(default=True, description="serve the page at /")
     compat: bool = Field(default=True, description="serve the APIs of DeepFace, Rekognition, Azure Face and KServe too")

@@ -15,11 +15,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.config import Settings
+from app.main import create_app
+from app.process import build_server
 from tests.support.images import ASTRONAUT
 from tests.support.mutations import mutated, sources
 from tests.support.network import free_port
 from tests.support.paths import REPOSITORY
 from tests.support.process import service_environment, service_process
+from tests.support.raw_http import connected, head, receive_response
 from tests.support.waiting import wait_until
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -121,6 +125,20 @@ def test_root_path_is_the_prefix_of_the_documentation():
         assert client.post("/predict", content=ASTRONAUT.read_bytes()).json()["emotion"] == "happy"
         target = {"X-Amz-Target": "RekognitionService.DetectFaces", "Content-Type": "application/x-amz-json-1.1"}
         assert client.post("/", json={"Image": {"Bytes": "no base64!"}}, headers=target).status_code == 400
+
+
+def test_idle_connection_is_closed_after_the_keep_alive_time():
+    with service_process(FER_KEEP_ALIVE_S="1") as (client, _), connected(str(client.base_url)) as connection:
+        connection.sendall(head("GET", "/healthz"))
+        assert receive_response(connection)[0] == 200
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert time.monotonic() - started > 0.9
+
+
+def test_default_keep_alive_time_exceeds_that_of_common_proxies():
+    config = build_server(create_app(Settings()), Settings()).config
+    assert config.timeout_keep_alive > 120  # Caddy; see docs/proxies.md
 
 
 def test_keys_are_read_from_files(tmp_path):

@@ -118,6 +118,10 @@ def test_load_settings_of_addresses_and_logs_are_checked(monkeypatch, name, valu
         load(monkeypatch, **{name: value})
 
 
+def test_load_settings_log_level_ignores_the_case(monkeypatch):
+    assert load(monkeypatch, FER_LOG_LEVEL="WARNING").log_level == "warning"
+
+
 def test_load_settings_root_path_ends_without_a_slash(monkeypatch):
     assert load(monkeypatch, FER_ROOT_PATH="/").root_path == ""
     assert load(monkeypatch, FER_ROOT_PATH="/a/b/").root_path == "/a/b"
