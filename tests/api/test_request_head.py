@@ -14,6 +14,7 @@ from app.main import create_app
 from app.server import protocol
 from tests.support.fakes import FakeDetector
 from tests.support.images import PNG
+from tests.support.raw_http import receive_all
 from tests.support.server import serving
 
 
@@ -23,14 +24,6 @@ def port(make_server):
 
 
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def receive_all(connection: socket.socket) -> bytes:
-    """Return the bytes that arrive until the server closes the connection."""
-    data = b""
-    while more := connection.recv(65_536):
-        data += more
-    return data
 
 
 def send_oversized_head(connection: socket.socket) -> None:
