@@ -19,7 +19,7 @@ from app.errors import ErrorCode, FerError
 FILE = {"type": "string", "format": "binary"}
 BASE64 = {
     "type": "string",
-    "description": "the image file in base64; a data URL is accepted",
+    "description": "the image file in base64; a data URL of any media type is accepted",
     "examples": ["/9j/4AAQ"],
 }
 

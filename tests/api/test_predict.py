@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def test_predict_one_face_returns_the_documented_fields(client):
     assert body["warnings"] == []
 
 
+def multipart_with(data: bytes, before: bytes = b"", after: bytes = b"") -> dict:
+    """Return a request with a multipart body between other bytes."""
+    part = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + data + b"\r\n--cut--"
+    return {"content": before + part + after, "headers": {"content-type": "multipart/form-data; boundary=cut"}}
+
+
 def request_forms() -> dict[str, dict]:
     data = encoded(picture(3))
     text = base64.b64encode(data).decode()
@@ -56,16 +63,32 @@ def request_forms() -> dict[str, dict]:
         "json no padding": {"json": {"image": text.rstrip("=")}},
         "json wrapped": {"json": {"image": f" {wrapped}\n"}},
         "json data url": {"json": {"image": f"data:image/png;base64,{text}"}},
+        "json data url without type": {"json": {"image": f"data:;base64,{text}"}},
+        "json data url of octets": {"json": {"image": f"data:application/octet-stream;base64,{text}"}},
+        "json data url of text": {"json": {"image": f"data:text/plain;charset=US-ASCII;base64,{text}"}},
+        "json data url with a name": {"json": {"image": f"Data:image/png;name=a.png; BASE64,{text}"}},
+        "json data url with escapes": {"json": {"image": f"data:image/png;base64,{quote(text)}"}},
         "raw png": {"content": data, "headers": {"content-type": "image/png"}},
         "raw with a wrong type": {"content": data, "headers": {"content-type": "image/jpeg"}},
         "raw octets": {"content": data, "headers": {"content-type": "application/octet-stream"}},
         "raw without type": {"content": data},
+        "multipart with a preamble": multipart_with(data, before=b"This is a multi-part message.\r\n\r\n--\r\n"),
+        "multipart with an epilogue": multipart_with(data, after=b"\r\nThis is the end.\r\n--cut\r\n"),
         "curl --data-binary": {"content": data, "headers": {"content-type": "application/x-www-form-urlencoded"}},
         "json with charset": {
             "content": f'{{"image": "{text}"}}',
             "headers": {"content-type": "application/json; charset=utf-8"},
         },
     }
+    for kind in (
+        "binary/octet-stream",
+        "image/*",
+        "application/x-octet-stream",
+        "application/binary",
+        "video/mp4",
+        "*/*",
+    ):
+        forms[f"raw {kind}"] = {"content": data, "headers": {"content-type": kind}}
     for alias in ("image", "image_base64", "file", "img"):
         forms[f"json {alias}"] = {"json": {alias: text}}
     return forms
