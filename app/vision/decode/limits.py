@@ -15,7 +15,7 @@ from app.vision.decode.jpeg import coefficients_per_pixel, count_scans
 
 MIN_SIDE_PX = 8
 
-# The decoder processes the whole image once per scan. A scan of 61 bytes takes 27 ms at 40 million pixels, so 10 MiB of
+# The decoder processes the whole image once per scan. A scan of 61 bytes takes 27 ms at 40 million pixels, so 20 MiB of
 # scans would keep a thread busy for more than an hour. Encoders write about ten scans.
 MAX_JPEG_SCANS = 50
 
