@@ -107,6 +107,24 @@ def test_predict_without_a_face_returns_an_empty_list_and_a_warning(client):
     body = client.post("/predict", content=encoded(picture(0))).json()
     assert (body["emotion"], body["confidence"], body["scores"]) == (None, None, None)
     assert (body["faces"], body["warnings"]) == ([], ["no_face_detected"])
+    assert "hint" not in body
+
+
+def test_predict_small_image_without_a_face_explains_detect_false(client):
+    small = encoded(picture(0)[:96, :96])
+    body = client.post("/predict", content=small).json()
+    assert body["warnings"] == ["no_face_detected", "small_image"]
+    assert "96x96" in body["hint"]
+    assert "detect=false" in body["hint"]
+    refused = client.post("/predict?require_face=true", content=small).json()
+    assert (refused["code"], "detect=false" in refused["detail"]) == ("no_face_detected", True)
+    for answered in (
+        client.post("/predict?detect=false", content=small).json(),
+        client.post("/predict", content=encoded(picture(1)[:96, :96])).json(),
+    ):
+        assert len(answered["faces"]) == 1
+        assert answered["warnings"] == []
+        assert "hint" not in answered
 
 
 def test_predict_detect_false_classifies_the_whole_image(client):

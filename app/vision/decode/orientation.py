@@ -17,6 +17,21 @@ _OPERATIONS = {
 }
 
 
+_SIDEWAYS = frozenset(
+    {
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.ROTATE_90,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_270,
+    }
+)
+
+
+def is_turned_sideways(image: Image.Image) -> bool:
+    """Return whether the upright image has the height of the stored image as its width."""
+    return upright_operation(image) in _SIDEWAYS
+
+
 def upright_operation(image: Image.Image) -> Image.Transpose | None:
     """Return the operation that makes an image upright, or None if it is upright or its metadata is damaged.
 

@@ -1,0 +1,167 @@
+"""Reduced decoding of large JPEGs: the choice of the reduction, sizes, limits and pixels."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ErrorCode, FerError
+from app.vision.decode import decode_image, reduction
+from tests.support.image_files import MAX_PIXELS, encode
+from tests.support.portrait import load_portrait
+
+MODES = {
+    "grey": ("L", {}),
+    "4:2:0": ("RGB", {"subsampling": 2}),
+    "4:2:2": ("RGB", {"subsampling": 1}),
+    "4:4:4": ("RGB", {"subsampling": 0}),
+    "progressive": ("RGB", {"progressive": True}),
+    "CMYK": ("CMYK", {}),
+    "progressive CMYK": ("CMYK", {"progressive": True}),
+}
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (640, 480, 1),
+        (3264, 2448, 1),
+        (4000, 3000, 2),
+        (3024, 4032, 2),
+        (6000, 4000, 2),
+        (8064, 6048, 4),
+        (8160, 6144, 4),
+        (12000, 9000, 4),
+        (16320, 12240, 8),
+        (20000, 1000, 2),
+        (65535, 65535, 8),
+        (65535, 64, 1),
+    ],
+)
+def test_for_detection_keeps_the_pixels_that_detection_needs(width, height, expected):
+    chosen = reduction.for_detection(width, height)
+    assert chosen == expected
+    if chosen > 1:
+        assert (width * height) ** 0.5 / chosen >= reduction.DETECTION_SIDE_PX
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1, 1), (95, 1), (96, 2), (191, 2), (192, 4), (384, 8), (9999, 8)])
+def test_for_crop_keeps_48_pixels_of_a_face(side, expected):
+    assert reduction.for_crop(side) == expected
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_decode_image_reduced_is_nearly_the_average_of_the_pixels(mode, factor):
+    colour, options = MODES[mode]
+    portrait = cv2.resize(load_portrait(), (509, 500))  # no multiples of 8
+    data = encode(Image.fromarray(portrait).convert(colour), "JPEG", quality=95, **options)
+    full = decode_image(data, MAX_PIXELS)
+    reduced = decode_image(data, MAX_PIXELS, reduction.fixed(factor))
+    assert (full.reduction, reduced.reduction) == (1, factor)
+    assert (reduced.width_px, reduced.height_px) == (full.width_px, full.height_px) == (509, 500)
+    assert reduced.grey.shape == (-(-500 // factor), -(-509 // factor))
+    rows, columns = 500 // factor, 509 // factor
+    averaged = full.grey[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean((1, 3))
+    assert np.abs(reduced.grey[:rows, :columns] - averaged).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_decode_image_reduced_has_the_size_of_the_upright_image(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(Image.new("L", (301, 203)), "JPEG", exif=exif)
+    image = decode_image(data, MAX_PIXELS, reduction.fixed(4))
+    upright = (301, 203) if orientation < 5 else (203, 301)
+    assert (image.width_px, image.height_px) == upright
+    assert image.grey.shape == (-(-upright[1] // 4), -(-upright[0] // 4))
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_decode_image_reduces_jpegs_only(image_format):
+    image = decode_image(encode(Image.new("L", (96, 64)), image_format), MAX_PIXELS, reduction.fixed(8))
+    assert (image.grey.shape, image.reduction) == ((64, 96), 1)
+
+
+def test_pixel_limit_of_a_jpeg_counts_what_is_decoded():
+    data = encode(Image.new("L", (160, 120)), "JPEG")
+    assert decode_image(data, 40 * 30, reduction.fixed(4)).grey.shape == (30, 40)
+    with pytest.raises(FerError, match="at most 19184 pixels are accepted in a JPEG file") as refused:
+        decode_image(data, 40 * 30 - 1, reduction.fixed(4))
+    assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
+
+
+def sized(data: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG whose frame claims another size. The decoder fills the missing blocks with grey."""
+    frame = next(at for at in range(len(data)) if data[at] == 0xFF and data[at + 1] in (0xC0, 0xC2))
+    return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
+
+
+@pytest.mark.parametrize(("width", "height"), [(8064, 6048), (16320, 12240), (20000, 1000)])
+def test_jpeg_of_any_common_size_is_decoded_at_detection_size(width, height):
+    image = decode_image(
+        sized(encode(Image.new("RGB", (64, 64)), "JPEG"), width, height), MAX_PIXELS, reduction.for_detection
+    )
+    assert (image.width_px, image.height_px) == (width, height)
+    assert image.grey.size < 4 * reduction.DETECTION_SIDE_PX**2
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "largest", "smallest_refused"),
+    [
+        ("RGB", {"progressive": True}, (8064, 6048), (8160, 6144)),
+        ("RGB", {"progressive": True, "subsampling": 0}, (5600, 4200), (6200, 4200)),
+        ("L", {"progressive": True}, (9600, 7200), (10000, 7600)),
+        ("CMYK", {}, (16320, 12240), (40000, 40000)),
+        ("CMYK", {"progressive": True}, (4608, 3456), (5000, 3800)),
+    ],
+)
+def test_coefficients_of_a_progressive_jpeg_are_bounded(kind, options, largest, smallest_refused):
+    data = encode(Image.new(kind, (64, 64)), "JPEG", **options)
+    accepted = decode_image(sized(data, *largest), MAX_PIXELS, reduction.for_detection)
+    assert (accepted.width_px, accepted.height_px) == largest
+    with pytest.raises(FerError, match="pixels are accepted") as refused:
+        decode_image(sized(data, *smallest_refused), MAX_PIXELS, reduction.for_detection)
+    assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
+
+
+def test_first_scan_without_all_components_counts_as_progressive():
+    # Cut after the first scan of a file with one scan for each component: a count of scans would see one scan only.
+    data = encode(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    cut = data[: data.index(b"\xff", first + 14)] + b"\xff\xd9"
+    assert cut.count(b"\xff\xda") == 1
+    with pytest.raises(FerError, match="progressive JPEG"):
+        decode_image(sized(cut, 16320, 12240), MAX_PIXELS, reduction.for_detection)
+
+
+def lossless_jpeg(pixels: np.ndarray) -> bytes:
+    """Return a lossless JPEG (frame SOF3, predictor 1) of a grey image, with codes of five bits."""
+    levels = pixels.astype(int)
+    predicted = np.empty_like(levels)
+    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = levels[:, :-1], levels[:-1, 0], 128
+    bits = ""
+    for difference in (levels - predicted).ravel().tolist():
+        length = abs(difference).bit_length()
+        value = difference if difference > 0 else difference + (1 << length) - 1
+        bits += f"{length:05b}" + (f"{value:0{length}b}" if length else "")
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+    frame = segment(0xC3, struct.pack(">BHHB", 8, *pixels.shape, 1) + bytes([1, 0x11, 0]))
+    table = segment(0xC4, bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)]))
+    return b"\xff\xd8" + frame + table + segment(0xDA, bytes([1, 1, 0, 1, 0, 0])) + coded + b"\xff\xd9"
+
+
+def test_lossless_jpeg_is_decoded_in_full():
+    pixels = np.add.outer(np.arange(64), np.arange(96)).astype(np.uint8)
+    image = decode_image(lossless_jpeg(pixels), MAX_PIXELS, reduction.fixed(8))
+    assert image.reduction == 1
+    np.testing.assert_array_equal(image.grey, pixels)
