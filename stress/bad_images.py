@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -20,6 +21,7 @@ _LARGEST_SIDE_PX = 6_300
 def image_cases() -> Iterator[Case]:
     """Yield requests whose body is a bad image file."""
     yield from _size_cases()
+    yield from _large_jpeg_cases()
     yield from _damaged_cases()
 
 
@@ -45,6 +47,38 @@ def _size_cases() -> Iterator[Case]:
             yield Case(f"{image_format} of {size[0]} x {size[1]}", post("/predict", data), ("image_too_small",))
 
 
+def _large_jpeg_cases() -> Iterator[Case]:
+    """Yield JPEGs that are decoded smaller, at the limits of every kind of JPEG."""
+    whole = _encode(Image.new("L", (16_320, 12_240)), "JPEG")
+    yield Case("JPEG bomb of 200 megapixels, grey, all blocks", post("/predict", whole), (OK,))
+    baseline: dict[str, Any] = {}
+    progressive = {"progressive": True}
+    full_chroma = {"subsampling": 0}
+    many = "too_many_pixels"
+    for mode, options, (width, height), result in (
+        ("RGB", baseline, (16_320, 12_240), OK),
+        ("RGB", full_chroma, (16_320, 12_240), OK),
+        ("RGB", baseline, (50_500, 50_500), OK),
+        ("RGB", baseline, (65_500, 39_000), OK),
+        ("RGB", baseline, (65_535, 65_535), many),
+        ("CMYK", baseline, (16_320, 12_240), OK),
+        ("CMYK", baseline, (32_000, 32_000), OK),
+        ("CMYK", baseline, (40_000, 40_000), many),
+        ("RGB", progressive, (8_064, 6_048), OK),
+        ("RGB", progressive, (16_320, 12_240), many),
+        ("RGB", progressive, (65_535, 65_535), many),
+        ("RGB", progressive | full_chroma, (6_000, 3_990), OK),
+        ("RGB", progressive | full_chroma, (6_000, 4_100), many),
+        ("L", progressive, (9_600, 7_500), OK),
+        ("L", progressive, (9_600, 7_700), many),
+        ("CMYK", progressive, (4_700, 3_500), OK),
+        ("CMYK", progressive, (4_700, 3_600), many),
+    ):
+        data = resized_jpeg(_encode(Image.new(mode, (64, 64)), "JPEG", **options), width, height)
+        kind = " ".join((mode, *options))
+        yield Case(f"JPEG of {width:,} x {height:,}, {kind}", post("/predict", data), (result,))
+
+
 def _damaged_cases() -> Iterator[Case]:
     photo = ASTRONAUT.read_bytes()
     gif_head = b"GIF89a\x40\x00\x40\x00\x00\x00\x00"
@@ -60,10 +94,16 @@ def _damaged_cases() -> Iterator[Case]:
     yield Case("one byte", post("/predict", b"\xff"), ("unsupported_image_format",))
 
 
-def _encode(image: Image.Image, image_format: str) -> bytes:
+def _encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, image_format)
+    image.save(stream, image_format, **options)
     return stream.getvalue()
+
+
+def resized_jpeg(data: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG whose frame claims another size. The decoder fills the missing blocks with grey."""
+    frame = next(at for at in range(len(data)) if data[at] == 0xFF and data[at + 1] in (0xC0, 0xC2))
+    return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
 
 
 def png(width: int, height: int, whole: bool = False) -> bytes:

@@ -95,8 +95,11 @@ def _check_jpeg(image: JpegImagePlugin.JpegImageFile, data: bytes, max_pixels: i
     converted, channels = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
     coefficients = coefficients_per_pixel(image) * _COEFFICIENT_BYTES if structure.is_buffered else 0.0
     bytes_per_pixel = max(converted / reduction**2, channels / reduction**2 + coefficients)
-    kind = f"{'progressive ' if structure.is_buffered else ''}JPEG file of mode {image.mode}"
-    _check_memory(image, bytes_per_pixel, kind)
+    if structure.is_buffered:
+        advice = "; send it smaller, or as a baseline JPEG (one scan)"
+        _check_memory(image, bytes_per_pixel, f"progressive JPEG file of mode {image.mode}", advice)
+    else:
+        _check_memory(image, bytes_per_pixel, f"JPEG file of mode {image.mode}")
     return reduction
 
 
@@ -125,12 +128,12 @@ def _check_tile(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
         )
 
 
-def _check_memory(image: Image.Image, bytes_per_pixel: float, kind: str) -> None:
+def _check_memory(image: Image.Image, bytes_per_pixel: float, kind: str, advice: str = "") -> None:
     max_pixels = int(MAX_DECODE_BYTES / bytes_per_pixel)
     if image.width * image.height > max_pixels:
         raise FerError(
             ErrorCode.TOO_MANY_PIXELS,
-            f"at most {max_pixels} pixels are accepted in a {kind}, which takes much memory to decode."
+            f"at most {max_pixels} pixels are accepted in a {kind}, which takes much memory to decode{advice}."
             f" Received: {image.width * image.height} ({image.width}x{image.height})",
         )
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from app.errors import ErrorCode, FerError
 from app.vision.decode import decode_image, reduction
+from stress.bad_images import resized_jpeg
 from tests.support.image_files import MAX_PIXELS, encode
 from tests.support.portrait import load_portrait
 
@@ -95,16 +96,10 @@ def test_pixel_limit_of_a_jpeg_counts_what_is_decoded():
     assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
-def sized(data: bytes, width: int, height: int) -> bytes:
-    """Return a JPEG whose frame claims another size. The decoder fills the missing blocks with grey."""
-    frame = next(at for at in range(len(data)) if data[at] == 0xFF and data[at + 1] in (0xC0, 0xC2))
-    return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
-
-
 @pytest.mark.parametrize(("width", "height"), [(8064, 6048), (16320, 12240), (20000, 1000)])
 def test_jpeg_of_any_common_size_is_decoded_at_detection_size(width, height):
     image = decode_image(
-        sized(encode(Image.new("RGB", (64, 64)), "JPEG"), width, height), MAX_PIXELS, reduction.for_detection
+        resized_jpeg(encode(Image.new("RGB", (64, 64)), "JPEG"), width, height), MAX_PIXELS, reduction.for_detection
     )
     assert (image.width_px, image.height_px) == (width, height)
     assert image.grey.size < 4 * reduction.DETECTION_SIDE_PX**2
@@ -122,10 +117,10 @@ def test_jpeg_of_any_common_size_is_decoded_at_detection_size(width, height):
 )
 def test_coefficients_of_a_progressive_jpeg_are_bounded(kind, options, largest, smallest_refused):
     data = encode(Image.new(kind, (64, 64)), "JPEG", **options)
-    accepted = decode_image(sized(data, *largest), MAX_PIXELS, reduction.for_detection)
+    accepted = decode_image(resized_jpeg(data, *largest), MAX_PIXELS, reduction.for_detection)
     assert (accepted.width_px, accepted.height_px) == largest
     with pytest.raises(FerError, match="pixels are accepted") as refused:
-        decode_image(sized(data, *smallest_refused), MAX_PIXELS, reduction.for_detection)
+        decode_image(resized_jpeg(data, *smallest_refused), MAX_PIXELS, reduction.for_detection)
     assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
@@ -136,7 +131,7 @@ def test_first_scan_without_all_components_counts_as_progressive():
     cut = data[: data.index(b"\xff", first + 14)] + b"\xff\xd9"
     assert cut.count(b"\xff\xda") == 1
     with pytest.raises(FerError, match="progressive JPEG"):
-        decode_image(sized(cut, 16320, 12240), MAX_PIXELS, reduction.for_detection)
+        decode_image(resized_jpeg(cut, 16320, 12240), MAX_PIXELS, reduction.for_detection)
 
 
 def lossless_jpeg(pixels: np.ndarray) -> bytes:
