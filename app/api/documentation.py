@@ -54,7 +54,7 @@ _EXAMPLE_DETAILS = {
     ErrorCode.MODEL_REFUSED: "the new model was refused and the current model continues to serve;"
     " the log has the reason",
     ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 20971520 bytes. Received: at least 41943040",
-    ErrorCode.TOO_MANY_PIXELS: "at most 40000000 pixels are accepted in a PNG file. Received: 48000000 (8000x6000)",
+    ErrorCode.TOO_MANY_PIXELS: "at most 40000000 pixels are accepted. Received: 48000000 (8000x6000)",
     ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: more",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "expected multipart/form-data or application/json. Received: text/plain",
     ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "expected a JPEG, PNG, WebP, BMP, GIF or TIFF file",

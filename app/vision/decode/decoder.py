@@ -11,7 +11,7 @@ from app.domain import ImageWarning
 from app.errors import ErrorCode, FerError
 from app.vision.decode.formats import SUPPORTED_FORMATS, identify_format
 from app.vision.decode.limits import BoundedReader, check_limits
-from app.vision.decode.orientation import is_turned_sideways
+from app.vision.decode.orientation import upright_size
 from app.vision.decode.pixels import decode_pixels
 from app.vision.decode.reduction import ChooseReduction, full_size
 
@@ -22,17 +22,25 @@ class DecodedImage:
 
     Attributes:
         grey: uint8 (H, W) with the EXIF orientation applied.
-        width_px: Width of the full upright image. `grey` has `ceil(width_px / reduction)` columns.
-        height_px: Height of the full upright image.
-        reduction: Pixels of the full image per pixel of `grey`: 1; 2, 4 or 8 for a JPEG that was decoded smaller.
         warnings: What a caller should know about the file.
+        reduction: Pixels of the full image per pixel of `grey`: 1; 2, 4 or 8 for a JPEG that was decoded smaller.
+        full_size: Width and height of the full upright image, if `reduction` is not 1.
     """
 
     grey: GreyImage
-    width_px: int
-    height_px: int
-    reduction: int = 1
     warnings: tuple[ImageWarning, ...] = ()
+    reduction: int = 1
+    full_size: tuple[int, int] | None = None
+
+    @property
+    def width_px(self) -> int:
+        """Width of the full upright image."""
+        return self.full_size[0] if self.full_size else self.grey.shape[1]
+
+    @property
+    def height_px(self) -> int:
+        """Height of the full upright image."""
+        return self.full_size[1] if self.full_size else self.grey.shape[0]
 
 
 def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
@@ -69,14 +77,10 @@ def decode_image(data: bytes, max_pixels: int, choose: ChooseReduction = full_si
         )
     try:
         with _open(data, image_format) as image:
-            width, height = image.size
+            stored_size = image.size
             reduction = check_limits(image, data, max_pixels, choose)
             grey = decode_pixels(image, data, reduction)
-            if reduction == 1:
-                return DecodedImage(grey, grey.shape[1], grey.shape[0])
-            if is_turned_sideways(image):
-                width, height = height, width
-            return DecodedImage(grey, width, height, reduction)
+            return DecodedImage(grey, (), reduction, None if reduction == 1 else upright_size(image, stored_size))
     except FerError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -75,10 +75,11 @@ def check_limits(image: Image.Image, data: bytes, max_pixels: int, choose: Choos
     """
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return _check_jpeg(image, data, max_pixels, choose)
-    _check_size(image, max_pixels)
+    check_size(image.width, image.height, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tile(image, max_pixels)
-    _check_memory(image, _bytes_per_pixel(image), f"{image.format} file of mode {image.mode}")
+    kind = f"{image.format} file of mode {image.mode}"
+    check_memory(image.width, image.height, _bytes_per_pixel(image), kind)
     return 1
 
 
@@ -86,7 +87,7 @@ def _check_jpeg(image: JpegImagePlugin.JpegImageFile, data: bytes, max_pixels: i
     """Check a JPEG: the pixels that are decoded count, and the coefficients that the decoder holds."""
     structure = JpegStructure.of(image, data)
     reduction = 1 if structure.is_lossless else choose(image.width, image.height)
-    _check_size(image, max_pixels * reduction**2)
+    check_size(image.width, image.height, max_pixels * reduction**2)
     if structure.scans > MAX_JPEG_SCANS:
         raise FerError(
             ErrorCode.UNDECODABLE_IMAGE, f"at most {MAX_JPEG_SCANS} scans are accepted in a JPEG. Received: more"
@@ -95,21 +96,23 @@ def _check_jpeg(image: JpegImagePlugin.JpegImageFile, data: bytes, max_pixels: i
     converted, channels = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
     coefficients = coefficients_per_pixel(image) * _COEFFICIENT_BYTES if structure.is_buffered else 0.0
     bytes_per_pixel = max(converted / reduction**2, channels / reduction**2 + coefficients)
+    kind = f"JPEG file of mode {image.mode}"
     if structure.is_buffered:
-        advice = "; send it smaller, or as a baseline JPEG (one scan)"
-        _check_memory(image, bytes_per_pixel, f"progressive JPEG file of mode {image.mode}", advice)
-    else:
-        _check_memory(image, bytes_per_pixel, f"JPEG file of mode {image.mode}")
+        kind = f"progressive {kind} (send it smaller, or as a baseline JPEG)"
+    check_memory(image.width, image.height, bytes_per_pixel, kind)
     return reduction
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image with too many pixels or too short a side.
+
+    Raises:
+        FerError: `too_many_pixels` or `image_too_small`.
+    """
     if width * height > max_pixels:
         raise FerError(
             ErrorCode.TOO_MANY_PIXELS,
-            f"at most {max_pixels} pixels are accepted in a {image.format} file."
-            f" Received: {width * height} ({width}x{height})",
+            f"at most {max_pixels} pixels are accepted. Received: {width * height} ({width}x{height})",
         )
     if min(width, height) < MIN_SIDE_PX:
         raise FerError(
@@ -128,13 +131,24 @@ def _check_tile(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
         )
 
 
-def _check_memory(image: Image.Image, bytes_per_pixel: float, kind: str, advice: str = "") -> None:
+def check_memory(width: int, height: int, bytes_per_pixel: float, kind: str) -> None:
+    """Refuse an image whose decoding takes too much memory.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        bytes_per_pixel: Peak memory of decoding.
+        kind: The kind of file, for the error.
+
+    Raises:
+        FerError: `too_many_pixels`.
+    """
     max_pixels = int(MAX_DECODE_BYTES / bytes_per_pixel)
-    if image.width * image.height > max_pixels:
+    if width * height > max_pixels:
         raise FerError(
             ErrorCode.TOO_MANY_PIXELS,
-            f"at most {max_pixels} pixels are accepted in a {kind}, which takes much memory to decode{advice}."
-            f" Received: {image.width * image.height} ({image.width}x{image.height})",
+            f"at most {max_pixels} pixels are accepted in a {kind}, which takes much memory to decode."
+            f" Received: {width * height} ({width}x{height})",
         )
 
 

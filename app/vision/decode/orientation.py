@@ -27,9 +27,10 @@ _SIDEWAYS = frozenset(
 )
 
 
-def is_turned_sideways(image: Image.Image) -> bool:
-    """Return whether the upright image has the height of the stored image as its width."""
-    return upright_operation(image) in _SIDEWAYS
+def upright_size(image: Image.Image, stored_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and the height of an image after its upright operation."""
+    width, height = stored_size
+    return (height, width) if upright_operation(image) in _SIDEWAYS else stored_size
 
 
 def upright_operation(image: Image.Image) -> Image.Transpose | None:

@@ -91,7 +91,7 @@ def test_decode_image_reduces_jpegs_only(image_format):
 def test_pixel_limit_of_a_jpeg_counts_what_is_decoded():
     data = encode(Image.new("L", (160, 120)), "JPEG")
     assert decode_image(data, 40 * 30, reduction.fixed(4)).grey.shape == (30, 40)
-    with pytest.raises(FerError, match="at most 19184 pixels are accepted in a JPEG file") as refused:
+    with pytest.raises(FerError, match="at most 19184 pixels") as refused:
         decode_image(data, 40 * 30 - 1, reduction.fixed(4))
     assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
 
