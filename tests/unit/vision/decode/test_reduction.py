@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image
 from app.errors import ErrorCode, FerError
 from app.vision.decode import decode_image, reduction
 from stress.bad_images import resized_jpeg
-from tests.support.image_files import MAX_PIXELS, encode
+from tests.support.image_files import MAX_PIXELS, encode, lossless_jpeg
 from tests.support.portrait import load_portrait
 
 MODES = {
@@ -132,27 +130,6 @@ def test_first_scan_without_all_components_counts_as_progressive():
     assert cut.count(b"\xff\xda") == 1
     with pytest.raises(FerError, match="progressive JPEG"):
         decode_image(resized_jpeg(cut, 16320, 12240), MAX_PIXELS, reduction.for_detection)
-
-
-def lossless_jpeg(pixels: np.ndarray) -> bytes:
-    """Return a lossless JPEG (frame SOF3, predictor 1) of a grey image, with codes of five bits."""
-    levels = pixels.astype(int)
-    predicted = np.empty_like(levels)
-    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = levels[:, :-1], levels[:-1, 0], 128
-    bits = ""
-    for difference in (levels - predicted).ravel().tolist():
-        length = abs(difference).bit_length()
-        value = difference if difference > 0 else difference + (1 << length) - 1
-        bits += f"{length:05b}" + (f"{value:0{length}b}" if length else "")
-    bits += "1" * (-len(bits) % 8)
-    coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-
-    def segment(marker: int, body: bytes) -> bytes:
-        return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-
-    frame = segment(0xC3, struct.pack(">BHHB", 8, *pixels.shape, 1) + bytes([1, 0x11, 0]))
-    table = segment(0xC4, bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)]))
-    return b"\xff\xd8" + frame + table + segment(0xDA, bytes([1, 1, 0, 1, 0, 0])) + coded + b"\xff\xd9"
 
 
 def test_lossless_jpeg_is_decoded_in_full():
