@@ -12,7 +12,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 from app.errors import ErrorCode, FerError
 from app.vision.decode.formats import is_plain_webp
 from app.vision.decode.jpeg import JpegStructure, coefficients_per_pixel
-from app.vision.decode.reduction import ChooseReduction
+from app.vision.decode.reduction import ChooseReduction, full_size
 
 MIN_SIDE_PX = 8
 
@@ -58,7 +58,7 @@ class BoundedReader(io.BytesIO):
         return super().read(size)
 
 
-def check_limits(image: Image.Image, data: bytes, max_pixels: int, choose: ChooseReduction) -> int:
+def check_limits(image: Image.Image, data: bytes, max_pixels: int, choose: ChooseReduction = full_size) -> int:
     """Refuse an image that is too large, too small or too expensive to decode.
 
     Args:
