@@ -19,9 +19,9 @@ from app.cli.files import find_images
 from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
 from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTimings
-from stress.bad_images import resized_jpeg
 from tests.support.fakes import FakeClassifier, FakeDetector
 from tests.support.images import ASTRONAUT, encoded, picture
+from tests.support.jpeg_files import flat_jpeg
 from tests.support.paths import REPOSITORY
 
 
@@ -196,7 +196,7 @@ def test_unusual_file_names_are_written_and_resumed(fakes, folder, tmp_path, sha
 @pytest.mark.parametrize(("size", "reduction"), [((7000, 5000), 1), ((16_320, 12_240), 4)])
 def test_draw_marks_the_face_of_a_large_jpeg_on_a_smaller_copy(tmp_path, size, reduction):
     source, drawn = tmp_path / "large.jpg", tmp_path / "drawn.jpg"
-    source.write_bytes(resized_jpeg(encoded(np.full((64, 64), 128, np.uint8), "JPEG"), *size))
+    source.write_bytes(flat_jpeg("L", *size))
     face = FaceEmotion(FaceBox(4000, 2000, 1600, 1600), 1.0, {}, "happy", 0.9)
     timings = StageTimings(0, 0, 0, 0, 0, 0)
     draw(source, ImageResult((face,), *size, ModelName("m", "1"), timings), drawn)

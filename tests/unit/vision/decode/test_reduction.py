@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from app.errors import ErrorCode, FerError
 from app.vision.decode import decode_image, reduction
-from stress.bad_images import resized_jpeg
+from app.vision.decode.limits import check_limits
 from tests.support.image_files import MAX_PIXELS, encode, lossless_jpeg
+from tests.support.jpeg_files import flat_jpeg, resized_jpeg
 from tests.support.portrait import load_portrait
 
 MODES = {
@@ -94,42 +98,47 @@ def test_pixel_limit_of_a_jpeg_counts_what_is_decoded():
     assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize(("width", "height"), [(8064, 6048), (16320, 12240), (20000, 1000)])
-def test_jpeg_of_any_common_size_is_decoded_at_detection_size(width, height):
-    image = decode_image(
-        resized_jpeg(encode(Image.new("RGB", (64, 64)), "JPEG"), width, height), MAX_PIXELS, reduction.for_detection
-    )
+def test_jpeg_of_any_common_size_is_decoded_at_detection_size(mode, width, height):
+    image = decode_image(flat_jpeg(mode, width, height), MAX_PIXELS, reduction.for_detection)
     assert (image.width_px, image.height_px) == (width, height)
     assert image.grey.size < 4 * reduction.DETECTION_SIDE_PX**2
+    assert image.grey.min() == image.grey.max()
+
+
+def check(data: bytes) -> int:
+    return check_limits(JpegImageFile(io.BytesIO(data)), data, MAX_PIXELS, reduction.for_detection)
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "largest", "smallest_refused"),
     [
         ("RGB", {"progressive": True}, (8064, 6048), (8160, 6144)),
-        ("RGB", {"progressive": True, "subsampling": 0}, (5600, 4200), (6200, 4200)),
-        ("L", {"progressive": True}, (9600, 7200), (10000, 7600)),
-        ("CMYK", {}, (16320, 12240), (40000, 40000)),
-        ("CMYK", {"progressive": True}, (4608, 3456), (5000, 3800)),
+        ("RGB", {"progressive": True, "subsampling": 0}, (6000, 3990), (6000, 4100)),
+        ("L", {"progressive": True}, (9600, 7500), (9600, 7700)),
+        ("CMYK", {"progressive": True}, (4700, 3500), (4700, 3600)),
+        ("CMYK", {}, (32000, 32000), (35000, 35000)),
+        ("L", {}, (50500, 50500), (50700, 50700)),
     ],
 )
-def test_coefficients_of_a_progressive_jpeg_are_bounded(kind, options, largest, smallest_refused):
+def test_memory_of_every_kind_of_jpeg_is_bounded(kind, options, largest, smallest_refused):
     data = encode(Image.new(kind, (64, 64)), "JPEG", **options)
-    accepted = decode_image(resized_jpeg(data, *largest), MAX_PIXELS, reduction.for_detection)
-    assert (accepted.width_px, accepted.height_px) == largest
+    assert check(resized_jpeg(data, *largest)) > 1
     with pytest.raises(FerError, match="pixels are accepted") as refused:
-        decode_image(resized_jpeg(data, *smallest_refused), MAX_PIXELS, reduction.for_detection)
+        check(resized_jpeg(data, *smallest_refused))
     assert refused.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
 def test_first_scan_without_all_components_counts_as_progressive():
     # Cut after the first scan of a file with one scan for each component: a count of scans would see one scan only.
-    data = encode(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
-    first = data.index(b"\xff\xda")
-    cut = data[: data.index(b"\xff", first + 14)] + b"\xff\xd9"
-    assert cut.count(b"\xff\xda") == 1
+    data = flat_jpeg("RGB", 64, 64)
+    scan = data.index(b"\xff\xda")
+    first_component = data[scan + 5 : scan + 7]
+    cut = data[:scan] + b"\xff\xda\0\x08\x01" + first_component + b"\0\x3f\0" + bytes(16) + b"\xff\xd9"
+    assert decode_image(cut, MAX_PIXELS).grey.shape == (64, 64)
     with pytest.raises(FerError, match="progressive JPEG"):
-        decode_image(resized_jpeg(cut, 16320, 12240), MAX_PIXELS, reduction.for_detection)
+        check(resized_jpeg(cut, 16320, 12240))
 
 
 def test_lossless_jpeg_is_decoded_in_full():
