@@ -173,9 +173,39 @@ def _enlarged_row(detector: FaceDetector, photographs: Sequence[Photograph], meg
     return f"| {megapixels} | {cells} |"
 
 
+def print_sizes(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+    """Print the table of generated photographs."""
+    cells = [*_COLUMNS, "decode ms: full / as decoded / 1/8", "ms", "ms / ms in full"]
+    print(f"| {' | '.join(cells)} |\n|{' --- |' * len(cells)}")
+    for progressive in (False, True):
+        for width, height in SIZES_PX:
+            print(_row(detector, width, height, progressive, arguments.rounds), flush=True)
+
+
+def print_workloads(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+    """Print the table of the workloads of the benchmark suite."""
+    print("| workload | ms | ms / ms in full |\n| --- | --- | --- |")
+    for name, workload in load_workloads(arguments.data, only=(PORTRAITS, PHOTOGRAPHS, LARGE)).items():
+        reduced, full = measure(detector, workload.files, arguments.rounds)
+        milliseconds = statistics.median(reduced) / len(workload.files)
+        print(f"| {name} | {milliseconds:.1f} | {_ratio(reduced, full)} |", flush=True)
+
+
+def print_enlarged(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+    """Print the table of enlarged photographs."""
+    photographs = load_photographs(arguments.data / "photos")
+    print("| photographs enlarged to megapixels | found, false: as decoded | in full |\n| --- | --- | --- |")
+    for megapixels in ENLARGED_TO_MP:
+        print(_enlarged_row(detector, photographs, megapixels), flush=True)
+
+
+TABLES = {"sizes": print_sizes, "workloads": print_workloads, "enlarged": print_enlarged}
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, "all"], default="all", help="tables (default: all)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with photos/")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
@@ -185,21 +215,10 @@ def main() -> int:
         return 0
     cv2.setNumThreads(1)
     detector = FaceDetector()
-    cells = [*_COLUMNS, "decode ms: full / as decoded / 1/8", "ms", "ms / ms in full"]
-    print(f"| {' | '.join(cells)} |\n|{' --- |' * len(cells)}")
-    for progressive in (False, True):
-        for width, height in SIZES_PX:
-            print(_row(detector, width, height, progressive, arguments.rounds), flush=True)
-    print("\n| workload | ms | ms / ms in full |\n| --- | --- | --- |")
-    for name, workload in load_workloads(arguments.data, only=(PORTRAITS, PHOTOGRAPHS, LARGE)).items():
-        reduced, full = measure(detector, workload.files, arguments.rounds)
-        milliseconds = statistics.median(reduced) / len(workload.files)
-        print(f"| {name} | {milliseconds:.1f} | {_ratio(reduced, full)} |", flush=True)
-    if (arguments.data / "photos").is_dir():
-        photographs = load_photographs(arguments.data / "photos")
-        print("\n| photographs enlarged to MP | found, false: as decoded | in full |\n| --- | --- | --- |")
-        for megapixels in ENLARGED_TO_MP:
-            print(_enlarged_row(detector, photographs, megapixels), flush=True)
+    for name, print_table in TABLES.items():
+        if name in arguments.tables or "all" in arguments.tables:
+            print_table(detector, arguments)
+            print()
     return 0
 
 
