@@ -10,6 +10,7 @@ import pytest
 
 from app.contract.labels import LABELS
 from tests.support.images import encoded, picture
+from tests.support.jpeg_files import flat_jpeg
 from tests.support.responses import stable_fields
 
 
@@ -108,6 +109,20 @@ def test_predict_without_a_face_returns_an_empty_list_and_a_warning(client):
     assert (body["emotion"], body["confidence"], body["scores"]) == (None, None, None)
     assert (body["faces"], body["warnings"]) == ([], ["no_face_detected"])
     assert "hint" not in body
+
+
+@pytest.mark.parametrize("size", [(8160, 6120), (12_000, 9000), (16_320, 12_240), (20_000, 1000)])
+def test_predict_answers_huge_jpegs_in_pixels_of_the_full_image(client, size):
+    body = client.post("/predict", content=flat_jpeg("RGB", *size)).json()
+    assert body["image"] == {"width": size[0], "height": size[1]}
+    (face,) = client.post("/predict?detect=false", content=flat_jpeg("L", *size)).json()["faces"]
+    assert face["box"] == {"x": 0, "y": 0, "width": size[0], "height": size[1]}
+
+
+def test_predict_accepts_a_body_of_20_mib(client):
+    photo = encoded(picture(1), "JPEG", quality=95)
+    assert client.post("/predict", content=photo + bytes(20 * 2**20 - len(photo))).status_code == 200
+    assert client.post("/predict", content=photo + bytes(20 * 2**20 - len(photo) + 1)).status_code == 413
 
 
 def test_predict_small_image_without_a_face_explains_detect_false(client):
