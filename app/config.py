@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     max_images: int = Field(default=32, ge=1)
     max_batch: int = Field(default=64, ge=1, le=1024)
     max_queue: int = Field(default=256, ge=1)
+    max_inflight_per_key: int | None = Field(
+        default=None, ge=1, description="largest number of requests in progress with one API key; None: no limit"
+    )
     deadline_ms: int = Field(default=5000, ge=1)
     drain_s: float = Field(default=5.0, ge=0, le=86_400)
     api_keys: _Keys = ()
@@ -81,8 +84,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_protection(self) -> Self:
-        if self.protect_metrics and not self.api_keys:
-            raise ValueError(f"{ENV_PREFIX}PROTECT_METRICS needs keys in {ENV_PREFIX}API_KEYS. Received: none")
+        for name in ("protect_metrics", "max_inflight_per_key"):
+            if getattr(self, name) and not self.api_keys:
+                raise ValueError(f"{ENV_PREFIX}{name.upper()} needs keys in {ENV_PREFIX}API_KEYS. Received: none")
         return self
 
 

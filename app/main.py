@@ -72,7 +72,8 @@ def create_app(
         settings, readiness=readiness, metrics=metrics, tracing=tracing, detector=detector, on_fatal=on_fatal
     )
     deadline_s = settings.deadline_ms / 1000
-    service = Service(settings, metrics, readiness, tracing, engine, Admission(engine, settings.max_queue, deadline_s))
+    admission = Admission(engine, settings.max_queue, deadline_s, settings.max_inflight_per_key)
+    service = Service(settings, metrics, readiness, tracing, engine, admission)
     metrics.ready.set_function(lambda: readiness.state is State.READY)
     metrics.deadline_seconds.set(deadline_s)
 

@@ -2,8 +2,9 @@
 
 The load generator has one core and the service has the others, so that they do not compete. The peak is the throughput
 of four clients that each wait for their answer. Then requests arrive at ten times that rate, and after that at half of
-it, to measure how soon the latency is normal again. The last two parts send face crops beside more photographs of
-twelve megapixels than the service can answer, and close connections before the response.
+it, to measure how soon the latency is normal again. The other parts send face crops beside more photographs of twelve
+megapixels than the service can answer, interactive requests beside bulk work, retries at once after each refusal, and
+close connections before the response.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from stress.checks import RUNS, Check, conclude
 from stress.client import Answer, Client, open_loop, percentile
 from stress.fairness import check_abandoned_requests, check_fairness
 from stress.goodput import GOODPUT_FLOORS, OVERLOAD_FACTOR, Overload, measure_overload, measure_peak
+from stress.priority import check_priority, check_retry_storm
 from stress.service_process import ServiceProcess, load_generator_on, run_service_process, split_cores
 from stress.workloads import CROPS, PHOTOGRAPHS, PORTRAITS, Workload, load_workloads
 
@@ -136,6 +138,8 @@ def main() -> int:
     ):
         parts = [check_overload(service, workloads[name], arguments.seconds) for name in arguments.workloads]
         parts.append(check_fairness(service, workloads[CROPS], workloads[PHOTOGRAPHS], arguments.seconds))
+        parts += [check_priority(service, workloads[name], arguments.seconds) for name in arguments.workloads]
+        parts.append(check_retry_storm(service, workloads[PORTRAITS], arguments.seconds))
         parts.append(check_abandoned_requests(service, workloads[PHOTOGRAPHS], 60))
         for part in parts:
             part_checks, part_figures = asyncio.run(part)

@@ -6,6 +6,8 @@ or changes the state of the admission.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -18,6 +20,8 @@ from app.errors import ErrorCode, FerError
 # Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (adaptive LIFO and CoDel).
 BURST_SHARE = 0.6
 BACKLOG_SHARE = 0.15
+# Share of the permits that bulk work may hold, so that other work finds a free permit.
+BULK_PERMITS_SHARE = 0.75
 # WebSocket streams that may wait for the message with their API key at once: a caller without a key may send megabytes
 # in it.
 MAX_UNAUTHENTICATED_STREAMS = 32
@@ -26,10 +30,10 @@ MAX_UNAUTHENTICATED_STREAMS = 32
 class Queues(Protocol):
     """The queues in front of the model; `app.engine.engine.Engine` is the implementation."""
 
-    def expected_wait_s(self, size_bytes: float) -> float:
+    def expected_wait_s(self, size_bytes: float, bulk: bool) -> float:
         """Return the expected wait of an image file of a size, in seconds; raises `not_ready` without a model."""
 
-    def backlog_age_s(self, size_bytes: float) -> float:
+    def backlog_age_s(self, size_bytes: float, bulk: bool) -> float:
         """Return for how long the queue of a file size has not been empty, in seconds."""
 
 
@@ -64,13 +68,18 @@ class Admission:
         queues: The queues that a request would join.
         max_queue: Largest number of permits, and of open streams.
         deadline_s: Longest time from admission to the response, in seconds.
+        max_per_caller: Largest number of permits of one caller; None for no limit.
     """
 
-    def __init__(self, queues: Queues, max_queue: int, deadline_s: float) -> None:
+    def __init__(self, queues: Queues, max_queue: int, deadline_s: float, max_per_caller: int | None = None) -> None:
         self._queues = queues
         self._max_queue = max_queue
+        self._max_bulk = max(1, int(max_queue * BULK_PERMITS_SHARE))
         self._deadline_s = deadline_s
+        self._max_per_caller = max_per_caller
         self._permits = 0
+        self._bulk_permits = 0
+        self._permits_of: Counter[str] = Counter()
         self._streams = 0
         self._unauthenticated_streams = 0
 
@@ -80,25 +89,37 @@ class Admission:
         return self._permits
 
     @contextmanager
-    def acquire(self, size_bytes: float) -> Iterator[Permit]:
+    def acquire(
+        self, size_bytes: float, *, bulk: bool = False, timeout_s: float = math.inf, caller: str = ""
+    ) -> Iterator[Permit]:
         """Hold one permit.
 
         Args:
             size_bytes: Size of the body; infinite if it is unknown.
+            bulk: Whether the work waits behind other work and is refused before it.
+            timeout_s: How long the caller waits for the response, in seconds.
+            caller: The caller's API key; empty without keys, then no limit per caller applies.
 
         Raises:
             FerError: `not_ready`; or `overloaded`: all permits are held, or the expected wait is too long.
         """
-        self._check_wait(size_bytes)
-        if self._permits >= self._max_queue:
-            raise FerError(
-                ErrorCode.OVERLOADED, f"{self._max_queue} requests are in progress already; try again shortly"
-            )
+
+        def check_wait(size_bytes: float) -> None:
+            self._check_wait(size_bytes, bulk, timeout_s)
+
+        check_wait(size_bytes)
+        self._check_permits(bulk, caller)
         self._permits += 1
+        self._bulk_permits += bulk
+        self._permits_of[caller] += 1
         try:
-            yield Permit(self._check_wait)
+            yield Permit(check_wait)
         finally:
             self._permits -= 1
+            self._bulk_permits -= bulk
+            self._permits_of[caller] -= 1
+            if not self._permits_of[caller]:
+                del self._permits_of[caller]
 
     @contextmanager
     def open_stream(self) -> Iterator[None]:
@@ -133,12 +154,23 @@ class Admission:
         finally:
             self._unauthenticated_streams -= 1
 
-    def _check_wait(self, size_bytes: float) -> None:
-        wait_s = self._queues.expected_wait_s(size_bytes)
-        if wait_s <= BACKLOG_SHARE * self._deadline_s:
+    def _check_permits(self, bulk: bool, caller: str) -> None:
+        if self._permits >= self._max_queue or (bulk and self._bulk_permits >= self._max_bulk):
+            kind, held = ("bulk requests", self._bulk_permits) if bulk else ("requests", self._permits)
+            raise FerError(ErrorCode.OVERLOADED, f"{held} {kind} are in progress already; try again shortly")
+        if caller and self._max_per_caller is not None and self._permits_of[caller] >= self._max_per_caller:
+            raise FerError(
+                ErrorCode.OVERLOADED,
+                f"{self._max_per_caller} requests with this API key are in progress already; try again shortly",
+            )
+
+    def _check_wait(self, size_bytes: float, bulk: bool, timeout_s: float) -> None:
+        wait_s = self._queues.expected_wait_s(size_bytes, bulk)
+        if wait_s <= min(BACKLOG_SHARE * self._deadline_s, timeout_s):
             return
-        is_backlog = self._queues.backlog_age_s(size_bytes) > BURST_SHARE * self._deadline_s
-        longest_s = self._deadline_s * (BACKLOG_SHARE if is_backlog else BURST_SHARE)
+        # Bulk work is refused first: no burst of it fills the queue.
+        is_backlog = bulk or self._queues.backlog_age_s(size_bytes, bulk) > BURST_SHARE * self._deadline_s
+        longest_s = min(self._deadline_s * (BACKLOG_SHARE if is_backlog else BURST_SHARE), timeout_s)
         if wait_s > longest_s:
             raise FerError(
                 ErrorCode.OVERLOADED,

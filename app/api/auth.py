@@ -36,7 +36,7 @@ async def authorise_admin(request: Request) -> None:
     Raises:
         FerError: `unauthorized`.
     """
-    if not _is_among(service_of(request).settings.admin_keys, _key_in(request.headers)):
+    if not _is_among(service_of(request).settings.admin_keys, key_of(request.headers)):
         raise _unauthorized("an admin key", request)
 
 
@@ -75,7 +75,7 @@ async def check_origin(connection: HTTPConnection) -> None:
 
 def has_key(settings: Settings, headers: Headers) -> bool:
     """Return whether headers carry one of the configured API keys; True without configured keys."""
-    return not settings.api_keys or is_api_key(settings, _key_in(headers))
+    return not settings.api_keys or is_api_key(settings, key_of(headers))
 
 
 def is_api_key(settings: Settings, offered: str) -> bool:
@@ -83,7 +83,8 @@ def is_api_key(settings: Settings, offered: str) -> bool:
     return _is_among(settings.api_keys, offered)
 
 
-def _key_in(headers: Headers) -> str:
+def key_of(headers: Headers) -> str:
+    """Return the API key that headers carry; empty without one."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     header = next((headers[name] for name in _KEY_HEADERS if headers.get(name)), "")
     return header or (credentials.strip() if scheme.lower() == "bearer" else "")
@@ -96,7 +97,7 @@ def _is_among(keys: Sequence[SecretStr], offered: str) -> bool:
 
 
 def _unauthorized(expected: str, request: Request) -> FerError:
-    received = "another key" if _key_in(request.headers) else "no key"
+    received = "another key" if key_of(request.headers) else "no key"
     return FerError(
         ErrorCode.UNAUTHORIZED, f"expected {expected} in X-API-Key or Authorization: Bearer. Received: {received}"
     )

@@ -141,7 +141,9 @@ async def detect(
             f"expected the image as {_FILE_TYPE}: this service reads no URLs. Received: {kind[:100] or 'no type'}",
         )
     engine = service_of(request).engine
-    result = await engine.predict(await read_body(request), PredictOptions(), request.state.deadline)
+    result = await engine.predict(
+        await read_body(request), PredictOptions(), request.state.deadline, bulk=request.state.bulk
+    )
     return JSONResponse([_face(face, with_face_id, with_emotion=bool(requested)) for face in result.faces])
 
 

@@ -168,7 +168,7 @@ async def detect_faces(request: Request) -> Response:
     if body.image.bytes is None:
         raise FerError(ErrorCode.INVALID_PARAMETER, "expected Image.Bytes: this service reads no S3 objects")
     image = from_base64(body.image.bytes, "Image.Bytes")
-    result = await engine.predict(image, PredictOptions(), request.state.deadline)
+    result = await engine.predict(image, PredictOptions(), request.state.deadline, bulk=request.state.bulk)
     with_emotions = not _EMOTION_ATTRIBUTES.isdisjoint(body.attributes)
     details = [_face_detail(face, result, with_emotions) for face in result.faces]
     return JSONResponse({"FaceDetails": details}, media_type=MEDIA_TYPE)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.contract.preprocess import GreyImage
-from app.domain import FaceBox, ImageResult, PredictOptions
+from app.domain import ImageResult, PredictOptions
 from app.engine.model import EngineConfig, ServingModel
 from app.engine.pipeline import Logits, OnStage, Pipeline
 from app.engine.readiness import Readiness
@@ -88,18 +88,18 @@ class Engine:
         return self._model
 
     async def predict(
-        self, data: bytes, options: PredictOptions, deadline: float, known: Sequence[FaceBox] | None = None
+        self, data: bytes, options: PredictOptions, deadline: float, *, bulk: bool = False
     ) -> ImageResult:
         """Find and classify the faces of one image file with the current model; see `Pipeline.predict`."""
-        return await self.model.pipeline.predict(data, options, deadline, known)
+        return await self.model.pipeline.predict(data, options, deadline, bulk=bulk)
 
-    def expected_wait_s(self, size_bytes: float) -> float:
+    def expected_wait_s(self, size_bytes: float, bulk: bool) -> float:
         """Estimate how long an image file of a size would wait in both queues, in seconds."""
-        return self._scheduler.expected_wait_s(size_bytes) + self.model.batcher.wait_s
+        return self._scheduler.expected_wait_s(size_bytes, bulk) + self.model.batcher.expected_wait_s(bulk)
 
-    def backlog_age_s(self, size_bytes: float) -> float:
+    def backlog_age_s(self, size_bytes: float, bulk: bool) -> float:
         """Return for how long the vision queue of a file size has not been empty, in seconds."""
-        return self._scheduler.backlog_age_s(size_bytes)
+        return self._scheduler.backlog_age_s(size_bytes, bulk)
 
     def start(self, classifier: Classifier | None = None) -> None:
         """Start the watchdog, and load the model in the background.

@@ -64,7 +64,13 @@ class Pipeline:
         self._on_stage = on_stage
 
     async def predict(
-        self, data: bytes, options: PredictOptions, deadline: float, known: Sequence[FaceBox] | None = None
+        self,
+        data: bytes,
+        options: PredictOptions,
+        deadline: float,
+        known: Sequence[FaceBox] | None = None,
+        *,
+        bulk: bool = False,
     ) -> ImageResult:
         """Find and classify the faces of one image file.
 
@@ -74,6 +80,7 @@ class Pipeline:
             deadline: Latest time of the result, in event-loop time.
             known: Faces of the previous frame, if the image is the next frame of a video: detection searches near
                 them. None searches the whole image.
+            bulk: Whether the image waits behind other work in both queues.
 
         Raises:
             FerError: The image cannot be used, a required face is missing, the deadline passed, or the model does not
@@ -81,9 +88,9 @@ class Pipeline:
         """
         submitted = time.perf_counter()
         async with _within(deadline):
-            vision, vision_queue_s = await self._run_vision(data, options, known, submitted)
+            vision, vision_queue_s = await self._run_vision(data, options, known, submitted, bulk)
             queued = time.perf_counter()
-            batched = await self._classify([face.crop for face in vision.faces], deadline)
+            batched = await self._classify([face.crop for face in vision.faces], deadline, bulk)
         faces = _name_emotions(vision.faces, batched, self._temperature)
         timings = StageTimings(
             vision_queue_ms=vision_queue_s * 1000,
@@ -113,16 +120,17 @@ class Pipeline:
         """
         async with _within(deadline):
             scheduled = await self._scheduler.run(
-                len(data), run_vision_stages, data, options, self._detector, self._max_pixels, None
+                len(data), False, run_vision_stages, data, options, self._detector, self._max_pixels, None
             )
         return tuple(face.box for face in scheduled.result.faces)
 
-    async def logits(self, crops: npt.NDArray[np.uint8], deadline: float) -> Logits:
+    async def logits(self, crops: npt.NDArray[np.uint8], deadline: float, *, bulk: bool = False) -> Logits:
         """Run the bare model, in the same queue and batches as images.
 
         Args:
             crops: uint8 (N, 48, 48, 1), made as in `app.contract.preprocess`; N at least 1.
             deadline: Latest time of the result, in event-loop time.
+            bulk: Whether the crops wait behind other work.
 
         Returns:
             float32 (N, 7): logits before the temperature.
@@ -131,15 +139,15 @@ class Pipeline:
             FerError: The deadline passed or the model does not run.
         """
         async with _within(deadline):
-            batched = await self._classify(list(crops), deadline)
+            batched = await self._classify(list(crops), deadline, bulk)
         return np.stack([each.result for each in batched])
 
     async def _run_vision(
-        self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None, submitted: float
+        self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None, submitted: float, bulk: bool
     ) -> tuple[VisionResult, float]:
         # If the deadline cancels this call while the job waits for a thread, the job never runs.
         scheduled = await self._scheduler.run(
-            len(data), run_vision_stages, data, options, self._detector, self._max_pixels, known
+            len(data), bulk, run_vision_stages, data, options, self._detector, self._max_pixels, known
         )
         vision = scheduled.result
         # Recorded before the model runs, so that the stages of a request that fails or is late are known too.
@@ -148,8 +156,8 @@ class Pipeline:
         self._record_stage("detect", vision.started + vision.decode_s, vision.detect_s)
         return vision, scheduled.queue_s
 
-    async def _classify(self, crops: Sequence[GreyImage], deadline: float) -> list[Batched[Logits]]:
-        futures = [self._batcher.submit(crop, deadline) for crop in crops]
+    async def _classify(self, crops: Sequence[GreyImage], deadline: float, bulk: bool) -> list[Batched[Logits]]:
+        futures = [self._batcher.submit(crop, deadline, bulk) for crop in crops]
         try:
             return await asyncio.gather(*futures)
         finally:

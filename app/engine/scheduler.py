@@ -5,6 +5,9 @@ start-time fair queueing (Goyal, Vin and Cheng, 1997). Each job is charged the s
 charge of the whole cost would make callers with large images wait behind one another for much longer than the others;
 a charge of one per job would slow crops down to the pace of photographs. The square root minimises the mean wait.
 
+Bulk work has its own queue classes with a small share of the threads. It leaves one thread free where there are
+several, so that other work starts at once, and it is never starved.
+
 Reference:
     Goyal, Vin and Cheng, "Start-time fair queuing: a scheduling algorithm for integrated services packet switching
     networks", IEEE/ACM Transactions on Networking 5(5), 1997. Square root: Kleinrock, "Communication Nets", 1964
@@ -14,21 +17,20 @@ Reference:
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from app.engine.queue_class import Job, QueueClass
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 # Upper bounds of the file sizes of face crops and of portraits for the web; camera photographs are larger.
 CLASS_BOUNDS_BYTES = (16 * 1024, 256 * 1024)
-_COST_SMOOTHING = 0.1  # weight of the newest job in the mean cost of its class; its half-life is seven jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +39,6 @@ class Scheduled(Generic[Result]):
 
     result: Result
     queue_s: float
-
-
-class Job:
-    """One image that waits for a vision thread or runs in one."""
-
-    def __init__(self, run: Callable[[], Any], answer: asyncio.Future[Any], submitted: float) -> None:
-        self.run = run
-        self.answer = answer
-        self.submitted = submitted
-        self.started = submitted
-        self.seconds = 0.0
-        self.charge = 0.0
-
-
-class _QueueClass:
-    """Jobs of one range of file sizes.
-
-    Attributes:
-        waiting: Jobs in order of arrival.
-        cost_s: Mean cost of a job in seconds (EWMA); 0 until a job has ended.
-        virtual_time: Sum of the charges of the jobs of this class.
-        backlog_since: Clock time since which the class has always had a waiting job.
-    """
-
-    def __init__(self) -> None:
-        self.waiting: deque[Job] = deque()
-        self.cost_s = 0.0
-        self.virtual_time = 0.0
-        self.backlog_since = -math.inf
-
-    def update_cost_estimate(self, job: Job) -> None:
-        """Include an ended job in the mean cost, and correct the charge that was based on the estimate."""
-        self.cost_s += (job.seconds - self.cost_s) * (_COST_SMOOTHING if self.cost_s else 1.0)
-        self.virtual_time += math.sqrt(job.seconds) - job.charge
-
-    @property
-    def weight(self) -> float:
-        """Share of the threads' time, relative to the other classes with waiting jobs."""
-        return math.sqrt(self.cost_s)
 
 
 class FairScheduler:
@@ -95,38 +58,41 @@ class FairScheduler:
         self._clock = clock
         # One job more than threads, so that no thread idles until the event loop submits the next job.
         self._free_slots = threads + 1
-        self._classes = [_QueueClass() for _ in range(len(CLASS_BOUNDS_BYTES) + 1)]
+        # Bulk work has no job in advance: other work that arrives would wait behind it.
+        self._free_bulk_slots = max(1, threads - 1)
+        self._classes = {bulk: [QueueClass(bulk) for _ in range(len(CLASS_BOUNDS_BYTES) + 1)] for bulk in (False, True)}
         self._virtual_time = 0.0
         self._running: dict[Job, Future[Any]] = {}  # in the order of submission to the executor
 
     @property
     def depth(self) -> int:
         """Number of jobs that wait for a thread."""
-        return sum(len(queue_class.waiting) for queue_class in self._classes)
+        return sum(len(queue_class.waiting) for queue_class in self._all_classes)
 
     @property
     def oldest(self) -> Job | None:
         """The job that was submitted to the threads first and has not ended."""
         return next(iter(self._running), None)
 
-    def expected_wait_s(self, size_bytes: float) -> float:
+    def expected_wait_s(self, size_bytes: float, bulk: bool = False) -> float:
         """Estimate how long an image file of a size would wait for a thread, from the queue and recent costs."""
-        queue_class = self._class_of(size_bytes)
+        queue_class = self._class_of(size_bytes, bulk)
         if not queue_class.waiting:
             return 0.0
-        work_s = sum(len(other.waiting) * other.cost_s for other in self._classes)
+        work_s = sum(len(other.waiting) * other.cost_s for other in self._all_classes)
         # Each earlier job of the class lets every class with waiting jobs run for its weight.
-        weights = sum(other.weight for other in self._classes if other.waiting)
-        return min(work_s, len(queue_class.waiting) * queue_class.weight * weights) / self._threads
+        weights = sum(other.weight for other in self._all_classes if other.waiting)
+        return min(work_s, len(queue_class.waiting) * queue_class.charge * weights) / self._threads
 
-    def backlog_age_s(self, size_bytes: float) -> float:
+    def backlog_age_s(self, size_bytes: float, bulk: bool = False) -> float:
         """Return for how long the queue class of a file size has not been empty; 0 if it is empty."""
-        queue_class = self._class_of(size_bytes)
+        queue_class = self._class_of(size_bytes, bulk)
         return self._clock() - queue_class.backlog_since if queue_class.waiting else 0.0
 
     async def run(
         self,
         size_bytes: int,
+        bulk: bool,
         function: Callable[Arguments, Result],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
@@ -135,13 +101,14 @@ class FairScheduler:
 
         Args:
             size_bytes: Size of the image file; it selects the queue class.
+            bulk: Whether the job waits behind other work.
             function: Function to run.
             args: Positional arguments of the function.
             kwargs: Keyword arguments of the function.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         job = Job(lambda: function(*args, **kwargs), answer, self._clock())
-        queue_class = self._class_of(size_bytes)
+        queue_class = self._class_of(size_bytes, bulk)
         if not queue_class.waiting:
             queue_class.backlog_since = self._clock()
             # A class that was idle has no claim to the time that it did not use.
@@ -157,17 +124,28 @@ class FairScheduler:
             # image is freed with the error.
             del answer, job
 
-    def _class_of(self, size_bytes: float) -> _QueueClass:
-        return self._classes[sum(size_bytes > bound for bound in CLASS_BOUNDS_BYTES)]
+    @property
+    def _all_classes(self) -> list[QueueClass]:
+        return self._classes[False] + self._classes[True]
+
+    def _class_of(self, size_bytes: float, bulk: bool) -> QueueClass:
+        return self._classes[bulk][sum(size_bytes > bound for bound in CLASS_BOUNDS_BYTES)]
+
+    def _next_class(self) -> QueueClass | None:
+        """Return the class whose job runs next; None if no class may submit a job."""
+        if not self._free_slots:
+            return None
+        allowed = self._all_classes if self._free_bulk_slots else self._classes[False]
+        backlogged = [queue_class for queue_class in allowed if queue_class.waiting]
+        return min(backlogged, key=lambda candidate: candidate.virtual_time, default=None)
 
     def _dispatch(self) -> None:
         """Submit waiting jobs to the executor while it has free slots."""
         loop = asyncio.get_running_loop()
-        while self._free_slots and (backlogged := [each for each in self._classes if each.waiting]):
-            queue_class = min(backlogged, key=lambda candidate: candidate.virtual_time)
+        while (queue_class := self._next_class()) is not None:
             job = queue_class.waiting.popleft()
             self._virtual_time = queue_class.virtual_time
-            job.charge = queue_class.weight
+            job.charge = queue_class.charge
             queue_class.virtual_time += job.charge
             try:
                 future = self._executor.submit(self._run_timed, job)
@@ -175,9 +153,10 @@ class FairScheduler:
                 job.answer.cancel()
                 continue
             self._free_slots -= 1
+            self._free_bulk_slots -= queue_class.bulk
             self._running[job] = future
 
-            def notify(future: Future[Any], queue_class: _QueueClass = queue_class, job: Job = job) -> None:
+            def notify(future: Future[Any], queue_class: QueueClass = queue_class, job: Job = job) -> None:
                 with suppress(RuntimeError):  # the event loop was closed: no caller waits
                     loop.call_soon_threadsafe(self._complete, queue_class, job, future)
 
@@ -191,8 +170,9 @@ class FairScheduler:
             job.seconds = self._clock() - job.started
             del job  # for the reason given in `run`
 
-    def _complete(self, queue_class: _QueueClass, job: Job, future: Future[Any]) -> None:
+    def _complete(self, queue_class: QueueClass, job: Job, future: Future[Any]) -> None:
         self._free_slots += 1
+        self._free_bulk_slots += queue_class.bulk
         del self._running[job]
         if not future.cancelled():
             queue_class.update_cost_estimate(job)
@@ -207,7 +187,7 @@ class FairScheduler:
             job.answer.cancel()
         self._dispatch()
 
-    def _remove(self, queue_class: _QueueClass, job: Job) -> None:
+    def _remove(self, queue_class: QueueClass, job: Job) -> None:
         if job in self._running:
             self._running[job].cancel()  # has no effect on a job that has started
         else:

@@ -2,7 +2,7 @@
 
 An idle batcher runs an item at once. Cancelled and expired items are dropped before a batch is built. If a batch fails,
 its items run again one by one, so that an item can only fail by itself. The batcher uses asyncio and does not depend on
-the type of the items.
+the type of the items. Bulk items wait behind other items, for a bounded time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# A bulk item lets items go first that arrive up to this time after it, so it is never starved.
+_BULK_DELAY_S = 0.5
 _EWMA_WEIGHT = 0.1  # of the newest batch in the average time per item
 
 _logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Batcher(Generic[Item, Result]):
         self._on_failure = on_failure
         self._on_death = on_death
         self._waiting: deque[_Entry[Item, Result]] = deque()
+        self._waiting_bulk: deque[_Entry[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._seconds_per_item = 0.0
@@ -91,12 +94,11 @@ class Batcher(Generic[Item, Result]):
     @property
     def depth(self) -> int:
         """Number of items in the queue."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._waiting_bulk)
 
-    @property
-    def wait_s(self) -> float:
-        """Expected wait of a new item in seconds: items in the queue times the average time per item."""
-        return len(self._waiting) * self._seconds_per_item
+    def expected_wait_s(self, bulk: bool = False) -> float:
+        """Return the expected wait of a new item in seconds: items before it times the average time per item."""
+        return (self.depth if bulk else len(self._waiting)) * self._seconds_per_item
 
     @property
     def running(self) -> object | None:
@@ -114,12 +116,13 @@ class Batcher(Generic[Item, Result]):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def submit(self, item: Item, deadline: float) -> asyncio.Future[Batched[Result]]:
+    def submit(self, item: Item, deadline: float, bulk: bool = False) -> asyncio.Future[Batched[Result]]:
         """Add one item to the queue.
 
         Args:
             item: Input of `run`.
             deadline: Event-loop time after which the item must not run any more.
+            bulk: Whether the item waits behind other items.
 
         Returns:
             Future of the result; cancel it to drop the item. It fails with `TimeoutError` if the deadline passes in the
@@ -132,7 +135,8 @@ class Batcher(Generic[Item, Result]):
             raise BatcherStoppedError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Batched[Result]] = loop.create_future()
-        self._waiting.append(_Entry(item, future, time.perf_counter(), deadline))
+        queue = self._waiting_bulk if bulk else self._waiting
+        queue.append(_Entry(item, future, time.perf_counter(), deadline))
         self._arrived.set()
         return future
 
@@ -146,17 +150,23 @@ class Batcher(Generic[Item, Result]):
     def _next_batch(self) -> list[_Entry[Item, Result]]:
         now = asyncio.get_running_loop().time()
         batch: list[_Entry[Item, Result]] = []
-        while self._waiting and len(batch) < self._max_batch:
-            entry = self._waiting.popleft()
+        while self.depth and len(batch) < self._max_batch:
+            entry = self._pop()
             if entry.future.done():
                 continue
             if entry.deadline <= now:
                 entry.future.set_exception(TimeoutError())
             else:
                 batch.append(entry)
-        if not self._waiting:
+        if not self.depth:
             self._arrived.clear()
         return batch
+
+    def _pop(self) -> _Entry[Item, Result]:
+        bulk, others = self._waiting_bulk, self._waiting
+        if bulk and (not others or bulk[0].submitted + _BULK_DELAY_S <= others[0].submitted):
+            return bulk.popleft()
+        return others.popleft()
 
     async def _process(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
@@ -198,8 +208,9 @@ class Batcher(Generic[Item, Result]):
                 entry.future.set_result(Batched(result, started - entry.submitted, run_s))
 
     def _on_loop_end(self, task: asyncio.Task[None]) -> None:
-        _fail(self._waiting, BatcherStoppedError())
-        self._waiting.clear()
+        for queue in (self._waiting, self._waiting_bulk):
+            _fail(queue, BatcherStoppedError())
+            queue.clear()
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.critical("the batch loop failed", exc_info=error)
             self._on_death()

@@ -47,17 +47,19 @@ def test_document_has_every_request_form_and_an_example_of_every_status(client):
         "image/*",
         "application/octet-stream",
     }
-    parameters = {parameter["name"]: parameter for parameter in predict["parameters"]}
+    headers = {parameter["name"] for parameter in predict["parameters"] if parameter["in"] == "header"}
+    assert headers == {"priority", "x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"}
+    parameters = {parameter["name"]: parameter for parameter in predict["parameters"] if parameter["in"] == "query"}
     assert {name: parameter["schema"]["default"] for name, parameter in parameters.items()} == {
         "detect": True,
         "max_faces": 100,
         "min_face_size": 0,
         "require_face": False,
     }
-    assert all(parameter["in"] == "query" and parameter["description"] for parameter in parameters.values())
+    assert all(parameter["description"] for parameter in predict["parameters"])
     assert parameters["max_faces"]["schema"]["maximum"] == 1000
     batch = document["paths"]["/predict/batch"]["post"]
-    assert {parameter["name"] for parameter in batch["parameters"]} == set(parameters)
+    assert {parameter["name"] for parameter in batch["parameters"]} == headers | set(parameters)
     documented = set()
     for path in ("/predict", "/predict/batch", "/readyz"):
         operation = next(iter(document["paths"][path].values()))

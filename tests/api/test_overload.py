@@ -32,14 +32,14 @@ class ExpectedWaits:
         self._seconds = list(seconds)
         self.sizes: list[float] = []
 
-    def __call__(self, size_bytes: float) -> float:
+    def __call__(self, size_bytes: float, bulk: bool) -> float:
         self.sizes.append(size_bytes)
         return self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
 
 
 def set_expected_waits(app, *seconds: float, backlog_age_s: float = 0.0) -> ExpectedWaits:
     waits = ExpectedWaits(*seconds)
-    app.state.service.engine.backlog_age_s = lambda size_bytes: backlog_age_s
+    app.state.service.engine.backlog_age_s = lambda size_bytes, bulk: backlog_age_s
     app.state.service.engine.expected_wait_s = waits
     return waits
 

@@ -46,7 +46,9 @@ async def predict(request: Request, query: Options) -> Prediction:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
     received = await read_image(request)
     options = query.merged(received.options)
-    result = await service_of(request).engine.predict(received.image, options, request.state.deadline)
+    result = await service_of(request).engine.predict(
+        received.image, options, request.state.deadline, bulk=request.state.bulk
+    )
     return Prediction.of(result, request.state.request_id)
 
 
@@ -75,7 +77,7 @@ async def _predict_entry(
         return _failed(data, request)
     request_id: str = request.state.request_id
     try:
-        result = await model.pipeline.predict(data, options, request.state.deadline)
+        result = await model.pipeline.predict(data, options, request.state.deadline, bulk=request.state.bulk)
         return Prediction.of(result, request_id)
     except FerError as error:
         return _failed(error, request)

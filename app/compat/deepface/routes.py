@@ -72,12 +72,14 @@ async def analyze(request: Request) -> Analyses:
     engine = service_of(request).engine
     image, arguments = await read_request(request)
     options = arguments.predict_options()
-    result = await engine.predict(image, options, request.state.deadline)
+    result = await engine.predict(image, options, request.state.deadline, bulk=request.state.bulk)
     if not result.faces:
         if arguments.enforce_detection:
             raise FerError(
                 ErrorCode.NO_FACE_DETECTED,
                 "Face could not be detected in the image. Set enforce_detection to False to analyse the whole image",
             )
-        result = await engine.predict(image, replace(options, detect=False), request.state.deadline)
+        result = await engine.predict(
+            image, replace(options, detect=False), request.state.deadline, bulk=request.state.bulk
+        )
     return Analyses.of(result)

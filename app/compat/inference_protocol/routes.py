@@ -149,7 +149,7 @@ async def infer(request: Request, name: str) -> Response:
     document, binary = read_document(await read_body(request), request.headers)
     crops = read_crops(document, binary, contract.input, service_of(request).settings.max_batch)
     as_binary = wants_binary(document, contract.output)
-    logits = await engine.pipeline.logits(crops, request.state.deadline)
+    logits = await engine.pipeline.logits(crops, request.state.deadline, bulk=request.state.bulk)
     return _inference_response(document, contract, logits, as_binary)
 
 

@@ -28,13 +28,13 @@ class FakeQueues:
         self.age_s = age_s
         self.sizes: list[float] = []
 
-    def expected_wait_s(self, size_bytes: float) -> float:
+    def expected_wait_s(self, size_bytes: float, bulk: bool) -> float:
         self.sizes.append(size_bytes)
         if isinstance(self.wait_s, Exception):
             raise self.wait_s
         return self.wait_s
 
-    def backlog_age_s(self, size_bytes: float) -> float:
+    def backlog_age_s(self, size_bytes: float, bulk: bool) -> float:
         assert size_bytes == self.sizes[-1]
         return self.age_s
 
@@ -150,3 +150,40 @@ def test_await_key_limits_the_number_of_streams_without_a_key():
             assert admission.permits == 1
     with admission.await_key():
         assert admission.permits == 0
+
+
+def test_acquire_refuses_bulk_work_first():
+    admission = make_admission(max_queue=4)
+    with ExitStack() as permits:
+        for _ in range(3):  # three quarters of the permits
+            permits.enter_context(admission.acquire(1, bulk=True))
+        assert_overloaded(admission.acquire(1, bulk=True), "3 bulk requests are in progress")
+        permits.enter_context(admission.acquire(1))
+        assert_overloaded(admission.acquire(1), "4 requests are in progress")
+    queues = FakeQueues(math.nextafter(BACKLOG_S, math.inf))
+    with make_admission(queues).acquire(1):  # a burst of other work may wait longer
+        assert_overloaded(make_admission(queues).acquire(1, bulk=True), "0.3 s is accepted")
+
+
+def test_acquire_gives_bulk_work_a_permit_if_there_is_one():
+    admission = make_admission(max_queue=1)
+    with admission.acquire(1, bulk=True):
+        assert_overloaded(admission.acquire(1), "1 requests are in progress")
+    assert admission.permits == 0
+
+
+def test_acquire_refuses_a_caller_that_would_not_wait_long_enough():
+    admission = make_admission(FakeQueues(0.1))
+    with admission.acquire(1, timeout_s=0.2):
+        pass
+    assert_overloaded(admission.acquire(1, timeout_s=0.05), "0.1 s is accepted")
+
+
+def test_acquire_limits_the_permits_of_one_caller():
+    admission = Admission(FakeQueues(), 10, DEADLINE_S, max_per_caller=2)
+    with admission.acquire(1, caller="a"), admission.acquire(1, caller="a"):
+        assert_overloaded(admission.acquire(1, caller="a"), "2 requests with this API key")
+        with admission.acquire(1, caller="b"):
+            pass
+    with admission.acquire(1, caller="a"):
+        assert admission.permits == 1

@@ -55,8 +55,9 @@ class Simulation:
         self.order.append(name)
         return name
 
-    async def submit(self, size: int, name: str, seconds: float, count: int = 1) -> None:
-        self.tasks += [asyncio.create_task(self.scheduler.run(size, self.job, name, seconds)) for _ in range(count)]
+    async def submit(self, size: int, name: str, seconds: float, count: int = 1, bulk: bool = False) -> None:
+        for _ in range(count):
+            self.tasks.append(asyncio.create_task(self.scheduler.run(size, bulk, self.job, name, seconds)))
         await asyncio.sleep(0)
 
     async def run(self, jobs: int) -> None:
@@ -74,10 +75,13 @@ def test_run_returns_the_result_or_raises_the_error_of_the_job():
     async def scenario():
         with ThreadPoolExecutor(2) as threads:
             scheduler = FairScheduler(threads, 2)
-            assert (await scheduler.run(SMALL, divmod, 7, 2)).result == (3, 1)
+            assert (await scheduler.run(SMALL, False, divmod, 7, 2)).result == (3, 1)
             with pytest.raises(ZeroDivisionError):
-                await scheduler.run(SMALL, divmod, 7, 0)
-            assert (await scheduler.run(LARGE, divmod, 9, 2)).result == (4, 1)  # the error does not affect other jobs
+                await scheduler.run(SMALL, False, divmod, 7, 0)
+            assert (await scheduler.run(LARGE, False, divmod, 9, 2)).result == (
+                4,
+                1,
+            )  # the error does not affect other jobs
             assert (scheduler.depth, scheduler.oldest) == (0, None)
 
     asyncio.run(scenario())
@@ -104,6 +108,53 @@ def test_run_large_jobs_are_not_starved_by_small_ones():
         await simulation.run(36)
         # The costs differ by a factor of 50, so seven (the square root) small jobs run for each large job.
         assert simulation.order.count("large") == pytest.approx(simulation.order.count("small") / 50**0.5, abs=1)
+        simulation.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_run_bulk_work_waits_behind_other_work_and_is_not_starved():
+    async def scenario():
+        simulation = Simulation()
+        await simulation.submit(MEDIUM, "bulk", 0.1, 100, bulk=True)
+        await simulation.run(10)
+        await simulation.submit(MEDIUM, "other", 0.1, 200)
+        simulation.order.clear()
+        await simulation.run(2)
+        assert simulation.order == ["bulk", "other"]  # the bulk job had been submitted to the thread
+        await simulation.run(158)
+        assert 5 <= simulation.order.count("bulk") <= 20
+        simulation.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_run_bulk_work_leaves_a_thread_free_and_runs_alone_if_there_is_one_thread():
+    async def scenario():
+        for threads, submitted in ((1, 1), (2, 1), (4, 3)):
+            simulation = Simulation(threads)
+            await simulation.submit(MEDIUM, "bulk", 0.1, 10, bulk=True)
+            assert len(simulation.executor.jobs) == submitted
+            await simulation.submit(MEDIUM, "other", 0.1, 10)
+            assert len(simulation.executor.jobs) == threads + 1
+            await simulation.run(threads + 1)
+            assert simulation.order.count("bulk") == submitted
+            simulation.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_expected_wait_of_other_work_does_not_grow_with_bulk_work():
+    async def scenario():
+        simulation = Simulation()
+        await simulation.submit(MEDIUM, "other", 0.1, 1)
+        await simulation.submit(MEDIUM, "bulk", 0.1, 1, bulk=True)
+        await simulation.run(2)  # both classes know their cost
+        await simulation.submit(MEDIUM, "bulk", 0.1, 50, bulk=True)
+        assert simulation.scheduler.expected_wait_s(MEDIUM) == 0
+        await simulation.submit(MEDIUM, "other", 0.1, 11)
+        assert simulation.scheduler.expected_wait_s(MEDIUM) == pytest.approx(1.0, rel=0.2)
+        assert simulation.scheduler.expected_wait_s(MEDIUM, bulk=True) > 5
         simulation.cancel()
 
     asyncio.run(scenario())
@@ -153,13 +204,13 @@ def test_run_cancelled_running_job_occupies_its_thread_until_it_ends():
 
         with ThreadPoolExecutor(1) as threads:
             scheduler = FairScheduler(threads, 1)
-            cancelled = asyncio.create_task(scheduler.run(SMALL, block))
+            cancelled = asyncio.create_task(scheduler.run(SMALL, False, block))
             await asyncio.to_thread(started.wait, 10)
             cancelled.cancel()
             await asyncio.gather(cancelled, return_exceptions=True)
             assert scheduler.oldest is not None  # a running job cannot be stopped
             released.set()
-            assert (await scheduler.run(SMALL, divmod, 7, 2)).result == (3, 1)
+            assert (await scheduler.run(SMALL, False, divmod, 7, 2)).result == (3, 1)
             assert scheduler.oldest is None
 
     asyncio.run(scenario())
@@ -219,7 +270,7 @@ def test_run_after_the_shutdown_of_the_executor_is_cancelled():
         scheduler = FairScheduler(threads, 1)
         threads.shutdown()
         with pytest.raises(asyncio.CancelledError):
-            await scheduler.run(SMALL, divmod, 7, 2)
+            await scheduler.run(SMALL, False, divmod, 7, 2)
 
     asyncio.run(scenario())
 

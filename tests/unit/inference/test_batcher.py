@@ -80,6 +80,27 @@ def test_submit_runs_waiting_items_as_the_next_batch_in_order():
     asyncio.run(scenario())
 
 
+def test_submit_bulk_items_wait_behind_other_items_for_a_bounded_time(monkeypatch):
+    async def scenario():
+        run = Doubler()
+        async with running(run) as batcher:
+            run.released.clear()
+            first = batcher.submit(0, FAR)
+            await until(lambda: run.batches)
+            items = [batcher.submit(item, FAR, bulk=True) for item in (10, 11)]
+            items += [batcher.submit(item, FAR) for item in (1, 2, 3)]
+            assert batcher.expected_wait_s(bulk=True) >= batcher.expected_wait_s()
+            monkeypatch.setattr("app.inference.batcher._BULK_DELAY_S", 0.01)
+            await asyncio.sleep(0.02)
+            items += [batcher.submit(item, FAR) for item in (4, 5)]
+            run.released.set()
+            await asyncio.gather(first, *items)
+        # 1 to 3 arrived at the same time as the bulk items, and 4 and 5 later than the delay.
+        assert run.batches == [[0], [1, 2, 3, 10], [11, 4, 5]]
+
+    asyncio.run(scenario())
+
+
 def test_submit_drops_a_cancelled_item_before_the_batch():
     async def scenario():
         run = Doubler()
@@ -217,22 +238,22 @@ def test_error_in_the_batch_loop_is_reported_and_fails_waiting_items():
     asyncio.run(scenario())
 
 
-def test_wait_s_grows_with_the_queue_and_running_is_the_current_batch():
+def test_expected_wait_grows_with_the_queue_and_running_is_the_current_batch():
     async def scenario():
         run = Doubler()
         async with running(run) as batcher:
-            assert (batcher.wait_s, batcher.running) == (0.0, None)
+            assert (batcher.expected_wait_s(), batcher.running) == (0.0, None)
             await batcher.submit(0, FAR)
             run.released.clear()
             pending = [batcher.submit(1, FAR)]
             await until(lambda: len(run.batches) == 2)
-            assert batcher.wait_s == 0.0
+            assert batcher.expected_wait_s() == 0.0
             batch = batcher.running
             assert batch is not None
             pending += [batcher.submit(item, FAR) for item in range(2, 5)]
-            wait_of_three = batcher.wait_s
+            wait_of_three = batcher.expected_wait_s()
             pending += [batcher.submit(item, FAR) for item in range(5, 8)]
-            assert batcher.wait_s == pytest.approx(2 * wait_of_three)
+            assert batcher.expected_wait_s() == pytest.approx(2 * wait_of_three)
             assert wait_of_three > 0
             assert batcher.running is batch
             run.released.set()
