@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     )
     model: Path = Path("models/fer_vgg.onnx")
     device: Device = "auto"
-    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
     max_pixels: int = Field(default=40_000_000, ge=64)
     max_images: int = Field(default=32, ge=1)
     max_batch: int = Field(default=64, ge=1, le=1024)

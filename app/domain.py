@@ -6,7 +6,7 @@ Standard library only. The module knows nothing of HTTP, pixels or models.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -15,6 +15,7 @@ class ImageWarning(StrEnum):
 
     NO_FACE_DETECTED = "no_face_detected"
     TRUNCATED = "truncated"  # the end of the image file is missing
+    SMALL_IMAGE = "small_image"  # no face was found, and the image is so small that it may be a cropped face
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,17 @@ class FaceBox:
     def area_px(self) -> int:
         """Area in pixels."""
         return self.width * self.height
+
+    def scaled(self, factor: float) -> FaceBox:
+        """Return the box in an image whose width and height are multiplied by a factor."""
+        return FaceBox(*(round(value * factor) for value in (self.x, self.y, self.width, self.height)))
+
+    def moved_into(self, width: int, height: int) -> FaceBox:
+        """Return the box moved, and shrunk if necessary, so that it is inside an image of this size."""
+        box_width, box_height = min(self.width, width), min(self.height, height)
+        return FaceBox(
+            min(max(self.x, 0), width - box_width), min(max(self.y, 0), height - box_height), box_width, box_height
+        )
 
     def overlap(self, other: FaceBox) -> float:
         """Return the intersection over union with another box, 0 to 1."""
@@ -65,6 +77,11 @@ class Detection:
     weight: float
     roll_degrees: float | None = None
     landmarks: tuple[Point, ...] | None = None
+
+    def scaled(self, factor: float) -> Detection:
+        """Return the face in an image whose width and height are multiplied by a factor."""
+        landmarks = self.landmarks and tuple(Point(point.x * factor, point.y * factor) for point in self.landmarks)
+        return replace(self, box=self.box.scaled(factor), landmarks=landmarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +163,13 @@ class ImageResult:
     model: ModelName
     timings: StageTimings
     warnings: tuple[ImageWarning, ...] = ()
+
+    @property
+    def hint(self) -> str | None:
+        """What the caller can do about the warnings, as a sentence; None if there is nothing to do."""
+        if ImageWarning.SMALL_IMAGE not in self.warnings:
+            return None
+        return (
+            f"The image has {self.width_px}x{self.height_px} pixels. If it is a cropped face, send detect=false: the"
+            " service then classifies the whole image as one face."
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
 from app.domain import Detection
 from app.inference.session import EmotionSession
-from app.vision.decode import decode_grey
+from app.vision.decode import decode_grey, decode_image, reduction
 from app.vision.detection.detector import FaceDetector
 from benchmarks.workloads import FACES, PHOTOGRAPHS, Workload
 from tests.support.paths import REPOSITORY
@@ -57,10 +57,11 @@ def _measure_file(
     detector: FaceDetector, session: EmotionSession, file: bytes, detect: bool, rounds: int
 ) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in (*STAGES, TOTAL)}
-    faces, shape = 0, (0, 0)
+    faces, size = 0, (0, 0)
+    choose = reduction.for_detection if detect else reduction.for_one_face
     for _ in range(rounds):
-        decode_ms, grey = _timed(partial(decode_grey, file, MAX_PIXELS))
-        shape = grey.shape
+        decode_ms, image = _timed(partial(decode_image, file, MAX_PIXELS, choose))
+        grey, size = image.grey, (image.width_px, image.height_px)
         detect_ms, found = _timed(partial(detector.detect, grey)) if detect else (0.0, [])
         crop_ms, crops = _timed(partial(_crop, grey, found if detect else None))
         classify_ms, _ = _timed(partial(session.classify, crops)) if crops else (0.0, [])
@@ -68,7 +69,7 @@ def _measure_file(
         round_ms = (decode_ms, detect_ms, crop_ms, classify_ms)
         for name, milliseconds in zip((*STAGES, TOTAL), (*round_ms, sum(round_ms)), strict=True):
             times[name].append(milliseconds)
-    return {"bytes": len(file), "width_px": shape[1], "height_px": shape[0], "faces": faces} | times
+    return {"bytes": len(file), "width_px": size[0], "height_px": size[1], "faces": faces} | times
 
 
 def _crop(grey: GreyImage, found: list[Detection] | None) -> list[GreyImage]:

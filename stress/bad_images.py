@@ -6,20 +6,25 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image
 
 from stress.case import OK, Case
 from stress.client import post
 from tests.support.images import ASTRONAUT
+from tests.support.jpeg_files import flat_jpeg, resized_jpeg
 
 # Just below the limit of 40 million pixels.
 _LARGEST_SIDE_PX = 6_300
+_TOO_MANY = "too_many_pixels"
+_SLOW_PIXELS = 1_000_000_000
 
 
 def image_cases() -> Iterator[Case]:
     """Yield requests whose body is a bad image file."""
     yield from _size_cases()
+    yield from _large_jpeg_cases()
     yield from _damaged_cases()
 
 
@@ -45,6 +50,54 @@ def _size_cases() -> Iterator[Case]:
             yield Case(f"{image_format} of {size[0]} x {size[1]}", post("/predict", data), ("image_too_small",))
 
 
+def _large_jpeg_cases() -> Iterator[Case]:
+    """Yield JPEGs that are decoded smaller, at the limits of every kind of JPEG."""
+    full_chroma = {"subsampling": 0}
+    for mode, options, (width, height), result in (
+        ("L", {}, (16_320, 12_240), OK),
+        ("RGB", {}, (16_320, 12_240), OK),
+        ("RGB", full_chroma, (16_320, 12_240), OK),
+        ("CMYK", {}, (16_320, 12_240), OK),
+        ("L", {}, (50_500, 50_500), OK),
+        ("RGB", {}, (65_500, 39_000), OK),
+        ("RGB", full_chroma, (36_000, 36_000), OK),
+        ("CMYK", {}, (32_000, 32_000), OK),
+        ("CMYK", {}, (35_000, 35_000), _TOO_MANY),
+        ("L", {}, (65_500, 65_500), _TOO_MANY),
+    ):
+        kind = " ".join((mode, *options))
+        data = flat_jpeg(mode, width, height, **options)
+        slow = ("deadline_exceeded",) if width * height > _SLOW_PIXELS else ()  # on a busy machine
+        yield Case(f"JPEG of {width:,} x {height:,}, {kind}", post("/predict", data), (result, *slow))
+    cut = resized_jpeg(flat_jpeg("RGB", 64, 64), 16_320, 12_240)
+    yield Case("JPEG of 16,320 x 12,240 almost without blocks", post("/predict", cut), (OK, "undecodable_image"))
+    yield from _progressive_cases()
+
+
+def _progressive_cases() -> Iterator[Case]:
+    """Yield progressive JPEGs, whose decoder holds the coefficients of the full image, below and above the limits."""
+    full_chroma = {"subsampling": 0}
+    for mode, options, largest, refused in (
+        ("RGB", {}, (8_064, 6_048), (8_160, 6_120)),
+        ("RGB", full_chroma, (6_000, 3_990), (6_000, 4_100)),
+        ("L", {}, (9_600, 7_500), (9_600, 7_700)),
+        ("CMYK", {}, (4_700, 3_500), (4_700, 3_600)),
+        ("RGB", {}, None, (16_320, 12_240)),
+        ("RGB", {}, None, (65_500, 65_500)),
+    ):
+        small = _encode(Image.new(mode, (64, 64)), "JPEG", progressive=True, **options)
+        for size, result in ((largest, OK), (refused, _TOO_MANY)):
+            if size is not None:
+                whole = result == OK
+                data = (
+                    _encode(Image.new(mode, size), "JPEG", progressive=True, **options)
+                    if whole
+                    else resized_jpeg(small, *size)
+                )
+                kind = " ".join(("progressive", mode, *options))
+                yield Case(f"JPEG of {size[0]:,} x {size[1]:,}, {kind}", post("/predict", data), (result,))
+
+
 def _damaged_cases() -> Iterator[Case]:
     photo = ASTRONAUT.read_bytes()
     gif_head = b"GIF89a\x40\x00\x40\x00\x00\x00\x00"
@@ -60,9 +113,9 @@ def _damaged_cases() -> Iterator[Case]:
     yield Case("one byte", post("/predict", b"\xff"), ("unsupported_image_format",))
 
 
-def _encode(image: Image.Image, image_format: str) -> bytes:
+def _encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, image_format)
+    image.save(stream, image_format, **options)
     return stream.getvalue()
 
 

@@ -65,8 +65,8 @@ def _json_cases(photo: bytes) -> Iterator[Case]:
     entries = b'{"images": [' + b'"",' * 1_000_000 + b'""]}'
     lists = b"[" + b"[]," * 3_000_000 + b"[]]"
     image = b'"image": "' + base64.b64encode(photo) + b'"'
-    yield Case("base64 of 13 MB", post("/predict", base64_of(13_000_000), _JSON), ("payload_too_large",))
-    yield Case("base64 of 9 MB", post("/predict", base64_of(9_000_000), _JSON), ("unsupported_image_format",))
+    yield Case("base64 of 26 MB", post("/predict", base64_of(26_000_000), _JSON), ("payload_too_large",))
+    yield Case("base64 of 18 MB", post("/predict", base64_of(18_000_000), _JSON), ("unsupported_image_format",))
     yield Case("100,000 nested lists", post("/predict", b"[" * 100_000, _JSON), _MALFORMED)
     yield Case("1,000,000 entries", post("/predict/batch", entries, _JSON), ("too_many_images",))
     yield Case("3,000,000 lists for an image", post("/predict", b'{"image": ' + lists + b"}", _JSON), _MALFORMED)
@@ -104,7 +104,7 @@ def _parameter_cases(photo: bytes) -> Iterator[Case]:
 def _http_cases(photo: bytes) -> Iterator[Case]:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
-    large_chunks = (b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 176
+    large_chunks = (b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 352
     trailers = b"1\r\na\r\n0\r\n" + b"h: v\r\n" * 1_700_000
     for name, request, results in (
         ("length above the body", head + b"Content-Length: 100000\r\n\r\nabc", ("deadline_exceeded",)),
@@ -123,7 +123,7 @@ def _http_cases(photo: bytes) -> Iterator[Case]:
         ),
         ("chunk size that is not a number", chunked + b"xyz\r\n", ("400",)),
         ("chunks without an end", chunked + b"3\r\nabc\r\n" * 50, ("deadline_exceeded",)),
-        ("11 MB in chunks", chunked + large_chunks, ("payload_too_large",)),
+        ("22 MB in chunks", chunked + large_chunks, ("payload_too_large",)),
         ("trailers of 10 MB", chunked + trailers, ("400", CLOSED, "unsupported_image_format")),
         ("header of 1 MB", head + b"X: " + b"a" * 1_000_000 + b"\r\n\r\n", ("400", "431", CLOSED)),
     ):

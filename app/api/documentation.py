@@ -19,7 +19,7 @@ from app.errors import ErrorCode, FerError
 FILE = {"type": "string", "format": "binary"}
 BASE64 = {
     "type": "string",
-    "description": "the image file in base64; a data URL is accepted",
+    "description": "the image file in base64; a data URL of any media type is accepted",
     "examples": ["/9j/4AAQ"],
 }
 
@@ -53,7 +53,7 @@ _EXAMPLE_DETAILS = {
     ErrorCode.RELOAD_IN_PROGRESS: "another reload is in progress; try again when it has ended",
     ErrorCode.MODEL_REFUSED: "the new model was refused and the current model continues to serve;"
     " the log has the reason",
-    ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 10485760 bytes. Received: at least 20971520",
+    ErrorCode.PAYLOAD_TOO_LARGE: "the body may have 20971520 bytes. Received: at least 41943040",
     ErrorCode.TOO_MANY_PIXELS: "at most 40000000 pixels are accepted. Received: 48000000 (8000x6000)",
     ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: more",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "expected multipart/form-data or application/json. Received: text/plain",

@@ -5,26 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from app.domain import ImageResult
 from app.vision.decode import decode_grey
+from app.vision.decode.formats import identify_format
 
 _BOX_COLOUR = (0, 200, 120)
 _TEXT_COLOUR = (0, 0, 0)
 _LINE_SHARE = 1 / 300  # of the long side of the image
 _TEXT_SHARE = 1 / 40
 _LINE_HEIGHT = 1.3  # of the font size
+_MAX_JPEG_PIXELS = 40_000_000  # larger JPEGs are drawn at 1/2, 1/4 or 1/8
+_HEAD_BYTES = 16
 
 
 def draw(path: Path, result: ImageResult, destination: Path) -> None:
     """Write a JPEG copy of the upright image with a box and the emotion of every face.
+
+    The copy of a JPEG of more than 40 megapixels is smaller than the image.
 
     Args:
         path: The image, which the pipeline has decoded without error.
         result: The result of the image.
         destination: The file to write. Missing folders are created.
     """
-    with Image.open(path) as stored:
+    with _open(path) as stored:
         if stored.mode.startswith("I;16"):  # Pillow clips values above 255
             image = Image.fromarray(decode_grey(path.read_bytes(), stored.width * stored.height)).convert("RGB")
         else:
@@ -34,8 +40,9 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
     line_px = max(2, round(long_side * _LINE_SHARE))
     text_px = max(10.0, long_side * _TEXT_SHARE)
     font = ImageFont.load_default(text_px)
+    scale = image.width / result.width_px
     for face in result.faces:
-        box = face.box
+        box = face.box.scaled(scale)
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
         canvas.rectangle(corners, outline=_BOX_COLOUR, width=line_px)
         label, place = f"{face.emotion} {face.confidence:.0%}", (box.x, max(0, box.y - text_px * _LINE_HEIGHT))
@@ -43,3 +50,14 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
         canvas.text(place, label, fill=_TEXT_COLOUR, font=font)
     destination.parent.mkdir(parents=True, exist_ok=True)
     image.save(destination, "JPEG", quality=90, subsampling=0)
+
+
+def _open(path: Path) -> Image.Image:
+    with path.open("rb") as file:
+        if identify_format(file.read(_HEAD_BYTES)) != "JPEG":
+            return Image.open(path)
+    stored = JpegImageFile(path)  # `Image.open` refuses JPEGs of more than 179 megapixels
+    steps = (step for step in (1, 2, 4) if stored.width * stored.height <= _MAX_JPEG_PIXELS * step**2)
+    reduction = next(steps, 8)
+    stored.draft(None, (stored.width // reduction, stored.height // reduction))
+    return stored

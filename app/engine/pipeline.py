@@ -24,6 +24,8 @@ from app.errors import ErrorCode, FerError
 from app.inference.batcher import Batched, Batcher, BatcherStoppedError
 from app.observability.metrics import Metrics
 
+SMALL_IMAGE_PX = 160  # images without a longer side are often crops of faces
+
 Scores = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
 OnStage = Callable[[str, float, float], None]
@@ -98,11 +100,11 @@ class Pipeline:
             infer_ms=max((each.run_s for each in batched), default=0.0) * 1000,
             total_ms=(time.perf_counter() - submitted) * 1000,
         )
-        warnings = vision.warnings if faces else (*vision.warnings, ImageWarning.NO_FACE_DETECTED)
+        warnings = vision.warnings if faces else (*vision.warnings, *_no_face_warnings(vision))
         result = ImageResult(faces, vision.width_px, vision.height_px, self._model, timings, warnings)
         self._record(result, queued)
         if not faces and options.require_face:
-            raise FerError(ErrorCode.NO_FACE_DETECTED, "require_face is true and no face was found in the image")
+            raise FerError(ErrorCode.NO_FACE_DETECTED, _no_face_detail(result))
         return result
 
     async def find(self, data: bytes, options: PredictOptions, deadline: float) -> tuple[FaceBox, ...]:
@@ -189,6 +191,16 @@ async def _within(deadline: float) -> AsyncIterator[None]:
         ) from None
     except BatcherStoppedError:
         raise FerError(ErrorCode.NOT_READY, "the model does not run in this instance") from None
+
+
+def _no_face_warnings(vision: VisionResult) -> tuple[ImageWarning, ...]:
+    is_small = max(vision.width_px, vision.height_px) < SMALL_IMAGE_PX
+    return (ImageWarning.NO_FACE_DETECTED, ImageWarning.SMALL_IMAGE)[: 2 if is_small else 1]
+
+
+def _no_face_detail(result: ImageResult) -> str:
+    detail = "require_face is true and no face was found in the image"
+    return f"{detail}. {result.hint}" if result.hint else detail
 
 
 def _name_emotions(

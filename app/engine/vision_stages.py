@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.contract.preprocess import CROP_SIZE_PX, GreyImage, crop_face, resize_to_crop
 from app.domain import Detection, FaceBox, ImageWarning, Point, PredictOptions
-from app.vision.decode import decode_image
+from app.errors import FerError
+from app.vision.decode import DecodedImage, decode_image, reduction
 
 
 class Detector(Protocol):
@@ -50,7 +52,7 @@ class VisionResult:
         width_px: Width of the upright image.
         height_px: Height of the upright image.
         faces: Faces that the options keep, largest first.
-        decode_s: Duration of decoding in seconds.
+        decode_s: Duration of decoding in seconds, twice if small faces need it.
         detect_s: Duration of detection and cropping in seconds.
         warnings: Warnings of decoding.
     """
@@ -73,28 +75,63 @@ def run_vision_stages(
         data: The image file.
         options: Options of the caller.
         detector: Face detector.
-        max_pixels: Largest width times height to decode.
+        max_pixels: Largest width times height of what is decoded.
         known: Faces of the previous frame of a video: detection searches near them. None searches the whole image.
 
     Raises:
         FerError: The image cannot be used; see `decode_image`.
     """
     started = time.perf_counter()
-    image = decode_image(data, max_pixels)
-    grey = image.grey
-    decoded = time.perf_counter()
-    height, width = grey.shape
+    image = decode_image(data, max_pixels, reduction.for_detection if options.detect else reduction.for_one_face)
+    decode_s = time.perf_counter() - started
     if options.detect:
-        detections = detector.detect(grey) if known is None else detector.track(grey, known)
-        faces = tuple(_crop(grey, face) for face in _select(detections, options))
+        found = _detect(image, detector, known)
+        kept = _select(found, options)
+        sharper_started = time.perf_counter()
+        sharper = _decode_sharper(data, max_pixels, image, kept)
+        decode_s += time.perf_counter() - sharper_started
+        faces = tuple(_crop(image, sharper, face) for face in kept)
     else:
-        faces = (CroppedFace(FaceBox(0, 0, width, height), None, resize_to_crop(grey)),)
-    detect_s = time.perf_counter() - decoded
-    return VisionResult(started, width, height, faces, decoded - started, detect_s, image.warnings)
+        whole = FaceBox(0, 0, image.width_px, image.height_px)
+        faces = (CroppedFace(whole, None, resize_to_crop(image.grey)),)
+    detect_s = time.perf_counter() - started - decode_s
+    return VisionResult(started, image.width_px, image.height_px, faces, decode_s, detect_s, image.warnings)
 
 
-def _crop(grey: GreyImage, face: Detection) -> CroppedFace:
-    crop = crop_face(grey, face.box, face.roll_degrees or 0.0)
+def _detect(image: DecodedImage, detector: Detector, known: Sequence[FaceBox] | None) -> list[Detection]:
+    """Return the faces in pixels of the full image, whatever the reduction of the decoded image."""
+    if image.reduction == 1:
+        return detector.detect(image.grey) if known is None else detector.track(image.grey, known)
+    if known is None:
+        found = detector.detect(image.grey)
+    else:
+        found = detector.track(image.grey, [box.scaled(1 / image.reduction) for box in known])
+    full = [face.scaled(image.reduction) for face in found]
+    return [replace(face, box=face.box.moved_into(image.width_px, image.height_px)) for face in full]
+
+
+def _decode_sharper(data: bytes, max_pixels: int, image: DecodedImage, faces: Sequence[Detection]) -> DecodedImage:
+    """Decode the file again, if a face has fewer pixels in the decoded image than a crop needs.
+
+    Returns:
+        The image with the largest reduction at which the smallest face has the pixels of a crop, or, if the limits do
+        not allow it, with the smallest reduction that they allow.
+    """
+    smallest_px = min((min(face.box.width, face.box.height) for face in faces), default=0)
+    needed = reduction.for_crop(smallest_px)
+    while faces and needed < image.reduction:
+        with suppress(FerError):  # of the limits: the file was decoded before
+            return decode_image(data, max_pixels, reduction.fixed(needed))
+        needed *= 2
+    return image
+
+
+def _crop(image: DecodedImage, sharper: DecodedImage, face: Detection) -> CroppedFace:
+    """Crop one face, from the sharper image if the face is too small in the other one."""
+    side_px = min(face.box.width, face.box.height)
+    source = image if side_px >= image.reduction * CROP_SIZE_PX else sharper
+    box = face.box if source.reduction == 1 else face.box.scaled(1 / source.reduction)
+    crop = crop_face(source.grey, box, face.roll_degrees or 0.0)
     return CroppedFace(face.box, face.weight, crop, face.roll_degrees, face.landmarks)
 
 

@@ -1,11 +1,14 @@
 // Connects the elements of the page: images by file, drop and paste, the webcam, the API key, the status line.
 
 import { Camera } from "./camera.js";
+import { asJpeg, forUpload } from "./picture.js";
 import { describe, Results } from "./results.js";
 import { info, predict, ServiceError, useKey } from "./service.js";
 
 const ANNOUNCE_EVERY_MS = 3000; // limits announcements of screen readers while the webcam runs
 const INFO_RETRY_MS = 2000;
+// Errors about a file that a JPEG made by the browser may not have.
+const FILE_ERRORS = ["unsupported_image_format", "undecodable_image", "too_many_pixels", "payload_too_large"];
 
 const $ = (id) => document.getElementById(id);
 const results = new Results({ boxes: $("boxes"), faces: $("faces") });
@@ -69,15 +72,10 @@ async function showImage(file) {
   results.clear();
   showError("");
   showPreview(file);
-  if (file.size > maxBytes) {
-    announce("No answer.");
-    showError(`The file has ${megabytes(file.size)}. This service accepts at most ${megabytes(maxBytes)}.`);
-    return;
-  }
   announce("Looking for faces…");
   $("busy").hidden = false;
   try {
-    const answer = await predict(file, controller.signal);
+    const answer = await predictPhotograph(file, controller.signal);
     setRatio(answer.image.width, answer.image.height);
     results.show(answer);
     announce(describe(answer));
@@ -90,6 +88,25 @@ async function showImage(file) {
   } finally {
     if (pending === controller) $("busy").hidden = true;
   }
+}
+
+/** Return the answer for a file. A file that the service refuses is sent again as a JPEG, if the browser can read it. */
+async function predictPhotograph(file, signal) {
+  try {
+    return await predictWithinLimit(await forUpload(file), signal);
+  } catch (error) {
+    if (!FILE_ERRORS.includes(error.code)) throw error;
+    const converted = await asJpeg(file);
+    if (!converted) throw error;
+    return predictWithinLimit(converted, signal);
+  }
+}
+
+function predictWithinLimit(file, signal) {
+  signal.throwIfAborted();
+  if (file.size <= maxBytes) return predict(file, signal);
+  const limit = `This service accepts at most ${megabytes(maxBytes)}`;
+  throw new ServiceError(`The file has ${megabytes(file.size)}. ${limit}`, "payload_too_large");
 }
 
 function showPreview(file) {

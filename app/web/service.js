@@ -51,5 +51,17 @@ async function send(path, options) {
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
+  if (answer.code === "too_many_pixels") answer.detail = inMegapixels(answer.detail);
   throw new ServiceError(answer.detail ?? `The service answered with status ${response.status}`, answer.code);
+}
+
+/** Return a sentence with numbers of pixels in megapixels: "48 megapixels" for "48771072 pixels". */
+function inMegapixels(detail) {
+  const counts = detail.match(/\d{6,}/g) ?? [];
+  const whole = new Set(counts.map((count) => Math.floor(count / 1_000_000)));
+  const digits = whole.size < counts.length ? 1 : 0; // "at most 40.0. Received: 40.3"
+  return detail.replace(/(\d{6,})( pixels)?/g, (_, count) => {
+    const megapixels = count / 1_000_000;
+    return `${digits ? megapixels.toFixed(1) : Math.floor(megapixels)} megapixels`;
+  });
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from app.api.problems import STATUS
+from app.domain import ImageWarning
 from app.errors import ErrorCode
 from app.openapi import document
 from tests.support.paths import REPOSITORY
@@ -27,6 +28,14 @@ def test_document_describes_the_stream_and_its_messages():
     (tag,) = openapi["tags"]
     assert "/ws" in tag["description"]
     assert {"FramePrediction", "StreamError", "StreamKey"} <= set(openapi["components"]["schemas"])
+
+
+def test_document_has_the_closed_list_of_warnings():
+    schemas = document()["components"]["schemas"]
+    assert schemas["ImageWarning"]["enum"] == [warning.value for warning in ImageWarning]
+    described = schemas["Prediction"]["properties"]["warnings"]["description"]
+    assert all(f"`{warning.value}`" in described for warning in ImageWarning)
+    assert "hint" not in schemas["Prediction"]["required"]
 
 
 def test_document_has_every_request_form_and_an_example_of_every_status(client):

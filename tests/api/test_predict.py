@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from app.contract.labels import LABELS
 from tests.support.images import encoded, picture
+from tests.support.jpeg_files import flat_jpeg
 from tests.support.responses import stable_fields
 
 
@@ -43,6 +45,12 @@ def test_predict_one_face_returns_the_documented_fields(client):
     assert body["warnings"] == []
 
 
+def multipart_with(data: bytes, before: bytes = b"", after: bytes = b"") -> dict:
+    """Return a request with a multipart body between other bytes."""
+    part = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + data + b"\r\n--cut--"
+    return {"content": before + part + after, "headers": {"content-type": "multipart/form-data; boundary=cut"}}
+
+
 def request_forms() -> dict[str, dict]:
     data = encoded(picture(3))
     text = base64.b64encode(data).decode()
@@ -56,16 +64,32 @@ def request_forms() -> dict[str, dict]:
         "json no padding": {"json": {"image": text.rstrip("=")}},
         "json wrapped": {"json": {"image": f" {wrapped}\n"}},
         "json data url": {"json": {"image": f"data:image/png;base64,{text}"}},
+        "json data url without type": {"json": {"image": f"data:;base64,{text}"}},
+        "json data url of octets": {"json": {"image": f"data:application/octet-stream;base64,{text}"}},
+        "json data url of text": {"json": {"image": f"data:text/plain;charset=US-ASCII;base64,{text}"}},
+        "json data url with a name": {"json": {"image": f"Data:image/png;name=a.png; BASE64,{text}"}},
+        "json data url with escapes": {"json": {"image": f"data:image/png;base64,{quote(text)}"}},
         "raw png": {"content": data, "headers": {"content-type": "image/png"}},
         "raw with a wrong type": {"content": data, "headers": {"content-type": "image/jpeg"}},
         "raw octets": {"content": data, "headers": {"content-type": "application/octet-stream"}},
         "raw without type": {"content": data},
+        "multipart with a preamble": multipart_with(data, before=b"This is a multi-part message.\r\n\r\n--\r\n"),
+        "multipart with an epilogue": multipart_with(data, after=b"\r\nThis is the end.\r\n--cut\r\n"),
         "curl --data-binary": {"content": data, "headers": {"content-type": "application/x-www-form-urlencoded"}},
         "json with charset": {
             "content": f'{{"image": "{text}"}}',
             "headers": {"content-type": "application/json; charset=utf-8"},
         },
     }
+    for kind in (
+        "binary/octet-stream",
+        "image/*",
+        "application/x-octet-stream",
+        "application/binary",
+        "video/mp4",
+        "*/*",
+    ):
+        forms[f"raw {kind}"] = {"content": data, "headers": {"content-type": kind}}
     for alias in ("image", "image_base64", "file", "img"):
         forms[f"json {alias}"] = {"json": {alias: text}}
     return forms
@@ -84,6 +108,38 @@ def test_predict_without_a_face_returns_an_empty_list_and_a_warning(client):
     body = client.post("/predict", content=encoded(picture(0))).json()
     assert (body["emotion"], body["confidence"], body["scores"]) == (None, None, None)
     assert (body["faces"], body["warnings"]) == ([], ["no_face_detected"])
+    assert "hint" not in body
+
+
+@pytest.mark.parametrize("size", [(8160, 6120), (12_000, 9000), (16_320, 12_240), (20_000, 1000)])
+def test_predict_answers_huge_jpegs_in_pixels_of_the_full_image(client, size):
+    body = client.post("/predict", content=flat_jpeg("RGB", *size)).json()
+    assert body["image"] == {"width": size[0], "height": size[1]}
+    (face,) = client.post("/predict?detect=false", content=flat_jpeg("L", *size)).json()["faces"]
+    assert face["box"] == {"x": 0, "y": 0, "width": size[0], "height": size[1]}
+
+
+def test_predict_accepts_a_body_of_20_mib(client):
+    photo = encoded(picture(1), "JPEG", quality=95)
+    assert client.post("/predict", content=photo + bytes(20 * 2**20 - len(photo))).status_code == 200
+    assert client.post("/predict", content=photo + bytes(20 * 2**20 - len(photo) + 1)).status_code == 413
+
+
+def test_predict_small_image_without_a_face_explains_detect_false(client):
+    small = encoded(picture(0)[:96, :96])
+    body = client.post("/predict", content=small).json()
+    assert body["warnings"] == ["no_face_detected", "small_image"]
+    assert "96x96" in body["hint"]
+    assert "detect=false" in body["hint"]
+    refused = client.post("/predict?require_face=true", content=small).json()
+    assert (refused["code"], "detect=false" in refused["detail"]) == ("no_face_detected", True)
+    for answered in (
+        client.post("/predict?detect=false", content=small).json(),
+        client.post("/predict", content=encoded(picture(1)[:96, :96])).json(),
+    ):
+        assert len(answered["faces"]) == 1
+        assert answered["warnings"] == []
+        assert "hint" not in answered
 
 
 def test_predict_detect_false_classifies_the_whole_image(client):

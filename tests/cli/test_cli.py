@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 
 from app.cli.__main__ import main
+from app.cli.draw import draw
 from app.cli.files import find_images
 from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
+from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTimings
 from tests.support.fakes import FakeClassifier, FakeDetector
 from tests.support.images import ASTRONAUT, encoded, picture
+from tests.support.jpeg_files import flat_jpeg
 from tests.support.paths import REPOSITORY
 
 
@@ -188,6 +191,20 @@ def test_unusual_file_names_are_written_and_resumed(fakes, folder, tmp_path, sha
         assert str(strange) in {json.loads(line)["path"] for line in written.decode().split("\n")[:-1]}
     assert main(["predict", str(folder), shape]) == 0
     assert capfdbinary.readouterr().out == written
+
+
+@pytest.mark.parametrize(("size", "reduction"), [((7000, 5000), 1), ((16_320, 12_240), 4)])
+def test_draw_marks_the_face_of_a_large_jpeg_on_a_smaller_copy(tmp_path, size, reduction):
+    source, drawn = tmp_path / "large.jpg", tmp_path / "drawn.jpg"
+    source.write_bytes(flat_jpeg("L", *size))
+    face = FaceEmotion(FaceBox(4000, 2000, 1600, 1600), 1.0, {}, "happy", 0.9)
+    timings = StageTimings(0, 0, 0, 0, 0, 0)
+    draw(source, ImageResult((face,), *size, ModelName("m", "1"), timings), drawn)
+    with Image.open(drawn) as image:
+        assert image.size == (size[0] // reduction, size[1] // reduction)
+        red, green, _ = image.getpixel((4000 // reduction + 2, 2400 // reduction))  # left edge of the box
+        assert green > red + 100
+        assert image.getpixel((4800 // reduction, 2800 // reduction)) == (128, 128, 128)
 
 
 def test_draw_keeps_the_grey_levels_of_16_bit_images(fakes, tmp_path):

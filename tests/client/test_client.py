@@ -57,7 +57,10 @@ def test_predict_sends_its_options(make_server):
         assert (whole.box.width, whole.detection_confidence) == (160, None)
         empty = client.predict(encoded(picture(0)))
         assert (empty.emotion, empty.confidence, empty.scores) == (None, None, None)
-        assert empty.warnings == ("no_face_detected",)
+        assert (empty.warnings, empty.hint) == (("no_face_detected",), None)
+        small = client.predict(encoded(picture(0)[:96, :96]))
+        assert small.warnings == ("no_face_detected", "small_image")
+        assert "detect=false" in (small.hint or "")
         with pytest.raises(ApiError, match="no_face_detected") as caught:
             client.predict(encoded(picture(0)), require_face=True)
         assert (caught.value.status, caught.value.code) == (422, "no_face_detected")

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import httpx2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.contract.labels import LABELS
-from tests.e2e.browser import chromium, find_chromium, write_empty, write_group, write_video
+from tests.e2e.browser import FACE, chromium, find_chromium, write_empty, write_group, write_video
 from tests.support.images import ASTRONAUT
 from tests.support.process import service_process
 
@@ -148,6 +150,81 @@ def test_image_without_a_preview_in_the_browser_is_predicted(page, pictures):
     page.set_input_files("#file", pictures / "portrait.tiff")
     expect_faces(page, 1)
     expect(page.locator("#photo")).to_be_hidden()
+
+
+def write_large(path: Path, side: int = 7000) -> tuple[float, float, float]:
+    """Write a photograph of 49 megapixels, and return left, top and width of its face as shares of the side."""
+    zoom = side / 640
+    matrix = np.array([[zoom, 0, 0], [0, zoom, 0]])
+    scene = cv2.warpAffine(cv2.imread(str(ASTRONAUT)), matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    scene[:2000, 5000:] = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3))  # makes the file large
+    cv2.imwrite(str(path), scene)
+    return tuple(value * zoom / side for value in (FACE.x, FACE.y, FACE.width))
+
+
+def record_uploads(page: Page) -> None:
+    """Record the size of every upload in bytes: Chromium does not report the body of a request with a file."""
+    page.evaluate(
+        """() => {
+            const send = window.fetch;
+            window.uploads = [];
+            window.fetch = (path, options) => {
+                if (options.body) window.uploads.push(options.body.size);
+                return send(path, options);
+            };
+        }"""
+    )
+
+
+def uploads_of(page: Page) -> list[int]:
+    return page.evaluate("window.uploads")
+
+
+def expect_box_at(page: Page, left: float, top: float, width: float) -> None:
+    shown, photo = page.locator(".box").bounding_box(), page.locator("#photo").bounding_box()
+    assert (shown["x"] - photo["x"]) / photo["width"] == pytest.approx(left, abs=0.03)
+    assert (shown["y"] - photo["y"]) / photo["height"] == pytest.approx(top, abs=0.03)
+    assert shown["width"] / photo["width"] == pytest.approx(width, abs=0.04)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])  # the service refuses a PNG of 49 megapixels
+def test_large_photograph_is_scaled_before_the_upload(page, pictures, suffix):
+    place = write_large(pictures / f"large.{suffix}")
+    record_uploads(page)
+    page.set_input_files("#file", pictures / f"large.{suffix}")
+    expect_faces(page, 1)
+    (size,) = uploads_of(page)
+    assert size < 0.5 * (pictures / f"large.{suffix}").stat().st_size
+    expect_box_at(page, *place)
+
+
+def test_refused_file_is_sent_again_as_a_jpeg_of_the_browser(page, pictures):
+    # A picture that the browser reads and the service does not, as HEIC with some browsers and services.
+    photo = base64.b64encode(ASTRONAUT.read_bytes()).decode()
+    image = f'<image href="data:image/jpeg;base64,{photo}" width="512" height="512"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="512" height="512">{image}</svg>'
+    (pictures / "photo.svg").write_text(svg)
+    record_uploads(page)
+    page.set_input_files("#file", pictures / "photo.svg")
+    expect_faces(page, 1)
+    assert len(uploads_of(page)) == 2
+    expect(page.locator("#error")).to_have_text("")
+
+
+def test_small_photograph_is_sent_as_it_is(page):
+    record_uploads(page)
+    page.set_input_files("#file", ASTRONAUT)
+    expect_faces(page, 1)
+    assert uploads_of(page) == [ASTRONAUT.stat().st_size]
+
+
+def test_size_of_a_refused_picture_is_given_in_megapixels(page, pictures):
+    from PIL import Image
+
+    Image.new("L", (8000, 6000)).save(pictures / "large.tiff", compression="tiff_deflate")
+    page.set_input_files("#file", pictures / "large.tiff")
+    expect_error(page, "At most 40 megapixels")
+    expect_error(page, "Received: 48 megapixels (8000x6000)")
 
 
 def test_webcam_boxes_move_with_the_face(page):

@@ -83,7 +83,7 @@ def test_camera_photographs_reuse_memory():
 
 
 def test_body_above_the_limit_is_refused_before_it_is_sent(client):
-    response = client.post("/predict", content=b"x" * (11 * 1024 * 1024))
+    response = client.post("/predict", content=b"x" * (21 * 1024 * 1024))
     assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
 
 

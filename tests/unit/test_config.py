@@ -26,7 +26,7 @@ def load(monkeypatch, **variables: str):
 def test_load_settings_has_the_documented_defaults(monkeypatch):
     settings = load(monkeypatch)
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, Path("models/fer_vgg.onnx"))
-    assert (settings.device, settings.max_body_bytes, settings.max_pixels) == ("auto", 10 * 2**20, 40_000_000)
+    assert (settings.device, settings.max_body_bytes, settings.max_pixels) == ("auto", 20 * 2**20, 40_000_000)
     assert (settings.max_images, settings.max_batch, settings.max_queue) == (32, 64, 256)
     assert (settings.deadline_ms, settings.drain_s) == (5000, 5)
     assert (settings.api_keys, settings.cors_origins, settings.log_format) == ((), (), None)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from urllib.parse import unquote_to_bytes
 
 import pybase64
 
 from app.errors import ErrorCode, FerError
 
+# The head of a data URL in base64, with any media type or none (RFC 2397; white space as browsers accept it).
+_DATA_URL = re.compile(r"data:[^,]*;\s*base64\s*,", re.IGNORECASE)
+_MAX_DATA_URL_HEAD = 1000
 _TO_STANDARD, _WHITE_SPACE = bytes.maketrans(b"-_", b"+/"), b" \t\n\r\v\f"
 
 
 def from_base64(text: str, name: str) -> bytes:
     """Decode standard or URL-safe base64.
 
-    Padding is optional and white space is ignored. The prefix of a data URL is removed.
+    Padding is optional and white space is ignored. The head of a data URL of any media type is removed.
 
     Args:
         text: The base64 text.
@@ -25,9 +30,16 @@ def from_base64(text: str, name: str) -> bytes:
     """
     text = text.strip()
     if text[:5].lower() == "data:":
-        prefix, _, text = text.partition(",")
-        if not (prefix.lower().startswith("data:image/") and prefix.lower().endswith(";base64")):
-            raise FerError(ErrorCode.INVALID_BASE64, f"{name}: a data URL must begin with data:image/...;base64,")
+        head = _DATA_URL.match(text[:_MAX_DATA_URL_HEAD])
+        if head is None:
+            raise FerError(
+                ErrorCode.INVALID_BASE64,
+                f"{name}: expected a data URL in base64 (data:image/jpeg;base64,... or data:;base64,...)."
+                f" Received: {text[:50].partition(',')[0]!r}",
+            )
+        text = text[head.end() :]
+        if "%" in text:
+            text = unquote_to_bytes(text).decode("latin-1")
     with suppress(ValueError):  # the usual alphabet with padding: ten times as fast as the normalisation below
         return pybase64.b64decode(text, validate=True)
     try:

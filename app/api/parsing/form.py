@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
@@ -83,7 +83,7 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
     headers = Headers(raw=[(b"content-type", b'multipart/form-data; boundary="' + boundary + b'"')])
 
     async def whole_body() -> AsyncGenerator[bytes, None]:
-        async for chunk in request.stream():
+        async for chunk in _without_preamble(request.stream(), boundary):
             yield chunk
         if not parser.is_complete:
             raise MultiPartException("it was cut off: expected the boundary followed by -- at the end. Received: none")
@@ -104,3 +104,19 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
     parts = [Part(name, value if isinstance(value, str) else value.file.read()) for name, value in items]
     await form.close()
     return parts
+
+
+async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncGenerator[bytes, None]:
+    """Yield a multipart body from its first boundary on: the parser refuses a preamble (RFC 2046, 5.1.1)."""
+    delimiter = b"\r\n--" + boundary
+    tail = b"\r\n"  # a boundary at the start of the body needs no line end before it
+    async for chunk in chunks:
+        searched = tail + chunk
+        if (start := searched.find(delimiter)) >= 0:
+            yield searched[start + 2 :]
+            break
+        tail = searched[-len(delimiter) :]
+    else:
+        raise MultiPartException("expected the boundary of the content type at the start of a line. Received: none")
+    async for chunk in chunks:
+        yield chunk

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from app.api.options import OptionsQuery
 from app.api.parsing.base64_image import from_base64
-from app.api.parsing.body import JSON, MULTIPART, URL_ENCODED, media_type, read_body
+from app.api.parsing.body import JSON, MULTIPART, media_type, read_body
 from app.api.parsing.form import Part, read_form
 from app.api.parsing.json_body import body_type, decode_json, option_values
 from app.errors import ErrorCode, FerError
@@ -69,14 +69,25 @@ async def read_image(request: Request) -> ImageInput:
                 ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}"
             )
         return ImageInput(from_base64(text, JSON_FIELDS[0]), option_values(document, _OPTIONS))
-    # `curl --data-binary` declares a URL-encoded form by default. A form is ASCII, and no image file is.
-    is_curl_default = kind == URL_ENCODED and not body.isascii()
-    if kind in {"", "application/octet-stream"} or kind.startswith("image/") or is_curl_default:
+    if _may_be_image(kind, body):
         return ImageInput(body, {})
     raise FerError(
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
         f"expected multipart/form-data, application/json, image/* or application/octet-stream. Received: {kind[:100]}",
     )
+
+
+def _may_be_image(kind: str, body: bytes) -> bool:
+    """Return whether a raw body is handled as an image file.
+
+    The content type only excludes: the decoder identifies the format by the bytes. Many clients send a type that says
+    nothing, such as `binary/octet-stream` of object stores, or the URL-encoded form that `curl --data-binary` declares.
+    Such a body is an image unless it is ASCII text, which no image file is.
+    """
+    main_type, _, subtype = kind.partition("/")
+    if not kind or main_type in {"image", "binary"} or subtype.endswith("octet-stream"):
+        return True
+    return main_type not in {"text", "multipart"} and not body.isascii()
 
 
 async def read_images(request: Request, max_images: int) -> BatchInput:

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse
 from app.errors import ErrorCode, FerError
 
 _FOLDER = Path(__file__).parent.parent.parent / "web"
-_FILES = frozenset({"page.css", "icon.svg", "main.js", "service.js", "camera.js", "results.js"})
+_FILES = frozenset({"page.css", "icon.svg", "main.js", "service.js", "camera.js", "picture.js", "results.js"})
 # Scripts, styles and pictures of this service only; no page may embed it. `connect-src 'self'` covers /ws.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (

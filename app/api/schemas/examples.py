@@ -44,7 +44,7 @@ INFO: dict[str, Any] = {
     "commit": "e61438956d40074cbe20a166a320bc8be846bec6",
     "metrics": {},
     "limits": {
-        "max_body_bytes": 10_485_760,
+        "max_body_bytes": 20_971_520,
         "max_pixels": 40_000_000,
         "max_images": 32,
         "max_batch": 64,

@@ -92,7 +92,13 @@ class Prediction(Document):
     request_id: str
     warnings: list[ImageWarning] = Field(
         description="`no_face_detected`: `faces` is empty. `truncated`: the end of the image file is missing, and the"
-        " missing part is grey"
+        " missing part is grey. `small_image`: no face was found, and no side of the image has 160 pixels; for a"
+        " cropped face send `detect=false`, and the whole image is classified as one face. The list is closed"
+    )
+    hint: str | None = Field(
+        default=None,
+        exclude_if=lambda hint: hint is None,
+        description="what the caller can do about the warnings; absent if there is nothing to do",
     )
 
     @classmethod
@@ -110,6 +116,7 @@ class Prediction(Document):
             timings_ms=Timings.of(result.timings),
             request_id=request_id,
             warnings=list(result.warnings),
+            hint=result.hint,
         )
 
 

@@ -26,7 +26,7 @@ _MAX_DETAIL = 300  # msgspec quotes received values of any length
 _MAX_FIELDS = 1000
 # Limits on % escapes in a URL-encoded form. Base64 needs about one per 34 bytes: two of its 64 characters are escaped.
 _MAX_ESCAPES, _BYTES_PER_ESCAPE = 1000, 16
-_DATA_URL = "data:image/"
+_DATA_URL = "data:"
 _PUNCTUATION = str.maketrans("", "", "[]()\"' ")  # DeepFace drops these characters from actions in a form
 
 
@@ -110,7 +110,7 @@ def _image(fields: Mapping[str, str | Part | None]) -> bytes:
         if isinstance(value, Part):
             return value.data
         if value:
-            if not value.startswith(_DATA_URL):
+            if value[: len(_DATA_URL)].lower() != _DATA_URL:
                 raise _not_a_data_url()
             return from_base64(value, name)
     raise FerError(ErrorCode.MALFORMED_REQUEST, "'img' not found in request in either json or form data")

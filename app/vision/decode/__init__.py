@@ -4,7 +4,8 @@ Modules:
     decoder: `decode_image`, the entry point, and its errors.
     formats: Supported file formats and their signatures.
     limits: Limits on pixels, memory and header size, which apply before any pixel is decoded.
-    jpeg: JPEG structure: scans and components.
+    jpeg: JPEG structure: frame, scans and components.
+    reduction: Choice of the reduction at which a JPEG is decoded.
     pixels: Decoding with Pillow or OpenCV.
     grey: Conversion of every colour mode and bit depth to 8-bit grey.
     orientation: EXIF orientation.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from app.contract.preprocess import GreyImage
 from app.domain import ImageWarning
 from app.errors import ErrorCode, FerError
 from app.vision.decode.formats import SUPPORTED_FORMATS, identify_format
 from app.vision.decode.limits import BoundedReader, check_limits
+from app.vision.decode.orientation import upright_size
 from app.vision.decode.pixels import decode_pixels
+from app.vision.decode.reduction import ChooseReduction, full_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,24 @@ class DecodedImage:
     Attributes:
         grey: uint8 (H, W) with the EXIF orientation applied.
         warnings: What a caller should know about the file.
+        reduction: Pixels of the full image per pixel of `grey`: 1; 2, 4 or 8 for a JPEG that was decoded smaller.
+        full_size: Width and height of the full upright image, if `reduction` is not 1.
     """
 
     grey: GreyImage
     warnings: tuple[ImageWarning, ...] = ()
+    reduction: int = 1
+    full_size: tuple[int, int] | None = None
+
+    @property
+    def width_px(self) -> int:
+        """Width of the full upright image."""
+        return self.full_size[0] if self.full_size else self.grey.shape[1]
+
+    @property
+    def height_px(self) -> int:
+        """Height of the full upright image."""
+        return self.full_size[1] if self.full_size else self.grey.shape[0]
 
 
 def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
@@ -32,7 +48,7 @@ def decode_grey(data: bytes, max_pixels: int) -> GreyImage:
     return decode_image(data, max_pixels).grey
 
 
-def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
+def decode_image(data: bytes, max_pixels: int, choose: ChooseReduction = full_size) -> DecodedImage:
     """Decode an image file to an upright greyscale image.
 
     The format is identified by the file's signature, and all limits are checked against the header before any pixel is
@@ -41,7 +57,8 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     Args:
         data: Complete JPEG, PNG, WebP, BMP, GIF or TIFF file in any common colour mode. Transparent pixels become
             white.
-        max_pixels: Largest accepted width times height.
+        max_pixels: Largest accepted width times height of what is decoded.
+        choose: Chooses the reduction at which a JPEG is decoded; see `app.vision.decode.reduction`.
 
     Returns:
         The pixels and the warnings.
@@ -59,9 +76,11 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
             f"expected a {SUPPORTED_FORMATS} file. Received: a file with none of their signatures",
         )
     try:
-        with Image.open(BoundedReader(data), formats=(image_format,)) as image:
-            check_limits(image, data, max_pixels)
-            return DecodedImage(decode_pixels(image, data))
+        with _open(data, image_format) as image:
+            stored_size = image.size
+            reduction = check_limits(image, data, max_pixels, choose)
+            grey = decode_pixels(image, data, reduction)
+            return DecodedImage(grey, (), reduction, None if reduction == 1 else upright_size(image, stored_size))
     except FerError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -75,3 +94,13 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
             ErrorCode.UNDECODABLE_IMAGE,
             f"the {image_format} file is truncated, corrupt or of an unsupported kind ({len(data)} bytes)",
         ) from error
+
+
+def _open(data: bytes, image_format: str) -> Image.Image:
+    """Open a file and read its header.
+
+    `Image.open` refuses JPEGs of more than 179 megapixels, which are decoded smaller, and reads all images of an MPO.
+    """
+    if image_format == "JPEG":
+        return JpegImagePlugin.JpegImageFile(BoundedReader(data))
+    return Image.open(BoundedReader(data), formats=(image_format,))

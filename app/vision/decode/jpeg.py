@@ -1,9 +1,10 @@
-"""JPEG structure: scans and components."""
+"""JPEG structure: frame, scans and components."""
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -11,8 +12,54 @@ from PIL import Image
 # A marker that has a length or ends the image; stuffed bytes and restart markers are left out.
 # Source: ITU-T T.81, table B.1.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+# Start of frame, and the frames that are lossless and cannot be reduced.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_PROGRESSIVE_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SCAN = 0xDA
 _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
 _START_OF_SCAN_PAIR = int.from_bytes(_START_OF_SCAN, sys.byteorder)
+
+
+@dataclass(frozen=True, slots=True)
+class JpegStructure:
+    """How the first image of a JPEG file is stored.
+
+    Attributes:
+        is_lossless: The image has no blocks of coefficients and cannot be reduced.
+        is_buffered: The decoder holds the coefficients of the whole image, because a scan has a part of them only.
+        scans: Number of scans.
+    """
+
+    is_lossless: bool
+    is_buffered: bool
+    scans: int
+
+    @classmethod
+    def of(cls, image: Image.Image, data: bytes) -> JpegStructure:
+        """Read the structure of a file.
+
+        Args:
+            image: Opened file whose pixels are not decoded yet.
+            data: The same file.
+        """
+        frame, scanned_components = _frame_and_first_scan(data)
+        scans = count_scans(data)
+        is_partial = scanned_components < len(getattr(image, "layer", ()))
+        return cls(frame in _LOSSLESS_FRAMES, frame in _PROGRESSIVE_FRAMES or is_partial or scans > 1, scans)
+
+
+def _frame_and_first_scan(data: bytes) -> tuple[int, int]:
+    """Return the type of the frame, and the number of components in the first scan; 0 if the file has none."""
+    frame, position = 0, 2
+    while marker := _MARKER.search(data, position):
+        kind = marker[0][1]
+        if kind in _FRAMES:
+            frame = kind
+        if kind == _SCAN:
+            return frame, int.from_bytes(data[marker.end() + 2 : marker.end() + 3], "big")
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return frame, 0
 
 
 def count_scans(data: bytes) -> int:

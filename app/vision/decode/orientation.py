@@ -17,6 +17,22 @@ _OPERATIONS = {
 }
 
 
+_SIDEWAYS = frozenset(
+    {
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.ROTATE_90,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_270,
+    }
+)
+
+
+def upright_size(image: Image.Image, stored_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and the height of an image after its upright operation."""
+    width, height = stored_size
+    return (height, width) if upright_operation(image) in _SIDEWAYS else stored_size
+
+
 def upright_operation(image: Image.Image) -> Image.Transpose | None:
     """Return the operation that makes an image upright, or None if it is upright or its metadata is damaged.
 

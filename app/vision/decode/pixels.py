@@ -14,12 +14,13 @@ from app.vision.decode.orientation import upright_operation
 _STRIP_BYTES = 1024 * 1024
 
 
-def decode_pixels(image: Image.Image, data: bytes) -> GreyImage:
+def decode_pixels(image: Image.Image, data: bytes, reduction: int = 1) -> GreyImage:
     """Decode the first frame of a file.
 
     Args:
         image: Opened file that passed `limits.check_limits`.
         data: The same file.
+        reduction: The width and the height of a JPEG are divided by it: 1, 2, 4 or 8.
 
     Returns:
         uint8 (H, W), upright.
@@ -30,7 +31,8 @@ def decode_pixels(image: Image.Image, data: bytes) -> GreyImage:
     """
     if is_plain_webp(image):
         return _decode_plain_webp(image, data)
-    image.draft("L", None)  # lets the JPEG decoder skip the chroma; other formats ignore it
+    # Lets the JPEG decoder skip the chroma and compute fewer pixels. Other formats ignore it.
+    image.draft("L", (image.width // reduction, image.height // reduction))
     image.load()
     grey = to_grey(image)
     operation = upright_operation(image)

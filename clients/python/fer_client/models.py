@@ -84,6 +84,7 @@ class Prediction:
         timings_ms: Time of each stage.
         request_id: Identifier of the request in the service's log.
         warnings: Warning codes, such as `no_face_detected`.
+        hint: What you can do about the warnings; None if there is nothing to do.
     """
 
     faces: tuple[Face, ...]
@@ -92,6 +93,7 @@ class Prediction:
     timings_ms: Timings
     request_id: str
     warnings: tuple[str, ...]
+    hint: str | None = None
 
     @property
     def emotion(self) -> str | None:
@@ -126,6 +128,7 @@ class Prediction:
             ),
             request_id=document["request_id"],
             warnings=tuple(document["warnings"]),
+            hint=document.get("hint"),
         )
 
 
