@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
+
+UNCERTAIN: Literal["uncertain"] = "uncertain"  # reported instead of an emotion whose score is too low
 
 
 class ImageWarning(StrEnum):
@@ -93,12 +96,16 @@ class PredictOptions:
         max_faces: Number of faces to keep, largest first.
         min_face_size_px: Smallest side of a face to keep, in pixels of the upright image.
         require_face: True makes an image without a face an error.
+        min_confidence: A face whose confidence is below this value (0 to 1) is uncertain.
+        coverage: Frequency with which the prediction set of a face must hold the label; None for no prediction sets.
     """
 
     detect: bool = True
     max_faces: int = 100
     min_face_size_px: int = 0
     require_face: bool = False
+    min_confidence: float = 0.0
+    coverage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,23 @@ class FaceEmotion:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """How a response shows that the scores of a face do not decide.
+
+    Attributes:
+        min_confidence: A face whose confidence is below this value (0 to 1) is uncertain.
+        set_thresholds: Smallest score of each label that belongs to the prediction set; None for no prediction sets.
+    """
+
+    min_confidence: float = 0.0
+    set_thresholds: Mapping[str, float] | None = None
+
+    def emotion_of(self, face: FaceEmotion) -> str:
+        """Return the emotion to report: the label with the highest score, or `UNCERTAIN`."""
+        return UNCERTAIN if face.confidence < self.min_confidence else face.emotion
+
+
+@dataclass(frozen=True, slots=True)
 class StageTimings:
     """Wall time of each stage of one image, in milliseconds.
 
@@ -163,6 +187,7 @@ class ImageResult:
     model: ModelName
     timings: StageTimings
     warnings: tuple[ImageWarning, ...] = ()
+    doubt: Doubt = Doubt()
 
     @property
     def hint(self) -> str | None:

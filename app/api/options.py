@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.problems import invalid_parameter
+from app.contract.prediction_sets import COVERAGES
 from app.domain import PredictOptions
+
+
+def _check_coverage(value: float) -> float:
+    if value not in COVERAGES:
+        raise ValueError(f"expected one of {', '.join(map(str, COVERAGES))}")
+    return value
 
 
 class OptionsQuery(BaseModel):
@@ -20,6 +27,16 @@ class OptionsQuery(BaseModel):
     max_faces: int = Field(100, ge=1, le=1000, description="keep the largest N faces")
     min_face_size: int = Field(0, ge=0, le=100_000, description="drop faces smaller than this many pixels")
     require_face: bool = Field(False, description="true: an image without a face is an error")
+
+    min_confidence: float = Field(
+        0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'
+    )
+    coverage: Annotated[float, AfterValidator(_check_coverage)] | None = Field(
+        None,
+        description="adds `prediction_set` to each face: the smallest set of emotions that holds the label with this"
+        " frequency, measured on FER2013",
+        json_schema_extra={"enum": [*COVERAGES, None]},
+    )
 
     def merged(self, body_options: Mapping[str, Any]) -> PredictOptions:
         """Return the options of a request. A query parameter overrides the same option in the body.
@@ -37,4 +54,11 @@ class OptionsQuery(BaseModel):
                 options = OptionsQuery.model_validate({**body_options, **given})
             except ValidationError as error:
                 raise invalid_parameter(error) from None
-        return PredictOptions(options.detect, options.max_faces, options.min_face_size, options.require_face)
+        return PredictOptions(
+            detect=options.detect,
+            max_faces=options.max_faces,
+            min_face_size_px=options.min_face_size,
+            require_face=options.require_face,
+            min_confidence=options.min_confidence,
+            coverage=options.coverage,
+        )

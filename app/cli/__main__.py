@@ -29,6 +29,7 @@ from app.cli.output import (
 from app.cli.pool import predict_files
 from app.config import Settings, SettingsError, load_settings
 from app.contract.manifest import ManifestError, load_manifest
+from app.contract.prediction_sets import COVERAGES
 from app.domain import PredictOptions
 from app.inference.session import DeviceError, SelfTestError
 
@@ -87,7 +88,12 @@ def _predict(args: argparse.Namespace, settings: Settings, paths: list[Path]) ->
     failures = 0
     with ExitStack() as stack:
         stream = _open_stream(args, stack)
-        options = PredictOptions(detect=not args.no_detect, max_faces=args.max_faces)
+        options = PredictOptions(
+            detect=not args.no_detect,
+            max_faces=args.max_faces,
+            min_confidence=args.min_confidence,
+            coverage=args.coverage,
+        )
         outcomes = predict_files(paths, settings, options, args.jobs)
         # disable=None hides the bar if standard error is not a terminal.
         for outcome in tqdm(outcomes, total=len(paths), unit="image", disable=None, file=sys.stderr):
@@ -154,9 +160,29 @@ def _parser() -> argparse.ArgumentParser:
         help="keep the N largest faces of an image (default: %(default)s)",
     )
     predict.add_argument(
+        "--min-confidence",
+        type=_probability,
+        default=0.0,
+        metavar="P",
+        help='the emotion of a face whose top score is below P (0 to 1) is "uncertain"',
+    )
+    predict.add_argument(
+        "--coverage",
+        type=float,
+        choices=COVERAGES,
+        help="add the prediction set: the smallest set of emotions that holds the label with this frequency",
+    )
+    predict.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="number of processes (default: 1); each loads the model"
     )
     return parser
+
+
+def _probability(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1. Received: {text}")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -45,7 +45,10 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
         box = face.box.scaled(scale)
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
         canvas.rectangle(corners, outline=_BOX_COLOUR, width=line_px)
-        label, place = f"{face.emotion} {face.confidence:.0%}", (box.x, max(0, box.y - text_px * _LINE_HEIGHT))
+        label, place = (
+            f"{result.doubt.emotion_of(face)} {face.confidence:.0%}",
+            (box.x, max(0, box.y - text_px * _LINE_HEIGHT)),
+        )
         canvas.rectangle(canvas.textbbox(place, label, font=font), fill=_BOX_COLOUR)
         canvas.text(place, label, fill=_TEXT_COLOUR, font=font)
     destination.parent.mkdir(parents=True, exist_ok=True)

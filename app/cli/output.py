@@ -16,7 +16,17 @@ from app.domain import ImageResult
 _BOX = ("x", "y", "width", "height")
 # Error handler that keeps the bytes of file names that are not UTF-8.
 FILENAME_ERRORS = "surrogateescape"
-CSV_COLUMNS = ("path", "faces", "face", *_BOX, "detection_confidence", "emotion", "confidence", *LABELS)
+CSV_COLUMNS = (
+    "path",
+    "faces",
+    "face",
+    *_BOX,
+    "detection_confidence",
+    "emotion",
+    "confidence",
+    *LABELS,
+    "prediction_set",
+)
 
 
 class ResumeError(Exception):
@@ -38,7 +48,7 @@ def csv_rows(path: Path, result: ImageResult) -> str:
     for number, face in enumerate(faces, start=1):
         box = [getattr(face.box, name) for name in _BOX]
         row = [str(path), len(faces), number, *box, face.detection_confidence, face.emotion, face.confidence]
-        rows.append([*row, *face.scores.values()])
+        rows.append([*row, *face.scores.values(), " ".join(face.prediction_set or ())])
     return _as_csv(row + [""] * (len(CSV_COLUMNS) - len(row)) for row in rows)
 
 

@@ -111,6 +111,24 @@ class SplitMetrics(_Strict):
     reliability: tuple[ReliabilityBin, ...] = ()
 
 
+class SetMetrics(_Strict):
+    """Measured properties of prediction sets on one split."""
+
+    coverage: float = Field(description="share of images whose label is in the set")
+    mean_size: float = Field(description="mean number of emotions in a set")
+    coverage_by_emotion: dict[str, float]
+
+
+class PredictionSets(_Strict):
+    """Thresholds of the prediction sets for one coverage, calibrated on PublicTest."""
+
+    method: Literal["class_conditional", "marginal"] = Field(
+        description="class_conditional: the coverage holds for each emotion; marginal: for all images together"
+    )
+    thresholds: dict[str, float] = Field(description="smallest score of each label that belongs to the set")
+    measured: dict[str, SetMetrics] = Field(default_factory=dict, description="by split")
+
+
 class Latency(_Strict):
     """Measured latency."""
 
@@ -132,6 +150,7 @@ class Manifest(_Strict):
     )
     robustness: dict[str, float] = Field(default_factory=dict, description="accuracy on PrivateTest by corruption")
     latency: Latency | None = None
+    prediction_sets: dict[str, PredictionSets] = Field(default_factory=dict, description="by coverage, such as 0.9")
 
 
 def manifest_path(model_path: Path) -> Path:

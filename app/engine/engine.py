@@ -217,7 +217,7 @@ class Engine:
             self._scheduler,
             self._metrics,
             self._config.max_pixels,
-            classifier.manifest.contract,
+            classifier.manifest,
             self._on_stage,
         )
         return ServingModel(classifier.manifest, classifier.provider, pipeline, batcher, executor)

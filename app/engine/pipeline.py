@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.labels import LABELS
-from app.contract.manifest import Contract
+from app.contract.manifest import Manifest
 from app.contract.preprocess import GreyImage
 from app.contract.scores import probabilities
-from app.domain import FaceBox, FaceEmotion, ImageResult, ImageWarning, ModelName, PredictOptions, StageTimings
+from app.domain import Doubt, FaceBox, FaceEmotion, ImageResult, ImageWarning, ModelName, PredictOptions, StageTimings
 from app.engine.scheduler import FairScheduler
 from app.engine.vision_stages import CroppedFace, Detector, VisionResult, run_vision_stages
 from app.errors import ErrorCode, FerError
@@ -40,7 +40,7 @@ class Pipeline:
         scheduler: Runs the vision stages in threads.
         metrics: Collectors for stages, faces and predictions.
         max_pixels: Largest image to decode.
-        contract: Name, version and temperature of the model.
+        manifest: Name, version, temperature and prediction sets of the model.
         on_stage: Receives the name, the start (`time.perf_counter()`) and the seconds of each stage, for traces.
     """
 
@@ -51,7 +51,7 @@ class Pipeline:
         scheduler: FairScheduler,
         metrics: Metrics,
         max_pixels: int,
-        contract: Contract,
+        manifest: Manifest,
         on_stage: OnStage = lambda name, started, seconds: None,
     ) -> None:
         self._detector = detector
@@ -59,8 +59,10 @@ class Pipeline:
         self._scheduler = scheduler
         self._metrics = metrics
         self._max_pixels = max_pixels
+        contract = manifest.contract
         self._model = ModelName(contract.name, contract.version)
         self._temperature = contract.temperature
+        self._set_thresholds = {float(key): sets.thresholds for key, sets in manifest.prediction_sets.items()}
         self._on_stage = on_stage
 
     async def predict(
@@ -87,6 +89,7 @@ class Pipeline:
                 run.
         """
         submitted = time.perf_counter()
+        doubt = self._doubt(options)
         async with _within(deadline):
             vision, vision_queue_s = await self._run_vision(data, options, known, submitted, bulk)
             queued = time.perf_counter()
@@ -101,7 +104,7 @@ class Pipeline:
             total_ms=(time.perf_counter() - submitted) * 1000,
         )
         warnings = vision.warnings if faces else (*vision.warnings, *_no_face_warnings(vision))
-        result = ImageResult(faces, vision.width_px, vision.height_px, self._model, timings, warnings)
+        result = ImageResult(faces, vision.width_px, vision.height_px, self._model, timings, warnings, doubt)
         self._record(result, queued)
         if not faces and options.require_face:
             raise FerError(ErrorCode.NO_FACE_DETECTED, _no_face_detail(result))
@@ -141,6 +144,18 @@ class Pipeline:
         async with _within(deadline):
             batched = await self._classify(list(crops), deadline, bulk)
         return np.stack([each.result for each in batched])
+
+    def _doubt(self, options: PredictOptions) -> Doubt:
+        if options.coverage is None:
+            return Doubt(options.min_confidence)
+        if options.coverage not in self._set_thresholds:
+            known = ", ".join(map(str, sorted(self._set_thresholds))) or "none"
+            raise FerError(
+                ErrorCode.INVALID_PARAMETER,
+                f"coverage: the model {self._model.name} {self._model.version} has prediction sets for the coverages:"
+                f" {known}. Received: {options.coverage:g}",
+            )
+        return Doubt(options.min_confidence, self._set_thresholds[options.coverage])
 
     async def _run_vision(
         self, data: bytes, options: PredictOptions, known: Sequence[FaceBox] | None, submitted: float, bulk: bool

@@ -50,11 +50,13 @@ def test_document_has_every_request_form_and_an_example_of_every_status(client):
     headers = {parameter["name"] for parameter in predict["parameters"] if parameter["in"] == "header"}
     assert headers == {"priority", "x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"}
     parameters = {parameter["name"]: parameter for parameter in predict["parameters"] if parameter["in"] == "query"}
-    assert {name: parameter["schema"]["default"] for name, parameter in parameters.items()} == {
+    assert {name: parameter["schema"].get("default") for name, parameter in parameters.items()} == {
         "detect": True,
         "max_faces": 100,
         "min_face_size": 0,
         "require_face": False,
+        "min_confidence": 0,
+        "coverage": None,
     }
     assert all(parameter["description"] for parameter in predict["parameters"])
     assert parameters["max_faces"]["schema"]["maximum"] == 1000

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ErrorCode
+from tests.support.fakes import SET_THRESHOLDS
 from tests.support.images import PNG, encoded, picture
 from tests.support.responses import assert_problem
 
@@ -102,3 +103,46 @@ def test_invalid_value_is_refused_with_its_name(client, path, place, name, value
 def test_unknown_name_is_refused(client, path, place, name):
     response = post(client, path, place, PNG, {name: "1"})
     assert name in assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+
+
+@on_both_routes
+@in_every_place
+def test_min_confidence_makes_a_face_with_weaker_scores_uncertain(client, path, place):
+    (face,) = client.post("/predict", content=PNG).json()["faces"]
+    just_above = min(1.0, face["confidence"] + 1e-4)
+    prediction = predict(client, path, place, PNG, {"min_confidence": just_above})
+    assert prediction["faces"][0] == face | {"emotion": "uncertain"}
+    assert (prediction["emotion"], prediction["confidence"]) == ("uncertain", face["confidence"])
+    assert predict(client, path, place, PNG, {"min_confidence": face["confidence"] - 1e-4})["faces"] == [face]
+
+
+@on_both_routes
+@in_every_place
+def test_coverage_adds_the_prediction_set_of_the_model(client, path, place):
+    (face,) = client.post("/predict", content=PNG).json()["faces"]
+    assert face["prediction_set"] is None
+    ordered = sorted(face["scores"], key=face["scores"].__getitem__, reverse=True)
+    expected = [label for label in ordered if label == ordered[0] or face["scores"][label] >= SET_THRESHOLDS[label]]
+    prediction = predict(client, path, place, PNG, {"coverage": 0.9})
+    assert prediction["faces"] == [face | {"prediction_set": expected}]
+
+
+@pytest.mark.parametrize("coverage", [0.5, 1, 0.85, "high"])
+def test_unknown_coverage_is_an_invalid_parameter(client, coverage):
+    response = client.post("/predict", params={"coverage": coverage}, content=PNG)
+    assert "coverage" in assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+
+
+def test_coverage_that_the_model_does_not_have_is_an_invalid_parameter(client):
+    response = client.post("/predict", params={"coverage": 0.95}, content=PNG)
+    detail = assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+    assert "fake 2026.11.1 has prediction sets for the coverages: 0.9. Received: 0.95" in detail
+
+
+def test_stream_frames_have_prediction_sets_of_the_smoothed_scores(client):
+    with client.websocket_connect("/ws?coverage=0.9&min_confidence=1&smoothing=0.9") as stream:
+        for _ in range(2):
+            stream.send_bytes(PNG)
+            (face,) = stream.receive_json()["faces"]
+            assert face["emotion"] == "uncertain"
+            assert face["prediction_set"][0] == max(face["scores"], key=face["scores"].__getitem__)

@@ -69,6 +69,23 @@ def test_csv_has_one_row_per_face_and_one_for_an_image_without_faces(fakes, fold
     assert rows[0]["confidence"] == rows[0][rows[0]["emotion"]]
 
 
+def test_options_of_doubt_apply_to_every_image(fakes, folder, capsys):
+    assert main(["predict", str(folder), "--csv", "--min-confidence", "1", "--coverage", "0.9"]) == 0
+    first, _, empty = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert first["emotion"] == "uncertain"
+    best = max(LABELS, key=lambda label: float(first[label]))
+    assert first["prediction_set"].split(" ")[0] == best
+    assert empty["prediction_set"] == ""
+
+
+@pytest.mark.parametrize("option", [["--min-confidence", "1.5"], ["--coverage", "0.5"]])
+def test_options_of_doubt_out_of_range_are_refused(fakes, folder, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(folder), *option])
+    assert ended.value.code == 2
+    assert option[0] in capsys.readouterr().err
+
+
 def test_failures_are_reported_and_set_the_exit_status(fakes, folder, capsys):
     (folder / "broken.jpg").write_bytes(b"no image")
     assert main(["predict", str(folder)]) == 1

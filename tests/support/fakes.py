@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from app.contract.labels import LABELS
-from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, Provenance, TensorSpec
+from app.contract.manifest import INPUT_SHAPE, OUTPUT_SHAPE, Contract, Manifest, PredictionSets, Provenance, TensorSpec
 from app.contract.preprocess import PREPROCESS_ID
 from app.domain import Detection, FaceBox
+
+SET_THRESHOLDS = {label: 0.05 * (code + 1) for code, label in enumerate(LABELS)}
 
 
 def make_manifest(**changes: Any) -> Manifest:
@@ -31,7 +33,13 @@ def make_manifest(**changes: Any) -> Manifest:
         "temperature": 1.0,
     }
     provenance = Provenance(commit="0" * 40, config={}, dataset={}, seed=0, packages={}, hardware={}, wall_s=0.0)
-    return Manifest(contract=Contract(**(contract | changes)), provenance=provenance, sha256="0" * 64)
+    sets = PredictionSets(method="class_conditional", thresholds=SET_THRESHOLDS)
+    return Manifest(
+        contract=Contract(**(contract | changes)),
+        provenance=provenance,
+        sha256="0" * 64,
+        prediction_sets={"0.9": sets},
+    )
 
 
 class FakeClassifier:

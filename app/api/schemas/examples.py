@@ -14,6 +14,7 @@ FACE: dict[str, Any] = {
     "emotion": "happy",
     "confidence": 0.93,
     "scores": SCORES,
+    "prediction_set": None,
 }
 PREDICTION: dict[str, Any] = {
     "emotion": "happy",
@@ -43,6 +44,7 @@ INFO: dict[str, Any] = {
     "provider": "CPUExecutionProvider",
     "commit": "e61438956d40074cbe20a166a320bc8be846bec6",
     "metrics": {},
+    "coverages": [0.8, 0.9, 0.95],
     "limits": {
         "max_body_bytes": 20_971_520,
         "max_pixels": 40_000_000,

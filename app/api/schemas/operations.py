@@ -55,6 +55,7 @@ class Info(Document):
     provider: str = Field(description="the execution provider in use")
     commit: str = Field(description="commit of the training code")
     metrics: Mapping[str, SplitMetrics] = Field(description="measured on this model file, by split")
+    coverages: list[float] = Field(description="values of the parameter `coverage` that this model supports")
     limits: Limits
 
     @classmethod
@@ -71,5 +72,6 @@ class Info(Document):
             provider=provider,
             commit=manifest.provenance.commit,
             metrics=manifest.metrics,
+            coverages=sorted(map(float, manifest.prediction_sets)),
             limits=limits,
         )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from app.api.schemas import examples
 from app.api.schemas.base import Document, ModelName, Probability
 from app.api.schemas.problem import Problem
 from app.contract.labels import Emotion
-from app.domain import FaceEmotion, ImageResult, ImageWarning, StageTimings
+from app.contract.prediction_sets import prediction_set
+from app.domain import UNCERTAIN, Doubt, FaceEmotion, ImageResult, ImageWarning, StageTimings
+
+Uncertain = Literal["uncertain"]
 
 _SCORE_DIGITS = 6
 _DIGITS = 3  # of times and detection weights
@@ -30,21 +35,37 @@ class Face(Document):
     detection_confidence: float | None = Field(
         description="weight of the cascade (higher is more certain), not a probability; null with detect=false"
     )
-    emotion: Emotion
-    confidence: Probability
+    emotion: Emotion | Uncertain
+    confidence: Probability = Field(description="the highest score, also if the emotion is uncertain")
     scores: dict[Emotion, Probability] = Field(description="all seven labels, summing to 1")
+    prediction_set: list[Emotion] | None = Field(
+        description="with `coverage`: the emotions that hold the label with this frequency, most probable first;"
+        " otherwise null"
+    )
 
     @classmethod
-    def of(cls, face: FaceEmotion) -> Face:
+    def of(cls, face: FaceEmotion, doubt: Doubt) -> Face:
         """Render one face."""
         weight = face.detection_confidence
         return cls(
             box=Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height),
             detection_confidence=None if weight is None else round(weight, _DIGITS),
-            emotion=Emotion(face.emotion),
+            emotion=_emotion(face, doubt),
             confidence=round(face.confidence, _SCORE_DIGITS),
             scores={Emotion(label): round(score, _SCORE_DIGITS) for label, score in face.scores.items()},
+            prediction_set=_prediction_set(face, doubt),
         )
+
+
+def _emotion(face: FaceEmotion, doubt: Doubt) -> Emotion | Uncertain:
+    emotion = doubt.emotion_of(face)
+    return UNCERTAIN if emotion == UNCERTAIN else Emotion(emotion)
+
+
+def _prediction_set(face: FaceEmotion, doubt: Doubt) -> list[Emotion] | None:
+    if doubt.set_thresholds is None:
+        return None
+    return [Emotion(label) for label in prediction_set(face.scores, doubt.set_thresholds)]
 
 
 class ImageSize(Document):
@@ -82,7 +103,7 @@ class Prediction(Document):
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.PREDICTION]})
 
-    emotion: Emotion | None
+    emotion: Emotion | Uncertain | None
     confidence: Probability | None
     scores: dict[Emotion, Probability] | None
     faces: tuple[Face, ...] = Field(description="largest first")
@@ -104,7 +125,7 @@ class Prediction(Document):
     @classmethod
     def of(cls, result: ImageResult, request_id: str) -> Prediction:
         """Render the result for one image."""
-        faces = tuple(Face.of(face) for face in result.faces)
+        faces = tuple(Face.of(face, result.doubt) for face in result.faces)
         largest = faces[0] if faces else None
         return cls(
             emotion=largest.emotion if largest else None,

@@ -30,9 +30,9 @@ async def running_pipeline(classifier, detector=None, threads: int = 2, max_batc
         batcher = Batcher(classifier.classify, max_batch=max_batch, executor=inference)
         batcher.start()
         try:
-            contract = make_manifest(temperature=TEMPERATURE).contract
+            manifest = make_manifest(temperature=TEMPERATURE)
             scheduler = FairScheduler(vision, threads)
-            yield Pipeline(detector or FakeDetector(), batcher, scheduler, Metrics(), 40_000_000, contract)
+            yield Pipeline(detector or FakeDetector(), batcher, scheduler, Metrics(), 40_000_000, manifest)
         finally:
             classifier.released.set()
             await batcher.stop()
