@@ -15,6 +15,7 @@ Modules:
 
 from training.data.labelled.dataset import LabelledData, LabelledSplit, SplitName
 from training.data.labelled.load import load_labelled, with_validation
+from training.data.labelled.references import parse_split
 from training.data.labelled.report import BadFile, DuplicatePair, LoadReport
 from training.data.labelled.sources import Source, parse_source, parse_sources
 
@@ -29,5 +30,6 @@ __all__ = [
     "load_labelled",
     "parse_source",
     "parse_sources",
+    "parse_split",
     "with_validation",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from training.data.labelled.dataset import SplitName
 from training.data.labelled.listing import Read
 from training.data.labelled.report import BadFile
+from training.errors import TrainingError
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     **dict.fromkeys(("train", "training"), SplitName.TRAIN),
@@ -42,6 +43,23 @@ class References:
 
     found: tuple[Reference, ...]
     bad_files: tuple[BadFile, ...] = ()
+
+
+def parse_split(name: str) -> str:
+    """Return the split that an option names: a `SplitName` or `all`.
+
+    Raises:
+        TrainingError: The name is unknown.
+    """
+    split = split_of(name)
+    if split is not None:
+        return split
+    if name.strip().lower() == "all":
+        return "all"
+    raise TrainingError(
+        f"--split: expected {EXPECTED_SPLITS}, or all; for FER2013 also Training, PublicTest or PrivateTest."
+        f" Received: {name}"
+    )
 
 
 def split_of(name: str) -> SplitName | None:
