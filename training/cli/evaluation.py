@@ -57,7 +57,8 @@ def add_commands(commands: Commands) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     names = [parse_split(name) for name in dict.fromkeys(arguments.split)]
     data = load_labelled_data(arguments)
-    if data.is_fer2013 and len(arguments.data) == 1 and not arguments.groups and "all" not in names:
+    own = len(arguments.data) > 1 or arguments.drop or arguments.groups or "all" in names
+    if data.is_fer2013 and not own:
         _evaluate_fer2013(arguments, [OFFICIAL_SPLITS[SplitName(name)] for name in names])
     else:
         _evaluate_labelled(arguments, data, names)

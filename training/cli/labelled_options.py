@@ -33,13 +33,24 @@ def add_labelled_data(parser: argparse.ArgumentParser, default: list[str] | None
     group.add_argument(
         "--crop", action="store_true", help="find the largest face of each image (default: an image is one face)"
     )
+    group.add_argument(
+        "--keep-similar",
+        action="store_true",
+        help="leave only identical images out of training where splits share them (default: similar ones too)",
+    )
     group.add_argument("--strict", action="store_true", help="stop if a file cannot be used (default: leave it out)")
 
 
 def load_labelled_data(arguments: argparse.Namespace) -> LabelledData:
     """Read the labelled sets that the options name, and print the report to standard error."""
     sources = parse_sources(arguments.data, arguments.classes)
-    data = load_labelled(sources, arguments.drop, crop=arguments.crop, strict=arguments.strict)
+    data = load_labelled(
+        sources,
+        arguments.drop,
+        crop=arguments.crop,
+        strict=arguments.strict,
+        keep_similar=arguments.keep_similar,
+    )
     if text := data.report.text():
         print(text, file=sys.stderr)
     return data

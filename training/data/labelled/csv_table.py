@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from training.data.labelled.classes import ClassMap
 from training.data.labelled.listing import read_file
 from training.data.labelled.references import EXPECTED_SPLITS, Reference, References, split_of
-from training.data.labelled.report import BadFile
+from training.data.labelled.report import BadFile, LoadReport
 from training.errors import TrainingError
 
 FER2013_COLUMNS = ("emotion", "pixels", "usage")
@@ -49,6 +49,10 @@ def read_csv(source: Path, classes: ClassMap) -> References:
             by_path[row[_PATH]].append((f"row {number}", row))
         else:
             bad_files.append(BadFile(f"row {number}", reason))
+    if not by_path:
+        raise TrainingError(
+            f"{source} lists no image. Expected a row with path and label. {LoadReport(tuple(bad_files)).text()}"
+        )
     _check_splits(source, [row for rows_of in by_path.values() for _, row in rows_of])
     found = []
     for path, rows_of in by_path.items():

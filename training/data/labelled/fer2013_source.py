@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.contract.labels import LABELS
 from training.data.fer2013 import load_fer2013
 from training.data.labelled.csv_table import FER2013_COLUMNS
 from training.data.labelled.dataset import OFFICIAL_SPLITS, LabelledSplit
@@ -47,4 +48,5 @@ def read_fer2013(source: Path) -> Part:
         splits=tuple(split for split, data in members for _ in data.labels),
         hashes=np.array([content_hash(image.tobytes()) for image in images], dtype=np.uint64),
         is_fer2013=True,
+        classes=frozenset(LABELS),
     )

@@ -26,6 +26,8 @@ from training.data.labelled.report import BadFile, LoadReport
 from training.data.labelled.sources import Source
 from training.errors import TrainingError
 
+_MANY_DUPLICATES = 0.2  # a share that deserves a note
+
 _FORMS = (
     "Expected FER2013 (.zip, folder or fer2013.csv), a folder or a .zip with <split>/<class>/<image> or"
     " <class>/<image>, or a .csv with the columns path,label"
@@ -33,7 +35,12 @@ _FORMS = (
 
 
 def load_labelled(
-    sources: Sequence[Source], drop: Collection[str] = (), *, crop: bool = False, strict: bool = False
+    sources: Sequence[Source],
+    drop: Collection[str] = (),
+    *,
+    crop: bool = False,
+    strict: bool = False,
+    keep_similar: bool = False,
 ) -> LabelledData:
     """Read and join labelled sets.
 
@@ -41,6 +48,7 @@ def load_labelled(
         sources: At least one; see `parse_sources`.
         drop: Classes to leave out: names or numbers as in the data, or labels.
         crop: Find the largest face of each image with the service's detector. False: each image is one cropped face.
+        keep_similar: Leave only identical images out across splits. False: similar ones too.
         strict: Raise an error if a file cannot be used. False: leave the file out and report it.
 
     Raises:
@@ -52,14 +60,15 @@ def load_labelled(
     if repeated:
         raise TrainingError(f"expected each --data once. Received twice: {repeated[0]}")
     cropper = largest_face() if crop else whole_image
-    parts = [_read_part(source, {normalise(name) for name in drop}, cropper) for source in sources]
+    parts = [_read_part(source, _dropped(drop, source), cropper) for source in sources]
+    _check_drop(drop, sources, parts)
     bad_files = tuple(bad for part in parts for bad in part.bad_files)
     if strict and bad_files:
         raise TrainingError(
             f"expected that every file can be used (--strict). Received:\n{LoadReport(bad_files).text()}\n"
             "Repair or remove these files, or leave out --strict."
         )
-    return _without_duplicates(_joined(sources, parts, bad_files))
+    return _without_duplicates(_joined(sources, parts, bad_files), keep_similar)
 
 
 def with_validation(data: LabelledData) -> LabelledData:
@@ -79,14 +88,30 @@ def _read_part(source: Source, drop: set[str], cropper: Cropper) -> Part:
         if path.is_dir() or suffix == ".zip":
             listing = list_folder(path) if path.is_dir() else list_archive(path, stack)
             official = read_fer2013_folders(path, listing.files)
-            return official or _crop(source, read_folders(path, listing, source.classes), drop, cropper)
+            if official is not None:
+                return official.without(drop)
+            return _crop(source, read_folders(path, listing, source.classes), drop, cropper)
         if suffix == ".csv":
             columns = header_of(path)
             if has_fer2013_columns(columns):
-                return read_fer2013(path)
+                return read_fer2013(path).without(drop)
             check_columns(path, columns)
             return _crop(source, read_csv(path, source.classes), drop, cropper)
     raise TrainingError(f"{path} has an unknown type. {_FORMS}. Received: a file that ends in {suffix!r}.")
+
+
+def _dropped(drop: Collection[str], source: Source) -> set[str]:
+    """Return the dropped classes as the reader names those of a source: `7` of AffectNet is contempt."""
+    return {normalise(name) for name in drop} | {source.classes.class_of(name) for name in drop}
+
+
+def _check_drop(drop: Collection[str], sources: Sequence[Source], parts: Sequence[Part]) -> None:
+    found = {name for part in parts for name in part.classes}
+    unknown = [name for name in drop if not any(_dropped([name], source) & found for source in sources)]
+    if unknown:
+        raise TrainingError(
+            f"--drop: expected classes of the data: {', '.join(sorted(found))}. Received: {', '.join(unknown)}"
+        )
 
 
 def _crop(source: Source, references: References, drop: set[str], cropper: Cropper) -> Part:
@@ -101,7 +126,8 @@ def _crop(source: Source, references: References, drop: set[str], cropper: Cropp
         raise TrainingError(f"{source.path} contains no usable image.\n{LoadReport(bad_files).text()}")
     dropped = len(references.found) - len(kept)
     notes = (f"{source.path}: {dropped} images of dropped classes are left out.",) if dropped else ()
-    return replace(part, bad_files=bad_files, notes=(*part.notes, *notes))
+    found = frozenset(each.class_name for each in references.found)
+    return replace(part, bad_files=bad_files, notes=(*part.notes, *notes), classes=found)
 
 
 def _joined(sources: Sequence[Source], parts: Sequence[Part], bad_files: tuple[BadFile, ...]) -> LabelledData:
@@ -135,8 +161,10 @@ def prefix_note(path: Path, note: str) -> str:
     return note if str(path) in note else f"{path}: {note}"
 
 
-def _without_duplicates(data: LabelledData) -> LabelledData:
+def _without_duplicates(data: LabelledData, keep_similar: bool) -> LabelledData:
     matches = duplicates_across_splits(data.all.images, data.splits)
+    if keep_similar:
+        matches = [match for match in matches if match.exact]
     kept = np.ones(len(data.all), dtype=np.bool_)
     kept[[match.left_out for match in matches]] = False
     report = replace(
@@ -144,5 +172,10 @@ def _without_duplicates(data: LabelledData) -> LabelledData:
         duplicates=tuple(describe(match, data.all, data.splits) for match in matches),
         duplicates_within=count_duplicates_within(data.all.images, data.splits),
     )
+    if len(matches) > _MANY_DUPLICATES * len(data.all):
+        report = report.with_note(
+            f"{len(matches)} of {len(data.all)} images are left out as duplicates across splits. If they are different"
+            " pictures, use --keep-similar."
+        )
     splits = tuple(split for split, stays in zip(data.splits, kept, strict=True) if stays)
     return replace(data, all=data.all.subset(kept), splits=splits, hashes=data.hashes[kept], report=report)

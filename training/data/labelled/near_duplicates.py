@@ -18,8 +18,10 @@ from training.data.labelled.dataset import LabelledSplit, SplitName
 from training.data.labelled.report import DuplicatePair
 
 _HASH_SIDE = 8  # lowest frequencies in each direction
+# Chosen by eye on pairs of PublicTest and Training of FER2013: 418 pairs that are not identical are within both limits,
+# and all of the 60 that were looked at show one picture. With ten bits, or a correlation of 0.85, some show two people.
 _MAX_BITS = 8  # of 64
-_MIN_CORRELATION = 0.98
+_MIN_CORRELATION = 0.9
 _CHUNK = 512
 # A picture in several splits stays in the first of these.
 _PRIORITY = (SplitName.TEST, SplitName.VALIDATION, SplitName.TRAIN)

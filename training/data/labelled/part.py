@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.labels import LABELS
 from training.data.labelled.dataset import LabelledSplit, SplitName
 from training.data.labelled.report import BadFile
 
@@ -23,6 +24,7 @@ class Part:
         bad_files: Files and rows that cannot be used.
         notes: Sentences for the report.
         is_fer2013: Whether the source is the complete FER2013.
+        classes: Names of all classes of the source, dropped ones included.
     """
 
     data: LabelledSplit
@@ -31,6 +33,18 @@ class Part:
     bad_files: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     is_fer2013: bool = False
+    classes: frozenset[str] = frozenset()
+
+    def without(self, drop: Collection[str]) -> Part:
+        """Return the part without the images of some labels."""
+        kept = np.array([LABELS[label] not in drop for label in self.data.labels], dtype=np.bool_)
+        if kept.all():
+            return self
+        splits = self.splits and tuple(split for split, stays in zip(self.splits, kept, strict=True) if stays)
+        note = f"{int((~kept).sum())} images of dropped classes are left out."
+        return replace(
+            self, data=self.data.subset(kept), splits=splits, hashes=self.hashes[kept], notes=(*self.notes, note)
+        )
 
 
 def joined_data(parts: Sequence[Part], prefixes: Sequence[str], weights: Sequence[float]) -> LabelledSplit:
