@@ -15,17 +15,19 @@ from training.data.labelled.references import EXPECTED_SPLITS, Reference, Refere
 from training.data.labelled.report import BadFile, LoadReport
 from training.errors import TrainingError
 
-FER2013_COLUMNS = ("emotion", "pixels", "usage")
+_FER2013_COLUMNS = ("emotion", "pixels", "usage")
 _PATH, _LABEL, _SPLIT = "path", "label", "split"
 _DELIMITERS = (",", ";", "\t")
-_MAX_FIELD_CHARACTERS = 10_000_000
+_MAX_HEADER_BYTES = 65_536
 
 Row = dict[str, str]
 
 
-def header_of(source: Path) -> tuple[str, ...]:
-    """Return the column names of a CSV: without spaces around them, and in lower case if the reader uses them."""
-    return _open_table(source)[0]
+def is_fer2013_csv(source: Path) -> bool:
+    """Return whether the first line of a file is that of `fer2013.csv`."""
+    with source.open("rb") as file:
+        header = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    return tuple(cell.strip().lower() for cell in header.split(",")) == _FER2013_COLUMNS
 
 
 def read_csv(source: Path, classes: ClassMap) -> References:
@@ -40,6 +42,7 @@ def read_csv(source: Path, classes: ClassMap) -> References:
         TrainingError: The file is not a table with these columns, or splits are unknown.
     """
     columns, rows = _open_table(source)
+    _check_columns(source, columns)
     bad_files: list[BadFile] = []
     by_path: defaultdict[str, list[tuple[str, Row]]] = defaultdict(list)
     for number, cells in rows:
@@ -74,7 +77,6 @@ def _open_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = max(_DELIMITERS, key=header.count)
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
@@ -102,10 +104,10 @@ def _decode(source: Path) -> str:
 
 def _column_name(cell: str) -> str:
     name = cell.strip()
-    return name.lower() if name.lower() in {_PATH, _LABEL, _SPLIT, *FER2013_COLUMNS} else name
+    return name.lower() if name.lower() in {_PATH, _LABEL, _SPLIT} else name
 
 
-def check_columns(source: Path, columns: Sequence[str]) -> None:
+def _check_columns(source: Path, columns: Sequence[str]) -> None:
     """Raise `TrainingError` unless the columns contain path and label."""
     missing = [name for name in (_PATH, _LABEL) if name not in columns]
     if missing:

@@ -9,17 +9,11 @@ import numpy as np
 
 from app.contract.labels import LABELS
 from training.data.fer2013 import load_fer2013
-from training.data.labelled.csv_table import FER2013_COLUMNS
 from training.data.labelled.dataset import OFFICIAL_SPLITS, LabelledSplit
 from training.data.labelled.folders import is_fer2013
 from training.data.labelled.hash_split import content_hash
 from training.data.labelled.part import Part
 from training.errors import TrainingError
-
-
-def has_fer2013_columns(columns: Iterable[str]) -> bool:
-    """Return whether a CSV is `fer2013.csv`."""
-    return tuple(columns) == FER2013_COLUMNS
 
 
 def read_fer2013_folders(source: Path, names: Iterable[str]) -> Part | None:

@@ -12,10 +12,10 @@ import numpy as np
 from app.contract.labels import LABELS
 from training.data.labelled.classes import check_classes, normalise
 from training.data.labelled.crop_files import crop_files
-from training.data.labelled.csv_table import check_columns, header_of, read_csv
+from training.data.labelled.csv_table import is_fer2013_csv, read_csv
 from training.data.labelled.dataset import LabelledData, SplitName
 from training.data.labelled.face_crops import Cropper, largest_face, whole_image
-from training.data.labelled.fer2013_source import has_fer2013_columns, read_fer2013, read_fer2013_folders
+from training.data.labelled.fer2013_source import read_fer2013, read_fer2013_folders
 from training.data.labelled.folders import read_folders
 from training.data.labelled.hash_split import split_by_hash, validation_by_hash
 from training.data.labelled.listing import list_archive, list_folder
@@ -92,10 +92,8 @@ def _read_part(source: Source, drop: set[str], cropper: Cropper) -> Part:
                 return official.without(drop)
             return _crop(source, read_folders(path, listing, source.classes), drop, cropper)
         if suffix == ".csv":
-            columns = header_of(path)
-            if has_fer2013_columns(columns):
+            if is_fer2013_csv(path):
                 return read_fer2013(path).without(drop)
-            check_columns(path, columns)
             return _crop(source, read_csv(path, source.classes), drop, cropper)
     raise TrainingError(f"{path} has an unknown type. {_FORMS}. Received: a file that ends in {suffix!r}.")
 
