@@ -47,14 +47,20 @@ def crop_files(references: Sequence[Reference], cropper: Cropper) -> Part:
         hashes.append(result[1])
         used.append(reference)
     splits = tuple(reference.split for reference in used if reference.split is not None)
-    several = sum((crop.faces or 0) > 1 for crop in crops)
     return Part(
         data=_labelled(used, crops),
         splits=splits if len(splits) == len(used) else None,
         hashes=np.array(hashes, dtype=np.uint64),
         bad_files=tuple(bad_files),
-        notes=(f"{several} images show several faces: the largest is used.",) if several else (),
+        notes=tuple(_notes(crops)),
     )
+
+
+def _notes(crops: Sequence[FaceCrop]) -> Iterator[str]:
+    if several := sum((crop.faces or 0) > 1 for crop in crops):
+        yield f"{several} images show several faces: the largest is used."
+    if truncated := sum(crop.truncated for crop in crops):
+        yield f"{truncated} files are truncated. They are decoded as far as they go, as in serving."
 
 
 def _results(references: Sequence[Reference], cropper: Cropper) -> Iterator[_Result]:

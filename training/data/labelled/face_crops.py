@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
+from app.domain import ImageWarning
 from app.errors import FerError
-from app.vision.decode import decode_grey
+from app.vision.decode import DecodedImage, decode_image
 from app.vision.detection import FaceDetector
 
 MAX_PIXELS = 40_000_000  # the default of the service
@@ -28,10 +29,12 @@ class FaceCrop:
     Attributes:
         pixels: uint8 (48, 48, 1).
         faces: Number of faces in the image; None if no detector ran.
+        truncated: Whether the end of the file is missing. The service decodes such files with a warning.
     """
 
     pixels: GreyImage
     faces: int | None
+    truncated: bool
 
 
 Cropper = Callable[[bytes], FaceCrop]
@@ -43,7 +46,8 @@ def whole_image(data: bytes) -> FaceCrop:
     Raises:
         UnusableImageError: The file cannot be decoded.
     """
-    return FaceCrop(resize_to_crop(_decode(data)), None)
+    image = _decode(data)
+    return FaceCrop(resize_to_crop(image.grey), None, _is_truncated(image))
 
 
 def largest_face() -> Cropper:
@@ -54,7 +58,8 @@ def largest_face() -> Cropper:
     detector = FaceDetector()
 
     def crop(data: bytes) -> FaceCrop:
-        grey = _decode(data)
+        image = _decode(data)
+        grey = image.grey
         faces = detector.detect(grey)
         if not faces:
             height, width = grey.shape
@@ -62,13 +67,18 @@ def largest_face() -> Cropper:
                 f"expected a face. Received: no face found in {width}x{height} pixels. If the image is one cropped"
                 " face already, load it without --crop."
             )
-        return FaceCrop(crop_face(grey, faces[0].box), len(faces))
+        pixels = crop_face(grey, faces[0].box, faces[0].roll_degrees or 0.0)
+        return FaceCrop(pixels, len(faces), _is_truncated(image))
 
     return crop
 
 
-def _decode(data: bytes) -> GreyImage:
+def _decode(data: bytes) -> DecodedImage:
     try:
-        return decode_grey(data, MAX_PIXELS)
+        return decode_image(data, MAX_PIXELS)
     except FerError as error:
         raise UnusableImageError(error.detail) from error
+
+
+def _is_truncated(image: DecodedImage) -> bool:
+    return ImageWarning.TRUNCATED in image.warnings
