@@ -10,10 +10,10 @@ from pathlib import Path
 from app.contract.manifest import Manifest, SplitMetrics
 from training.cli.labelled_options import add_labelled_data, load_labelled_data
 from training.cli.options import DEFAULT_DATA, Commands, add_votes, optional_votes
-from training.data.fer2013 import load_fer2013
-from training.data.labelled import LabelledData, SplitName, parse_split
+from training.data.labelled import ALL, LabelledData, SplitName, parse_split
 from training.data.labelled.dataset import OFFICIAL_SPLITS
-from training.data.splits import Split
+from training.data.labelled.fer2013_source import complete_fer2013
+from training.data.splits import Fer2013, Split
 from training.errors import TrainingError
 
 _EPILOG = (
@@ -55,13 +55,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    names = [parse_split(name) for name in dict.fromkeys(arguments.split)]
-    data = load_labelled_data(arguments)
-    own = len(arguments.data) > 1 or arguments.drop or arguments.groups or "all" in names
-    if data.is_fer2013 and not own:
-        _evaluate_fer2013(arguments, [OFFICIAL_SPLITS[SplitName(name)] for name in names])
+    names = list(dict.fromkeys(parse_split(name) for name in arguments.split))
+    own = len(arguments.data) > 1 or arguments.drop or arguments.groups or ALL in names
+    dataset = None if own else complete_fer2013(Path(arguments.data[0]))
+    if dataset is not None:
+        _evaluate_fer2013(arguments, dataset, [OFFICIAL_SPLITS[SplitName(name)] for name in names])
     else:
-        _evaluate_labelled(arguments, data, names)
+        _evaluate_labelled(arguments, load_labelled_data(arguments), names)
 
 
 def _evaluate_labelled(arguments: argparse.Namespace, data: LabelledData, names: list[str]) -> None:
@@ -93,14 +93,13 @@ def _evaluate_labelled(arguments: argparse.Namespace, data: LabelledData, names:
         write_manifest(arguments.model, manifest)
 
 
-def _evaluate_fer2013(arguments: argparse.Namespace, splits: list[Split]) -> None:
+def _evaluate_fer2013(arguments: argparse.Namespace, dataset: Fer2013, splits: list[Split]) -> None:
     from training.evaluation.evaluate import BOTH_TESTS, measure_file, write_manifest
     from training.evaluation.test_time_augmentation import accuracy_with_augmentation
 
     if not splits:
         raise TrainingError(_name_the_split())
-    source = Path(arguments.data[0])
-    dataset, votes = load_fer2013(source), optional_votes(arguments.votes, source)
+    votes = optional_votes(arguments.votes, Path(arguments.data[0]))
     manifest = measure_file(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
     both = [BOTH_TESTS] if {Split.PUBLIC_TEST, Split.PRIVATE_TEST} <= set(splits) else []
     _print_metrics(manifest, [*splits, *both], arguments.plots)

@@ -72,7 +72,7 @@ def _write_image(
     folder: Path, split: str, name: str, image: npt.NDArray[np.uint8], label: str, votes: float
 ) -> tuple[str, str, str, str, str, str]:
     """Write one JPEG and return its row of the CSV."""
-    path = Path(split) / str(_NUMBERS[label]) / f"{Path(name).stem}.jpg"
+    path = Path(split) / str(_NUMBERS[label]) / f"face_{Path(name).stem.partition('_')[2]}.jpg"
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     grey = cv2.resize(image[:, :, 0], (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     colour = np.stack([grey * share for share in _TINT], axis=-1).round().astype(np.uint8)

@@ -13,13 +13,11 @@ from joblib import cpu_count
 
 from app.contract.manifest import Manifest, SplitMetrics, load_manifest
 from app.inference.session import EmotionSession
-from training.data.labelled import LabelledData, LabelledSplit, SplitName
+from training.data.labelled import ALL, LabelledData, LabelledSplit, SplitName
 from training.errors import TrainingError
 from training.evaluation.evaluate import session_logits
 from training.evaluation.groups import GroupComparison, compare_groups
 from training.evaluation.metrics import measure
-
-ALL = "all"  # every image, whatever its split
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from app.contract.manifest import ClassMetrics, ReliabilityBin, SplitMetrics
 from app.contract.scores import probabilities
 
 ECE_BINS = 15
+_CODES = list(range(len(LABELS)))
 
 
 def measure(
@@ -36,8 +37,7 @@ def measure(
     """
     predicted = logits.argmax(axis=1)
     correct = predicted == labels
-    codes = list(range(len(LABELS)))
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=_CODES, zero_division=0)
     present = support > 0
     uncalibrated, calibrated = probabilities(logits, 1.0), probabilities(logits, temperature)
     return SplitMetrics(
@@ -58,7 +58,7 @@ def measure(
             for code, label in enumerate(LABELS)
         },
         confusion=tuple(
-            tuple(int(count) for count in row) for row in confusion_matrix(labels, predicted, labels=codes)
+            tuple(int(count) for count in row) for row in confusion_matrix(labels, predicted, labels=_CODES)
         ),
         nll_before_temperature=negative_log_likelihood(uncalibrated, labels),
         nll=negative_log_likelihood(calibrated, labels),

@@ -13,13 +13,14 @@ Modules:
     report: What the reader left out and why.
 """
 
-from training.data.labelled.dataset import LabelledData, LabelledSplit, SplitName
+from training.data.labelled.dataset import ALL, LabelledData, LabelledSplit, SplitName
 from training.data.labelled.load import load_labelled, with_validation
 from training.data.labelled.references import parse_split
 from training.data.labelled.report import BadFile, DuplicatePair, LoadReport
 from training.data.labelled.sources import Source, parse_source, parse_sources
 
 __all__ = [
+    "ALL",
     "BadFile",
     "DuplicatePair",
     "LabelledData",

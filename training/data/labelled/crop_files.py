@@ -58,9 +58,9 @@ def crop_files(references: Sequence[Reference], cropper: Cropper) -> Part:
 
 def _notes(crops: Sequence[FaceCrop]) -> Iterator[str]:
     if several := sum((crop.faces or 0) > 1 for crop in crops):
-        yield f"{several} images show several faces: the largest is used."
+        yield f"Images with several faces, of which the largest is used: {several}."
     if truncated := sum(crop.truncated for crop in crops):
-        yield f"{truncated} files are truncated. They are decoded as far as they go, as in serving."
+        yield f"Truncated files, which are decoded as far as they go, as in serving: {truncated}."
 
 
 def _results(references: Sequence[Reference], cropper: Cropper) -> Iterator[_Result]:

@@ -15,6 +15,8 @@ from training.data.labelled.report import LoadReport
 from training.data.splits import Fer2013, Split, SplitData
 from training.errors import TrainingError
 
+ALL = "all"  # in place of a split: every image
+
 
 class SplitName(StrEnum):
     """The splits of a labelled set."""

@@ -15,7 +15,11 @@ from training.data.labelled.report import BadFile
 from training.errors import TrainingError
 
 _IMAGE_NAMES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo")
-_FER2013_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_\d+\.jpe?g", re.IGNORECASE)
+_FER2013_NAME = re.compile(
+    rf"(?:^|/)(?:train/({'|'.join(LABELS)})/Training|test/({'|'.join(LABELS)})/(PublicTest|PrivateTest))_\d+\.jpe?g$",
+    re.IGNORECASE,
+)
+_FER2013_SPLITS = {None: SplitName.TRAIN, "publictest": SplitName.VALIDATION, "privatetest": SplitName.TEST}
 
 
 def read_folders(source: Path, listing: Listing, classes: ClassMap) -> References:
@@ -38,6 +42,7 @@ def read_folders(source: Path, listing: Listing, classes: ClassMap) -> Reference
         )
     with_splits = _has_splits(source, images)
     depth = 2 if with_splits else 1
+    is_official = is_fer2013(images)
     found, bad_files = [], list(listing.bad_files)
     for name, read in files.items():
         parts = PurePosixPath(name).parts
@@ -45,7 +50,7 @@ def read_folders(source: Path, listing: Listing, classes: ClassMap) -> Reference
             if name in images:
                 bad_files.append(BadFile(name, f"expected {_layouts()}. Received: an image outside the class folders"))
             continue  # a readme or a list of labels beside the folders
-        split = _split_of(parts) if with_splits else None
+        split = _split_of(name, is_official) if with_splits else None
         found.append(Reference(name, read, classes.class_of(parts[depth - 1]), split))
     if not found:
         raise TrainingError(
@@ -58,7 +63,7 @@ def read_folders(source: Path, listing: Listing, classes: ClassMap) -> Reference
 def is_fer2013(names: Iterable[str]) -> bool:
     """Return whether all images have names of FER2013's folder edition (`train/happy/Training_1.jpg`)."""
     images = [name for name in names if _is_image_name(name)]
-    return bool(images) and all(_FER2013_NAME.fullmatch(PurePosixPath(name).name) and "/" in name for name in images)
+    return bool(images) and all(_FER2013_NAME.search(name) for name in images)
 
 
 def _without_wrapper(files: Mapping[str, Read], classes: ClassMap) -> Mapping[str, Read]:
@@ -86,10 +91,12 @@ def _has_splits(source: Path, images: Iterable[str]) -> bool:
     return bool(tops) and not others
 
 
-def _split_of(parts: tuple[str, ...]) -> SplitName | None:
+def _split_of(name: str, is_official: bool) -> SplitName | None:
     # The folder `test` of FER2013 contains PublicTest, the validation split, and PrivateTest.
-    official = _FER2013_NAME.fullmatch(parts[-1])
-    return split_of(official[1] if official else parts[0])
+    official = _FER2013_NAME.search(name) if is_official else None
+    if official is not None:
+        return _FER2013_SPLITS[official[3] and official[3].lower()]
+    return split_of(PurePosixPath(name).parts[0])
 
 
 def _is_image_name(name: str) -> bool:

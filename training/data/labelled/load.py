@@ -12,10 +12,10 @@ import numpy as np
 from app.contract.labels import LABELS
 from training.data.labelled.classes import check_classes, normalise
 from training.data.labelled.crop_files import crop_files
-from training.data.labelled.csv_table import is_fer2013_csv, read_csv
+from training.data.labelled.csv_table import read_csv
 from training.data.labelled.dataset import LabelledData, SplitName
 from training.data.labelled.face_crops import Cropper, largest_face, whole_image
-from training.data.labelled.fer2013_source import read_fer2013, read_fer2013_folders
+from training.data.labelled.fer2013_source import as_part, complete_fer2013
 from training.data.labelled.folders import read_folders
 from training.data.labelled.hash_split import split_by_hash, validation_by_hash
 from training.data.labelled.listing import list_archive, list_folder
@@ -84,16 +84,14 @@ def _read_part(source: Source, drop: set[str], cropper: Cropper) -> Part:
     path, suffix = source.path, source.path.suffix.lower()
     if not path.exists():
         raise TrainingError(f"{path} does not exist. {_FORMS}.")
+    official = complete_fer2013(path)
+    if official is not None:
+        return as_part(official).without(drop)
     with ExitStack() as stack:
         if path.is_dir() or suffix == ".zip":
             listing = list_folder(path) if path.is_dir() else list_archive(path, stack)
-            official = read_fer2013_folders(path, listing.files)
-            if official is not None:
-                return official.without(drop)
             return _crop(source, read_folders(path, listing, source.classes), drop, cropper)
         if suffix == ".csv":
-            if is_fer2013_csv(path):
-                return read_fer2013(path).without(drop)
             return _crop(source, read_csv(path, source.classes), drop, cropper)
     raise TrainingError(f"{path} has an unknown type. {_FORMS}. Received: a file that ends in {suffix!r}.")
 
@@ -123,7 +121,7 @@ def _crop(source: Source, references: References, drop: set[str], cropper: Cropp
     if not len(part.data):
         raise TrainingError(f"{source.path} contains no usable image.\n{LoadReport(bad_files).text()}")
     dropped = len(references.found) - len(kept)
-    notes = (f"{source.path}: {dropped} images of dropped classes are left out.",) if dropped else ()
+    notes = (f"{source.path}: left out with --drop: {dropped} images.",) if dropped else ()
     found = frozenset(each.class_name for each in references.found)
     return replace(part, bad_files=bad_files, notes=(*part.notes, *notes), classes=found)
 
@@ -141,9 +139,7 @@ def _joined(sources: Sequence[Source], parts: Sequence[Part], bad_files: tuple[B
             notes.append(f"{source.path} states no splits: 80 % train, 10 % validation, 10 % test by content hash.")
     missing = [label for label, count in zip(LABELS, data.counts(), strict=True) if not count]
     if missing:
-        notes.append(
-            f"Only {len(LABELS) - len(missing)} of {len(LABELS)} classes have images: no {', '.join(missing)}."
-        )
+        notes.append(f"Classes with images: {len(LABELS) - len(missing)} of {len(LABELS)}; no {', '.join(missing)}.")
     return LabelledData(
         all=data,
         splits=tuple(splits),

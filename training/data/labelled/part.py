@@ -41,7 +41,7 @@ class Part:
         if kept.all():
             return self
         splits = self.splits and tuple(split for split, stays in zip(self.splits, kept, strict=True) if stays)
-        note = f"{int((~kept).sum())} images of dropped classes are left out."
+        note = f"left out with --drop: {int((~kept).sum())} images."
         return replace(
             self, data=self.data.subset(kept), splits=splits, hashes=self.hashes[kept], notes=(*self.notes, note)
         )

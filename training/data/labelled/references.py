@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from training.data.labelled.dataset import SplitName
+from training.data.labelled.dataset import ALL, SplitName
 from training.data.labelled.listing import Read
 from training.data.labelled.report import BadFile
 from training.errors import TrainingError
@@ -46,7 +46,7 @@ class References:
 
 
 def parse_split(name: str) -> str:
-    """Return the split that an option names: a `SplitName` or `all`.
+    """Return the split that an option names: a `SplitName` or `ALL`.
 
     Raises:
         TrainingError: The name is unknown.
@@ -54,8 +54,8 @@ def parse_split(name: str) -> str:
     split = split_of(name)
     if split is not None:
         return split
-    if name.strip().lower() == "all":
-        return "all"
+    if name.strip().lower() == ALL:
+        return ALL
     raise TrainingError(
         f"--split: expected {EXPECTED_SPLITS}, or all; for FER2013 also Training, PublicTest or PrivateTest."
         f" Received: {name}"

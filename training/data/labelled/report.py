@@ -61,18 +61,18 @@ class LoadReport:
         """Return the report as lines for the terminal. Long lists are cut; `bad_files` has all."""
         lines = list(self.notes)
         if self.bad_files:
-            lines.append(f"{len(self.bad_files)} files or rows cannot be used and are left out:")
+            lines.append(f"Left out because they cannot be used: {len(self.bad_files)} files or rows.")
             lines += _cut([f"{bad.path}: {bad.reason}" for bad in self.bad_files])
         if self.duplicates:
             exact = sum(pair.exact for pair in self.duplicates)
             conflicting = sum(pair.other_label for pair in self.duplicates)
             lines.append(
-                f"{len(self.duplicates)} duplicates across splits are left out ({exact} identical,"
-                f" {len(self.duplicates) - exact} similar; {conflicting} with another label):"
+                f"Left out because another split has the picture: {len(self.duplicates)} images ({exact} identical,"
+                f" {len(self.duplicates) - exact} similar; {conflicting} with another label)."
             )
             lines += _cut([f"{pair.left_out} = {pair.kept}" for pair in self.duplicates])
         if self.duplicates_within:
-            lines.append(f"{self.duplicates_within} images repeat another image of their own split. They are kept.")
+            lines.append(f"Kept although their own split has the picture too: {self.duplicates_within} images.")
         return "\n".join(lines)
 
 

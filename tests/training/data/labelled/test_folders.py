@@ -29,7 +29,7 @@ def test_folders_with_splits(tmp_path):
     assert counts(data) == {"train": 6, "validation": 4, "test": 1}
     assert data.stated_splits
     assert data.classes == ("happy", "sad")
-    assert "Only 2 of 7 classes have images" in data.report.text()
+    assert "Classes with images: 2 of 7; no angry" in data.report.text()
     first = decode_grey(files["train/happy/0.png"], 10**6)
     index = data.all.paths.index("train/happy/0.png")
     assert np.array_equal(data.all.images[index], resize_to_crop(first))
@@ -70,7 +70,7 @@ def test_contempt_is_refused_and_can_be_dropped(tmp_path):
         load_labelled([source])
     data = load_labelled([source], ["Contempt"])
     assert data.classes == ("happy",)
-    assert "3 images of dropped classes are left out" in data.report.text()
+    assert "left out with --drop: 3 images" in data.report.text()
 
 
 def test_number_of_affectnet_is_dropped_by_its_name(tmp_path):
@@ -231,7 +231,7 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path):
     assert "truncated" in reasons["happy/cut.png"]
     assert "Received: 4x4" in reasons["happy/tiny.png"]
     assert "outside the class folders" in reasons["outside.png"]
-    assert "5 files or rows cannot be used" in data.report.text()
+    assert "Left out because they cannot be used: 5 files or rows." in data.report.text()
     with pytest.raises(TrainingError, match=r"(?s)--strict.*5 files or rows.*tiny.png.*leave out --strict"):
         load_labelled([source], strict=True)
 

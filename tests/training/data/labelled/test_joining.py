@@ -115,7 +115,7 @@ def test_duplicates_across_splits_are_left_out(tmp_path):
     assert not pairs["train/sad/again.jpg (train)"].exact
     assert pairs["train/sad/again.jpg (train)"].other_label
     assert (
-        "4 duplicates across splits are left out (1 identical, 3 similar; 1 with another label)" in data.report.text()
+        "another split has the picture: 4 images (1 identical, 3 similar; 1 with another label)" in data.report.text()
     )
     assert [len(load_labelled([source], keep_similar=True)[split]) for split in SplitName] == [12, 4, 4]
 
@@ -147,7 +147,7 @@ def test_crop_finds_the_largest_face(tmp_path):
     (bad,) = data.report.bad_files
     assert bad.path == "happy/none.png"
     assert "expected a face. Received: no face found in 48x48 pixels" in bad.reason
-    assert "1 images show several faces: the largest is used" in data.report.text()
+    assert "several faces, of which the largest is used: 1." in data.report.text()
 
 
 def test_as_dataset_names_the_missing_split(tmp_path):
