@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.contract.manifest import Manifest, SplitMetrics
+from app.contract.manifest import Manifest, SplitMetrics, load_manifest
 from training.cli.labelled_options import add_labelled_data, load_labelled_data
 from training.cli.options import DEFAULT_DATA, Commands, add_votes, optional_votes
 from training.data.labelled import ALL, LabelledData, SplitName, parse_split
@@ -49,12 +49,14 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument("--plots", type=Path, metavar="FOLDER", help="write confusion, reliability and group plots")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures of own data as JSON")
     evaluate.add_argument("--write", action="store_true", help="write the figures into the manifest of the model")
-    add_labelled_data(evaluate, [str(DEFAULT_DATA)])
+    add_labelled_data(evaluate, required=False)
     add_votes(evaluate)
     evaluate.set_defaults(run_command=_evaluate)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    load_manifest(arguments.model)  # reports a bad model before the images are read
+    arguments.data = arguments.data or [str(DEFAULT_DATA)]
     names = list(dict.fromkeys(parse_split(name) for name in arguments.split))
     own = len(arguments.data) > 1 or arguments.drop or arguments.groups or ALL in names
     dataset = None if own else complete_fer2013(Path(arguments.data[0]))
@@ -81,10 +83,14 @@ def _evaluate_labelled(arguments: argparse.Namespace, data: LabelledData, names:
         names = [name]
     result = evaluate_labelled(arguments.model, data, names, arguments.groups, arguments.device)
     print(as_text(result))
-    if arguments.plots is not None:
-        plot(result, arguments.plots)
-    if arguments.json is not None:
-        write_json(arguments.json, as_json(result))
+    try:
+        if arguments.plots is not None:
+            plot(result, arguments.plots)
+        if arguments.json is not None:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            write_json(arguments.json, as_json(result))
+    except OSError as error:
+        raise TrainingError(f"--plots or --json cannot be written: {error}") from error
     manifest = with_results(result, _set_name(arguments.data), data.sha256)
     if arguments.time:
         manifest = manifest.model_copy(update={"latency": measure_latency(arguments.model)})

@@ -8,13 +8,13 @@ import sys
 from training.data.labelled import LabelledData, load_labelled, parse_sources
 
 
-def add_labelled_data(parser: argparse.ArgumentParser, default: list[str] | None = None) -> None:
-    """Add the options that name labelled sets. `--data` is required without a default."""
+def add_labelled_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options that name labelled sets."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
         action="append",
-        required=default is None,
+        required=required,
         metavar="PATH[@WEIGHT]",
         help="folder or .zip with <split>/<class>/<image> or <class>/<image>, .csv with path,label[,split][,...], or"
         " FER2013; repeat to join several, each with a weight in the loss, for example mine.csv@2",

@@ -54,8 +54,8 @@ def test_folders_and_csv_are_one_set(dataset, votes, tmp_path, monkeypatch):
     assert [len(table[split]) for split in SplitName] == [30, 0, 14]
     assert set(table.all.groups["agreement"]) == {"clear", "unclear"}
     assert set(table.all.groups["half"]) == {"a", "b"}
-    image = Image.open(next((tmp_path / "set/train/4").iterdir()))
-    assert (image.format, image.size, image.mode) == ("JPEG", (100, 100), "RGB")
+    with Image.open(next((tmp_path / "set/train/4").iterdir())) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (100, 100), "RGB")
 
 
 def test_fewer_images_are_a_subset_with_the_same_test_split(dataset, votes, tmp_path, monkeypatch):
@@ -71,7 +71,7 @@ def test_fewer_images_are_a_subset_with_the_same_test_split(dataset, votes, tmp_
 
 
 def test_bad_arguments_are_refused(dataset, votes, tmp_path):
-    with pytest.raises(TrainingError, match="--images: expected 1 to 2000. Received: 0"):
+    with pytest.raises(TrainingError, match=r"--images: expected 1 to 2000. Received: 0"):
         write_example_set(dataset, votes, tmp_path / "set", 0)
     with pytest.raises(TrainingError, match="is not empty"):
         write_example_set(dataset, votes, tmp_path, 10)

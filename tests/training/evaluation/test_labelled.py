@@ -112,6 +112,23 @@ def test_data_without_splits_is_measured_as_a_whole(capsys, monkeypatch, model, 
     assert " disgust " not in out
 
 
+def test_without_data_fer2013_beside_the_repository_is_expected(capsys, monkeypatch, model, tmp_path):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    status, _, err = run(capsys, monkeypatch, "evaluate", model, "--split", "PublicTest")
+    assert status == 2
+    assert "../shared/data/fer2013.zip does not exist. Expected FER2013" in err
+
+
+def test_missing_model_and_output_are_refused(capsys, monkeypatch, model, table, tmp_path):
+    status, _, err = run(capsys, monkeypatch, "evaluate", tmp_path / "none.onnx", "--data", table)
+    assert status == 2
+    assert "none.onnx does not exist" in err
+    status, _, err = run(capsys, monkeypatch, "evaluate", model, "--data", table, "--json", tmp_path / "set.csv/x.json")
+    assert status == 2
+    assert "--plots or --json cannot be written" in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

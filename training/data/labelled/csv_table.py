@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 
 from training.data.labelled.classes import ClassMap
-from training.data.labelled.listing import read_file
+from training.data.labelled.listing import UnreadableFileError, read_file
 from training.data.labelled.references import EXPECTED_SPLITS, Reference, References, split_of
 from training.data.labelled.report import BadFile, LoadReport
 from training.errors import TrainingError
@@ -147,16 +147,18 @@ def _reference(source: Path, path: str, row: Row, classes: ClassMap) -> Referenc
     groups = {name: value for name, value in row.items() if name not in {_PATH, _LABEL, _SPLIT} and name}
     return Reference(
         name=path,
-        read=partial(read_file, _resolve(source, path)),
+        read=partial(_read_listed, source, path),
         class_name=classes.class_of(row[_LABEL]),
         split=split_of(row.get(_SPLIT, "")),
         groups=groups,
     )
 
 
-def _resolve(source: Path, path: str) -> Path:
-    """Return the file of a path, which is absolute or relative to the CSV. Separators of Windows are accepted."""
-    written = source.parent / path
-    if "\\" not in path or written.exists():
-        return written
-    return source.parent / PureWindowsPath(path).as_posix()
+def _read_listed(source: Path, path: str) -> bytes:
+    """Read the file of a path, which is absolute or relative to the CSV. Separators of Windows are accepted."""
+    try:
+        return read_file(source.parent / path)
+    except UnreadableFileError:
+        if "\\" not in path:
+            raise
+        return read_file(source.parent / PureWindowsPath(path).as_posix())

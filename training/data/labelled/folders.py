@@ -14,7 +14,11 @@ from training.data.labelled.references import EXPECTED_SPLITS, Reference, Refere
 from training.data.labelled.report import BadFile
 from training.errors import TrainingError
 
-_IMAGE_NAMES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo")
+# Used to recognise the layout only. The content decides whether a file can be decoded.
+_IMAGE_NAMES = (
+    *(".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif", ".jp2", ".jxl"),
+)
 _FER2013_NAME = re.compile(
     rf"(?:^|/)(?:train/({'|'.join(LABELS)})/Training|test/({'|'.join(LABELS)})/(PublicTest|PrivateTest))_\d+\.jpe?g$",
     re.IGNORECASE,
