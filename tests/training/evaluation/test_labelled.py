@@ -15,7 +15,7 @@ from app.contract.manifest import load_manifest, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import write_csv
 from tests.support.labelled import encoded, write_files, write_table
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, SHARED_DATA, needs_shared_data
 from training.cli import main
 from training.data.fer2013 import EXPECTED_COUNTS
 
@@ -189,3 +189,19 @@ def test_fer2013_without_a_class(capsys, monkeypatch, model, fer2013):
     options = ("--drop", "disgust", "--split", "PublicTest")
     _, out, _ = run(capsys, monkeypatch, "evaluate", model, "--data", fer2013, *options)
     assert "on validation, 6 of 7 classes" in out
+
+
+@needs_shared_data
+def test_real_set_has_a_difference_by_agreement_and_none_by_half(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    archive, folder = SHARED_DATA / "fer2013.zip", tmp_path / "set"
+    status, _, _ = run(capsys, monkeypatch, "example-set", "--to", folder, "--data", archive, "--images", 200)
+    assert status == 0
+    model = REPOSITORY / "models/fer_vgg.onnx"
+    options = ("--classes", "rafdb", "--groups", "agreement", "--groups", "half", "--groups", "brightness")
+    _, out, _ = run(capsys, monkeypatch, "evaluate", model, "--data", folder / "labels.csv", *options)
+    assert "on test" in out
+    assert "1186" in out
+    assert "agreement: the accuracy differs between the groups by more than chance" in out
+    assert "half: no difference larger than chance" in out
+    assert "brightness: " in out

@@ -10,6 +10,7 @@ Modules:
     face_crops: Decoding and cropping of the files, as the service does it.
     hash_split: Split by content hash, where the data states no splits.
     near_duplicates: Exact and near duplicates across splits.
+    audit: Counts, samples and groups, for `explore`.
     report: What the reader left out and why.
 """
 
