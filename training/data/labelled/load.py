@@ -71,13 +71,16 @@ def load_labelled(
     return _without_duplicates(_joined(sources, parts, bad_files), keep_similar)
 
 
-def with_validation(data: LabelledData) -> LabelledData:
-    """Return the data with a validation split: 10 % of the training images, by content hash, if it has none."""
+def with_validation(data: LabelledData, *, keep_similar: bool = False) -> LabelledData:
+    """Return the data with a validation split: 10 % of the training images, by content hash, if it has none.
+
+    Training images that are duplicates of the new validation images are left out.
+    """
     if SplitName.VALIDATION in data.splits:
         return data
     splits = validation_by_hash(data.hashes, data.splits)
     note = f"The data has no validation split: {splits.count(SplitName.VALIDATION)} of the training images become it."
-    return data.with_splits(splits, note)
+    return _without_duplicates(data.with_splits(splits, note), keep_similar)
 
 
 def _read_part(source: Source, drop: set[str], cropper: Cropper) -> Part:
@@ -163,7 +166,10 @@ def _without_duplicates(data: LabelledData, keep_similar: bool) -> LabelledData:
     kept[[match.left_out for match in matches]] = False
     report = replace(
         data.report,
-        duplicates=tuple(describe(match, data.all, data.splits) for match in matches),
+        duplicates=(
+            *data.report.duplicates,
+            *(describe(match, data.all, data.splits) for match in matches),
+        ),
         duplicates_within=count_duplicates_within(data.all.images, data.splits),
     )
     if len(matches) > _MANY_DUPLICATES * len(data.all):

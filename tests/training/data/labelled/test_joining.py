@@ -56,6 +56,17 @@ def test_validation_is_cut_from_train(tmp_path):
     assert with_validation(cut) is cut
 
 
+def test_validation_that_is_cut_from_train_has_no_duplicates_in_train(tmp_path):
+    pictures = [noise(seed, 120) for seed in range(100)]
+    files = {f"train/happy/{index}.png": encoded(picture) for index, picture in enumerate(pictures)}
+    files |= {f"train/happy/{index}-again.jpg": encoded(picture, "JPEG") for index, picture in enumerate(pictures)}
+    cut = with_validation(load_labelled([Source(write_files(tmp_path, files))]))
+    names = {split: {path.split(".")[0].split("-")[0] for path in cut[split].paths} for split in SplitName}
+    assert names[SplitName.VALIDATION]
+    assert not names[SplitName.VALIDATION] & names[SplitName.TRAIN]
+    assert cut.report.duplicates
+
+
 def test_sources_are_joined_with_weights_and_groups(tmp_path):
     folder = write_files(tmp_path / "one", class_files(["happy"], 3, prefix="train/"))
     write_files(tmp_path / "two", {f"{index}.png": png(500 + index) for index in range(3)})
