@@ -38,6 +38,12 @@ def add_labelled_data(parser: argparse.ArgumentParser, *, required: bool = True)
         action="store_true",
         help="leave only identical images out of training where splits share them (default: similar ones too)",
     )
+    group.add_argument(
+        "--split-by",
+        metavar="COLUMN",
+        help="column of the CSV, such as the person: images with the same value get the same split (default: split by"
+        " the content of each file, where the data states no splits)",
+    )
     group.add_argument("--strict", action="store_true", help="stop if a file cannot be used (default: leave it out)")
 
 
@@ -50,6 +56,7 @@ def load_labelled_data(arguments: argparse.Namespace) -> LabelledData:
         crop=arguments.crop,
         strict=arguments.strict,
         keep_similar=arguments.keep_similar,
+        split_by=arguments.split_by,
     )
     if text := data.report.text():
         print(text, file=sys.stderr)

@@ -28,18 +28,19 @@ def content_hash(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def split_by_hash(hashes: Hashes, labels: npt.NDArray[np.int64]) -> tuple[SplitName, ...]:
+def split_by_hash(hashes: Hashes, labels: npt.NDArray[np.int64], *, fill: bool = True) -> tuple[SplitName, ...]:
     """Return the split of each image: 80 % train, 10 % validation, 10 % test.
 
     Args:
         hashes: uint64 (N,).
         labels: int64 (N,).
+        fill: Give each split at least one file of each class that has three.
     """
     codes = np.empty(len(labels), dtype=np.intp)
     for label in np.unique(labels):
         members = labels == label
         distinct, position = np.unique(hashes[members], return_inverse=True)
-        codes[members] = _codes_of(distinct)[position]
+        codes[members] = _codes_of(distinct, fill=fill)[position]
     order = tuple(SplitName)
     return tuple(order[code] for code in codes)
 
@@ -53,10 +54,10 @@ def validation_by_hash(hashes: Hashes, splits: Sequence[SplitName]) -> tuple[Spl
     )
 
 
-def _codes_of(distinct: Hashes) -> npt.NDArray[np.intp]:
+def _codes_of(distinct: Hashes, *, fill: bool) -> npt.NDArray[np.intp]:
     """Return the split code of each hash of one class, given in ascending order, so the codes ascend too."""
     codes = np.digitize(distinct / _RANGE, _LIMITS)
-    if len(codes) < len(SplitName):
+    if len(codes) < len(SplitName) or not fill:
         return codes
     codes[0], codes[-1] = 0, len(_LIMITS)
     if 1 not in codes:

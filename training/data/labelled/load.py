@@ -41,6 +41,7 @@ def load_labelled(
     crop: bool = False,
     strict: bool = False,
     keep_similar: bool = False,
+    split_by: str | None = None,
 ) -> LabelledData:
     """Read and join labelled sets.
 
@@ -49,6 +50,8 @@ def load_labelled(
         drop: Classes to leave out: names or numbers as in the data, or labels.
         crop: Find the largest face of each image with the service's detector. False: each image is one cropped face.
         keep_similar: Leave only identical images out across splits. False: similar ones too.
+        split_by: Column of a CSV, such as the person. Where the data states no splits, images with the same value get
+            the same split. None: split by the content of each file.
         strict: Raise an error if a file cannot be used. False: leave the file out and report it.
 
     Raises:
@@ -68,7 +71,9 @@ def load_labelled(
             f"expected that every file can be used (--strict). Received:\n{LoadReport(bad_files).text()}\n"
             "Repair or remove these files, or leave out --strict."
         )
-    return _without_duplicates(_joined(sources, parts, bad_files), keep_similar)
+    if split_by is not None:
+        parts = _with_column_hashes(parts, split_by)
+    return _without_duplicates(_joined(sources, parts, bad_files, split_by), keep_similar)
 
 
 def with_validation(data: LabelledData, *, keep_similar: bool = False) -> LabelledData:
@@ -129,17 +134,31 @@ def _crop(source: Source, references: References, drop: set[str], cropper: Cropp
     return replace(part, bad_files=bad_files, notes=(*part.notes, *notes), classes=found)
 
 
-def _joined(sources: Sequence[Source], parts: Sequence[Part], bad_files: tuple[BadFile, ...]) -> LabelledData:
+def _with_column_hashes(parts: Sequence[Part], column: str) -> list[Part]:
+    """Return the parts with hashes of the values of a column in place of the content, where there is a value."""
+    columns = list(dict.fromkeys(name for part in parts for name in part.data.groups))
+    if column not in columns:
+        raise TrainingError(
+            f"--split-by: expected a column of the CSV beside path, label and split:"
+            f" {', '.join(columns) or 'the data has none'}. Received: {column}"
+        )
+    return [part.with_column_hashes(column) for part in parts]
+
+
+def _joined(
+    sources: Sequence[Source], parts: Sequence[Part], bad_files: tuple[BadFile, ...], split_by: str | None
+) -> LabelledData:
     several = len(parts) > 1
     prefixes = [f"{source.path}: " if several else "" for source in sources]
     data = joined_data(parts, prefixes, [source.weight for source in sources])
+    rule = f"80 % train, 10 % validation, 10 % test by {split_by or 'content'} hash"
     splits: list[SplitName] = []
     notes: list[str] = []
     for source, part in zip(sources, parts, strict=True):
-        splits += part.splits or split_by_hash(part.hashes, part.data.labels)
+        splits += part.splits or split_by_hash(part.hashes, part.data.labels, fill=split_by is None)
         notes += [prefix_note(source.path, note) if several else note for note in part.notes]
         if part.splits is None:
-            notes.append(f"{source.path} states no splits: 80 % train, 10 % validation, 10 % test by content hash.")
+            notes.append(f"{source.path} states no splits: {rule}.")
     missing = [label for label, count in zip(LABELS, data.counts(), strict=True) if not count]
     if missing:
         notes.append(f"Classes with images: {len(LABELS) - len(missing)} of {len(LABELS)}; no {', '.join(missing)}.")

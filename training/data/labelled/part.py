@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from app.contract.labels import LABELS
 from training.data.labelled.dataset import LabelledSplit, SplitName
+from training.data.labelled.hash_split import content_hash
 from training.data.labelled.report import BadFile
 
 
@@ -34,6 +35,14 @@ class Part:
     notes: tuple[str, ...] = ()
     is_fer2013: bool = False
     classes: frozenset[str] = frozenset()
+
+    def with_column_hashes(self, column: str) -> Part:
+        """Return the part with hashes of the values of a column. Images without a value keep the hash of their file."""
+        values = self.data.groups.get(column, ("",) * len(self.data))
+        hashes = [
+            content_hash(value.encode()) if value else int(own) for value, own in zip(values, self.hashes, strict=True)
+        ]
+        return replace(self, hashes=np.array(hashes, dtype=np.uint64))
 
     def without(self, drop: Collection[str]) -> Part:
         """Return the part without the images of some labels."""

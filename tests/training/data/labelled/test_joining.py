@@ -44,6 +44,20 @@ def test_split_by_content_gives_each_split_an_image_of_small_classes(tmp_path):
         assert all(min(data[split].counts()[3:5]) >= 1 for split in SplitName)
 
 
+def test_split_by_a_column_keeps_persons_together(tmp_path):
+    files = {f"faces/{index}.png": png(index) for index in range(200)}
+    rows = [["path", "label", "person"]]
+    rows += [[name, ("happy", "sad")[i % 2], f"person {i // 5}" if i < 190 else ""] for i, name in enumerate(files)]
+    source = Source(write_table(write_files(tmp_path, files) / "set.csv", rows))
+    data = load_labelled([source], split_by="person")
+    persons = {split: set(data[split].groups["person"]) - {""} for split in SplitName}
+    assert all(persons.values())
+    assert sum(map(len, persons.values())) == 38
+    assert "by person hash" in data.report.text()
+    with pytest.raises(TrainingError, match=r"--split-by: expected a column.*: person. Received: subject"):
+        load_labelled([source], split_by="subject")
+
+
 def test_validation_is_cut_from_train(tmp_path):
     files = class_files(["happy", "sad"], 60, prefix="train/") | class_files(["sad"], 5, seed=5000, prefix="test/")
     data = load_labelled([Source(write_files(tmp_path, files))])
