@@ -22,7 +22,8 @@ _HASH_SIDE = 8  # lowest frequencies in each direction
 # and all of the 60 that were looked at show one picture. With ten bits, or a correlation of 0.85, some show two people.
 _MAX_BITS = 8  # of 64
 _MIN_CORRELATION = 0.9
-_CHUNK = 512
+_CHUNK = 512  # images hashed at a time
+_PAIRS = 4_000_000  # compared at a time, 32 MB
 # A picture in several splits stays in the first of these.
 _PRIORITY = (SplitName.TEST, SplitName.VALIDATION, SplitName.TRAIN)
 
@@ -108,8 +109,9 @@ def _matches(
     """Yield the most similar image of an earlier split for each image of a later split that has one."""
     if not len(earlier):
         return
-    for start in range(0, len(later), _CHUNK):
-        rows = later[start : start + _CHUNK]
+    step = max(1, _PAIRS // len(earlier))
+    for start in range(0, len(later), step):
+        rows = later[start : start + step]
         near = np.bitwise_count(hashes[rows, np.newaxis] ^ hashes[earlier]) <= _MAX_BITS
         for row in np.flatnonzero(near.any(axis=1)):
             left_out, candidates = int(rows[row]), earlier[near[row]]

@@ -12,6 +12,7 @@ from app.vision.detection import FaceDetector
 from tests.support.labelled import class_files, encoded, noise, png, write_files, write_table
 from tests.support.paths import REPOSITORY
 from training.data.labelled import Source, SplitName, load_labelled, parse_source, parse_sources, with_validation
+from training.data.splits import Split
 from training.errors import TrainingError
 
 ASTRONAUT = REPOSITORY / "tests/photos/astronaut.jpg"
@@ -173,6 +174,17 @@ def test_crop_finds_the_largest_face(tmp_path):
     assert bad.path == "happy/none.png"
     assert "expected a face. Received: no face found in 48x48 pixels" in bad.reason
     assert "several faces, of which the largest is used: 1." in data.report.text()
+
+
+def test_as_dataset_has_the_official_splits(tmp_path):
+    data = load_labelled([Source(write_files(tmp_path, class_files(["happy", "sad"], 40)))])
+    dataset = data.as_dataset()
+    assert {split: len(dataset[split].labels) for split in Split} == {
+        Split.TRAINING: len(data[SplitName.TRAIN]),
+        Split.PUBLIC_TEST: len(data[SplitName.VALIDATION]),
+        Split.PRIVATE_TEST: len(data[SplitName.TEST]),
+    }
+    assert dataset.sha256 == data.sha256
 
 
 def test_as_dataset_names_the_missing_split(tmp_path):
