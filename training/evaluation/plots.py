@@ -148,6 +148,7 @@ def plot_groups(comparisons: Sequence[GroupComparison], accuracy: float, title: 
         axes.axvline(accuracy, color="grey", linestyle="--", linewidth=1)
         axes.set_yticks(places, [f"{group.name} ({group.images})" for group in comparison.groups])
         found = "differs by more than chance" if comparison.differs else "no difference larger than chance"
+        found = "not tested" if comparison.p_value is None else found
         axes.set(title=f"{comparison.column}: {found}", ylim=(len(places) - 0.5, -0.5))
         axes.grid(alpha=0.3, axis="x")
     panels[-1, 0].set(xlabel="accuracy, 95 % interval")
