@@ -54,6 +54,18 @@ def test_false_alarms_over_many_columns_are_rare():
     assert found <= 5  # 5 % of 30 are expected at most, and 6 or more have a probability below 0.4 %
 
 
+def test_p_values_of_all_columns_are_corrected_together():
+    correct, labels, first = made_case({"a": 0.75, "b": 0.65}, 200)
+    second = np.random.default_rng(1).choice(list("xyz"), 400).tolist()
+    raw = [
+        permutation_p_value(correct, np.array(names), strata) for names in (first, second) for strata in (None, labels)
+    ]
+    comparisons = compare_groups(correct, labels, {"first": first, "second": second})
+    found = [p for each in comparisons for p in (each.p_value, each.p_value_within_labels)]
+    assert found == holm(raw)
+    assert found != raw
+
+
 def test_difference_by_other_expressions_is_named():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 2000)
