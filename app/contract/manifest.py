@@ -129,6 +129,22 @@ class PredictionSets(_Strict):
     measured: dict[str, SetMetrics] = Field(default_factory=dict, description="by split")
 
 
+class GroupMetrics(_Strict):
+    """Accuracy of one group of images, 0 to 1. `accuracy_interval` is Wilson's 95 % interval."""
+
+    images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+
+
+class LabelledSetMetrics(_Strict):
+    """Metrics on one split of a labelled set of the user."""
+
+    dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    metrics: SplitMetrics
+    groups: dict[str, dict[str, GroupMetrics]] = Field(default_factory=dict, description="by column and group")
+
+
 class Latency(_Strict):
     """Measured latency."""
 
@@ -147,6 +163,9 @@ class Manifest(_Strict):
         default_factory=dict,
         validation_alias=AliasChoices("annotator_metrics", "crowd_metrics"),
         description="by split, against the annotators' majority label, of images that have one",
+    )
+    labelled_sets: dict[str, LabelledSetMetrics] = Field(
+        default_factory=dict, description="by name and split, such as `mine.csv test`; not measured on FER2013"
     )
     robustness: dict[str, float] = Field(default_factory=dict, description="accuracy on PrivateTest by corruption")
     latency: Latency | None = None

@@ -10,7 +10,8 @@ from collections.abc import Callable
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from app.contract.manifest import ManifestError
-from training.cli import models, runs, studies
+from app.inference.session import DeviceError, SelfTestError
+from training.cli import evaluation, examples, models, runs, studies
 from training.errors import TrainingError
 
 _INTERRUPTED = 130  # exit status that a shell reports for SIGINT
@@ -20,13 +21,13 @@ def main() -> int:
     """Run one command and return the exit status: 0, 2 for an error of the user, or 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train and measure emotion networks.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (runs, studies, models):
+    for module in (runs, studies, models, evaluation, examples):
         module.add_commands(commands)
     arguments = parser.parse_args()
     run: Callable[[argparse.Namespace], None] = arguments.run_command
     try:
         run(arguments)
-    except (TrainingError, ManifestError) as error:
+    except (TrainingError, ManifestError, DeviceError, SelfTestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,11 +1,10 @@
-"""Commands for shipped models: export, evaluate, card."""
+"""Commands for shipped models: export, card."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from app.contract.manifest import Manifest
 from training.cli.options import (
     SEEDS_FILE,
     Commands,
@@ -36,27 +35,6 @@ def add_commands(commands: Commands) -> None:
     add_votes(export)
     export.set_defaults(run_command=_export)
 
-    evaluate = commands.add_parser("evaluate", help="measure a shipped model and write the figures into its manifest")
-    evaluate.add_argument("model", type=Path, help="ONNX file")
-    evaluate.add_argument(
-        "--split",
-        action="append",
-        required=True,
-        choices=[split.value for split in Split],
-        help="repeat for several splits; use PrivateTest only for a final model",
-    )
-    evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="(default: %(default)s)")
-    evaluate.add_argument(
-        "--augmentation", choices=["flip", "ten_crop"], help="also print the accuracy with test-time augmentation"
-    )
-    evaluate.add_argument(
-        "--time", action="store_true", help="also measure the time per face on one core; needs an idle machine"
-    )
-    evaluate.add_argument("--plots", type=Path, help="folder for confusion matrices and reliability diagrams")
-    add_data(evaluate)
-    add_votes(evaluate)
-    evaluate.set_defaults(run_command=_evaluate)
-
     card = commands.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="output file (default: %(default)s)")
@@ -73,7 +51,7 @@ def _export(arguments: argparse.Namespace) -> None:
     from training.studies.ensemble import export_ensemble, load_ensemble
 
     head = Head[arguments.head.upper()]
-    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+    dataset, votes = load_dataset(arguments), optional_votes(arguments.votes, arguments.data)
     if arguments.run.suffix == ".toml":
         manifest = export_ensemble(load_ensemble(arguments.run), dataset, arguments.to, arguments.precision)
     else:
@@ -84,41 +62,6 @@ def _export(arguments: argparse.Namespace) -> None:
         f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
         f" temperature {manifest.contract.temperature}, ECE {measured.ece_before_temperature:.3f} -> {measured.ece:.3f}"
     )
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.evaluation.evaluate import record
-    from training.evaluation.test_time_augmentation import accuracy_with_augmentation
-
-    splits = [Split(name) for name in dict.fromkeys(arguments.split)]
-    dataset, votes = load_dataset(arguments), optional_votes(arguments)
-    manifest = record(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
-    _print_metrics(manifest, arguments.plots)
-    for corruption, accuracy in manifest.robustness.items():
-        print(f"{corruption:>32} {accuracy:.2%}")
-    if arguments.augmentation is not None:
-        accuracy = accuracy_with_augmentation(arguments.model, dataset, splits, arguments.augmentation)
-        print(f"\n{'+'.join(splits)} with test-time augmentation ({arguments.augmentation}): {accuracy:.2%}")
-
-
-def _print_metrics(manifest: Manifest, plot_folder: Path | None) -> None:
-    """Print the metrics of every split against both kinds of labels, and plot them if a folder is given."""
-    from training.evaluation import plots
-    from training.evaluation.text_report import classification_table
-
-    rows = {name: (f"{name}, original labels", row) for name, row in manifest.metrics.items()} | {
-        f"{name}-annotators": (f"{name}, annotators' majority labels", row)
-        for name, row in manifest.annotator_metrics.items()
-    }
-    for key, (title, metrics) in rows.items():
-        unique = metrics.accuracy_without_duplicates
-        print(f"\n{title}" + ("" if unique is None else f" (without images that are in Training too: {unique:.2%})"))
-        print(classification_table(metrics))
-        if plot_folder is not None:
-            plot_folder.mkdir(parents=True, exist_ok=True)
-            heading = f"{manifest.contract.name} {manifest.contract.version}, {title}"
-            plots.plot_confusion(metrics.confusion, heading, plot_folder / f"confusion-{key}.png")
-            plots.plot_reliability(metrics, heading, plot_folder / f"reliability-{key}.png")
 
 
 def _card(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from training.data.splits import Fer2013
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEEDS_FILE = Path("training/results/seeds.json")
 
-_DEFAULT_DATA = Path("../shared/data/fer2013.zip")
+DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _VOTES = "ferplus_votes.csv"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -25,7 +25,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add `--data`."""
     parser.add_argument(
-        "--data", type=Path, default=_DEFAULT_DATA, help="FER2013 as .zip, folder or .csv (default: %(default)s)"
+        "--data", type=Path, default=DEFAULT_DATA, help="FER2013 as .zip, folder or .csv (default: %(default)s)"
     )
 
 
@@ -53,18 +53,17 @@ def votes_for(configs: Iterable[TrainConfig], arguments: argparse.Namespace) -> 
     """Read the annotator votes if a config has an annotators' head; None otherwise."""
     if all(config.annotator_votes is None for config in configs):
         return None
-    return AnnotatorVotes(_votes_path(arguments))
+    return AnnotatorVotes(_votes_path(arguments.votes, arguments.data))
 
 
-def optional_votes(arguments: argparse.Namespace) -> AnnotatorVotes | None:
-    """Read the annotator votes; None, with a message, if there is no file at the default place."""
-    path = _votes_path(arguments)
-    if arguments.votes is None and not path.exists():
+def optional_votes(named: Path | None, data: Path) -> AnnotatorVotes | None:
+    """Read the annotator votes; None, with a message, if none are named and there is no file beside the data."""
+    path = _votes_path(named, data)
+    if named is None and not path.exists():
         print(f"{path} does not exist: figures against the annotator votes are left out.", file=sys.stderr)
         return None
     return AnnotatorVotes(path)
 
 
-def _votes_path(arguments: argparse.Namespace) -> Path:
-    named: Path | None = arguments.votes
-    return named if named is not None else arguments.data.parent / _VOTES
+def _votes_path(named: Path | None, data: Path) -> Path:
+    return named if named is not None else data.parent / _VOTES

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.cli.options import Commands, add_data, add_votes, load_dataset, votes_for
+from training.cli.labelled_options import add_labelled_data, load_labelled_data
+from training.cli.options import DEFAULT_DATA, Commands, add_data, add_votes, load_dataset, votes_for
 from training.config import load_config
 
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module to the parser."""
-    explore = commands.add_parser("explore", help="print and plot an audit of the dataset")
+    explore = commands.add_parser("explore", help="print and plot an audit of any labelled set")
     explore.add_argument("--out", type=Path, default=Path("runs/explore"), help="output folder (default: %(default)s)")
-    add_data(explore)
+    add_labelled_data(explore, required=False)
     explore.set_defaults(run_command=_explore)
 
     train = commands.add_parser("train", help="train a config; repeat the command to continue an interrupted run")
@@ -34,8 +35,16 @@ def add_commands(commands: Commands) -> None:
 
 def _explore(arguments: argparse.Namespace) -> None:
     from training.data.explore import explore
+    from training.data.labelled.audit import audit
+    from training.data.labelled.fer2013_source import complete_fer2013
 
-    explore(load_dataset(arguments), arguments.out)
+    arguments.data = arguments.data or [str(DEFAULT_DATA)]
+    own = len(arguments.data) > 1 or arguments.drop
+    dataset = None if own else complete_fer2013(Path(arguments.data[0]))
+    if dataset is not None:
+        explore(dataset, arguments.out)
+    else:
+        audit(load_labelled_data(arguments), arguments.out)
 
 
 def _train(arguments: argparse.Namespace) -> None:

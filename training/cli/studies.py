@@ -97,5 +97,5 @@ def _seeds(arguments: argparse.Namespace) -> None:
     from training.studies.seeds import measure_seeds
 
     runs = [RunFolder(path) for path in arguments.runs]
-    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+    dataset, votes = load_dataset(arguments), optional_votes(arguments.votes, arguments.data)
     print(seeds_table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))

@@ -17,12 +17,13 @@ _COLUMNS = 16
 _GAP_PX = 2
 
 
-def plot_counts(counts: Mapping[str, Sequence[int]], path: Path) -> None:
+def plot_counts(counts: Mapping[str, Sequence[int]], path: Path, title: str = "FER2013: images per label") -> None:
     """Draw the number of images of each label as bars, grouped by label.
 
     Args:
         counts: Seven counts in label order, by split name.
         path: PNG file to write.
+        title: Title of the plot.
     """
     figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
     width = 0.8 / len(counts)
@@ -31,7 +32,7 @@ def plot_counts(counts: Mapping[str, Sequence[int]], path: Path) -> None:
         bars = axes.bar(positions + (index - (len(counts) - 1) / 2) * width, numbers, width, label=split)
         axes.bar_label(bars, fontsize=7, padding=2)
     axes.set_xticks(positions, LABELS)
-    axes.set(ylabel="images", title="FER2013: images per label")
+    axes.set(ylabel="images", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right")
     save_figure(figure, path)

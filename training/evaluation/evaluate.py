@@ -1,4 +1,4 @@
-"""Measures an exported ONNX file through the service's session and writes the metrics into its manifest."""
+"""Measures an exported ONNX file on FER2013 through the service's session, and writes metrics into its manifest."""
 
 from __future__ import annotations
 
@@ -55,6 +55,30 @@ def record(
 ) -> Manifest:
     """Measure an ONNX file on splits and write the metrics into its manifest. Metrics of other splits are kept.
 
+    Arguments, result and errors are those of `measure_file`.
+    """
+    manifest = measure_file(model_path, dataset, splits, votes, device, timed=timed, corruptions=corruptions)
+    write_manifest(model_path, manifest)
+    return manifest
+
+
+def write_manifest(model_path: Path, manifest: Manifest) -> None:
+    """Replace the manifest of an ONNX file."""
+    write_text(manifest_path(model_path), manifest.model_dump_json(indent=2) + "\n")
+
+
+def measure_file(
+    model_path: Path,
+    dataset: Fer2013,
+    splits: Sequence[Split],
+    votes: AnnotatorVotes | None = None,
+    device: Literal["cpu", "cuda", "auto"] = "cpu",
+    *,
+    timed: bool = False,
+    corruptions: bool = True,
+) -> Manifest:
+    """Measure an ONNX file on splits of FER2013. Writes nothing.
+
     If both test splits are given, the metrics over both together are added.
 
     Args:
@@ -67,7 +91,7 @@ def record(
         corruptions: Also measure PrivateTest, if it is among the splits, under every corruption.
 
     Returns:
-        The manifest as written.
+        The manifest with the metrics. Metrics of other splits are those of the file.
 
     Raises:
         ManifestError: The file does not match its manifest.
@@ -86,11 +110,14 @@ def record(
     if corruptions and Split.PRIVATE_TEST in splits:
         update["robustness"] = _robustness(session, dataset[Split.PRIVATE_TEST], votes)
     if timed:
-        times = {batch: round(latency_ms(model_path, batch), 3) for batch in _TIMED_BATCHES}
-        update["latency"] = Latency(processor=describe_environment()["hardware"]["processor"], ms_by_batch=times)
-    manifest = manifest.model_copy(update=update)
-    write_text(manifest_path(model_path), manifest.model_dump_json(indent=2) + "\n")
-    return manifest
+        update["latency"] = measure_latency(model_path)
+    return manifest.model_copy(update=update)
+
+
+def measure_latency(model_path: Path) -> Latency:
+    """Return the time per face on one core at batches of 1 and 32."""
+    times = {batch: round(latency_ms(model_path, batch), 3) for batch in _TIMED_BATCHES}
+    return Latency(processor=describe_environment()["hardware"]["processor"], ms_by_batch=times)
 
 
 def predict_logits(session: ort.InferenceSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -98,7 +125,8 @@ def predict_logits(session: ort.InferenceSession, images: npt.NDArray[np.uint8])
     return np.concatenate([session.run(["logits"], {"image": batch})[0] for batch in _batches(images)])
 
 
-def _predict_logits(session: EmotionSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def session_logits(session: EmotionSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return logits float32 (N, 7) of images uint8 (N, 48, 48, 1), in batches of bounded size."""
     return np.concatenate([session.logits(batch) for batch in _batches(images)])
 
 
@@ -109,7 +137,7 @@ def _batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
 def _predict(session: EmotionSession, dataset: Fer2013, split: Split) -> _Predictions:
     data = dataset[split]
     in_training = None if split is Split.TRAINING else duplicates_across(dataset[Split.TRAINING], data)
-    return _Predictions(_predict_logits(session, data.images), data.labels, in_training)
+    return _Predictions(session_logits(session, data.images), data.labels, in_training)
 
 
 def _with_labels(predictions: _Predictions, majority: npt.NDArray[np.int64]) -> _Predictions:
@@ -142,6 +170,6 @@ def _robustness(session: EmotionSession, private: SplitData, votes: AnnotatorVot
     labelled = labels != NO_MAJORITY
     accuracies = {}
     for name in CORRUPTIONS:
-        predicted = _predict_logits(session, corrupted(private.images[labelled], name)).argmax(axis=1)
+        predicted = session_logits(session, corrupted(private.images[labelled], name)).argmax(axis=1)
         accuracies[name] = float((predicted == labels[labelled]).mean())
     return accuracies

@@ -13,6 +13,7 @@ from app.contract.manifest import ClassMetrics, ReliabilityBin, SplitMetrics
 from app.contract.scores import probabilities
 
 ECE_BINS = 15
+_CODES = list(range(len(LABELS)))
 
 
 def measure(
@@ -31,21 +32,22 @@ def measure(
             images is computed too.
 
     Returns:
-        The metrics as stored in the manifest. The precision of a label that is never predicted is 0.
+        The metrics as stored in the manifest. The precision of a label that is never predicted is 0. Macro averages
+        are over the labels that have images.
     """
     predicted = logits.argmax(axis=1)
     correct = predicted == labels
-    codes = list(range(len(LABELS)))
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=_CODES, zero_division=0)
+    present = support > 0
     uncalibrated, calibrated = probabilities(logits, 1.0), probabilities(logits, temperature)
     return SplitMetrics(
         images=len(labels),
         accuracy=float(correct.mean()),
         accuracy_interval=wilson_interval(int(correct.sum()), len(labels)),
         accuracy_without_duplicates=None if in_training is None else float(correct[~in_training].mean()),
-        macro_precision=float(precision.mean()),
-        macro_recall=float(recall.mean()),
-        macro_f1=float(f1.mean()),
+        macro_precision=float(precision[present].mean()),
+        macro_recall=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
         per_class={
             label: ClassMetrics(
                 precision=float(precision[code]),
@@ -56,7 +58,7 @@ def measure(
             for code, label in enumerate(LABELS)
         },
         confusion=tuple(
-            tuple(int(count) for count in row) for row in confusion_matrix(labels, predicted, labels=codes)
+            tuple(int(count) for count in row) for row in confusion_matrix(labels, predicted, labels=_CODES)
         ),
         nll_before_temperature=negative_log_likelihood(uncalibrated, labels),
         nll=negative_log_likelihood(calibrated, labels),

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from app.contract.labels import LABELS
 from app.contract.manifest import SplitMetrics
 from training.drawing import save_figure
+from training.evaluation.groups import GroupComparison
 
 _MIDDLE_OF_SCALE = 0.5  # cells above it are dark, so their text is white
 
@@ -116,4 +117,40 @@ def plot_reliability(metrics: SplitMetrics, title: str, path: Path) -> None:
     counts.set(xlabel="confidence", ylabel="images")
     for panel in (axes, counts):
         panel.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def plot_groups(comparisons: Sequence[GroupComparison], accuracy: float, title: str, path: Path) -> None:
+    """Draw the accuracy of each group with its 95 % interval, one panel for each column.
+
+    Args:
+        comparisons: The columns.
+        accuracy: Of all images; drawn as a line.
+        title: Model and split.
+        path: PNG file to write.
+    """
+    counts = [len(comparison.groups) for comparison in comparisons]
+    figure, panels = plt.subplots(
+        len(comparisons),
+        1,
+        figsize=(8, 1.2 + 0.45 * sum(counts) + 0.6 * len(counts)),
+        height_ratios=counts,
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, comparison in zip(panels[:, 0], comparisons, strict=True):
+        places = np.arange(len(comparison.groups))
+        shares = np.array([group.accuracy for group in comparison.groups])
+        intervals = np.array([group.interval for group in comparison.groups])
+        errors = np.abs(np.stack([shares - intervals[:, 0], intervals[:, 1] - shares]))
+        axes.errorbar(shares, places, xerr=errors, fmt="o", color="tab:blue", capsize=3)
+        axes.axvline(accuracy, color="grey", linestyle="--", linewidth=1)
+        axes.set_yticks(places, [f"{group.name} ({group.images})" for group in comparison.groups])
+        found = "differs by more than chance" if comparison.differs else "no difference larger than chance"
+        found = "not tested" if comparison.p_value is None else found
+        axes.set(title=f"{comparison.column}: {found}", ylim=(len(places) - 0.5, -0.5))
+        axes.grid(alpha=0.3, axis="x")
+    panels[-1, 0].set(xlabel="accuracy, 95 % interval")
+    figure.suptitle(title)
     save_figure(figure, path)

@@ -83,7 +83,9 @@ def model_card(manifest: Manifest, files: Sequence[ModelFile] = (), seeds: Mappi
         TrainingError: PrivateTest was not measured yet.
     """
     if Split.PRIVATE_TEST not in manifest.metrics:
-        raise TrainingError("the manifest has no metrics of PrivateTest: run `python -m training evaluate` first")
+        raise TrainingError(
+            "the manifest has no metrics of PrivateTest: run `python -m training evaluate --write` first"
+        )
     metrics = _metrics(manifest)
     private, label_set = metrics[Split.PRIVATE_TEST], card_text.LABEL_SETS[manifest.provenance.learned_labels]
     return card_text.TEMPLATE.format(
@@ -221,7 +223,7 @@ def _commands(manifest: Manifest, files: Sequence[ModelFile]) -> str:
         for contract in contracts
     ]
     lines += [
-        f"{_PYTHON} evaluate models/{contract.name}.onnx --split PublicTest --split PrivateTest --time {data}"
+        f"{_PYTHON} evaluate models/{contract.name}.onnx --split PublicTest --split PrivateTest --time --write {data}"
         for contract in contracts
     ]
     name = manifest.contract.name
