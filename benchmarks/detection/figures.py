@@ -38,16 +38,16 @@ class Sets:
     """The pictures of one run, read for one kind of detector.
 
     Attributes:
-        photos: Portraits and small groups.
+        photos: Portraits, and three photographs with several faces.
         candid: Group photographs.
-        labelled: Both, and the portrait of the repository.
+        portrait: The portrait of the repository.
         canvases: Returns canvases with one PrivateTest face by emotion, and the share of each emotion in PrivateTest.
         negatives: Names of sources of pictures without a face, and their pictures.
     """
 
     photos: Sequence[Case]
     candid: Sequence[Case]
-    labelled: Sequence[Case]
+    portrait: Case
     canvases: Callable[[], tuple[dict[str, list[Case]], dict[str, float]]]
     negatives: Mapping[str, Callable[[], Iterable[Case]]]
 
@@ -70,7 +70,7 @@ def load_sets(data: Path, negatives: Sequence[Path], faces_per_emotion: int, rea
     return Sets(
         portraits,
         groups,
-        [*portraits, *groups, portrait(read)],
+        portrait(read),
         cache(lambda: canvases(data / "fer2013.zip", faces_per_emotion)),
         sources,
     )
@@ -80,7 +80,7 @@ def rows(sets: Sets) -> Iterator[Row]:
     """Yield the rows of faces and boxes."""
     yield "photos: found, false boxes", lambda detector: _found_and_false(count(detector, sets.photos))
     yield "candid: found, false boxes", lambda detector: _found_and_false(count(detector, sets.candid))
-    for name, cases in _changed(sets.labelled):
+    for name, cases in _changed([*sets.photos, sets.portrait], sets.candid):
         yield name, lambda detector, cases=cases: _share_and_false(count(detector, cases()))  # type: ignore[misc]
     for label in LABELS:
         yield (
@@ -92,14 +92,11 @@ def rows(sets: Sets) -> Iterator[Row]:
         yield f"no face, {name}", lambda detector, cases=cases: _false(count(detector, cases()))  # type: ignore[misc]
 
 
-def _changed(labelled: Sequence[Case]) -> Iterator[tuple[str, Callable[[], Iterable[Case]]]]:
-    for roll in ROLLS_DEGREES:
-        yield (
-            f"roll {roll} degrees",
-            lambda roll=roll: (
-                case for sign in ((1, -1) if roll else (1,)) for case in changes.turned(labelled, sign * roll)
-            ),
-        )
+def _changed(portraits: Sequence[Case], groups: Sequence[Case]) -> Iterator[tuple[str, Callable[[], Iterable[Case]]]]:
+    labelled = [*portraits, *groups]
+    for name, cases in (("photos", portraits), ("candid", groups)):
+        for roll in ROLLS_DEGREES:
+            yield f"roll {roll} degrees, {name}", lambda roll=roll, cases=cases: _turned_both_ways(cases, roll)
     for gain in LEVELS:
         yield f"levels {gain}", lambda gain=gain: changes.with_levels(labelled, gain)
     yield "haze (contrast 0.1)", lambda: changes.with_levels(labelled, *HAZE)
@@ -107,9 +104,14 @@ def _changed(labelled: Sequence[Case]) -> Iterator[tuple[str, Callable[[], Itera
         yield f"exposure {exposure}", lambda exposure=exposure: changes.exposed(labelled, exposure)
     for side_px in PICTURE_SIDES_PX:
         yield f"picture of {side_px} px", lambda side_px=side_px: changes.avatars(labelled, side_px)
-    yield "long screenshot, four portraits", lambda: changes.long_pictures(labelled, is_wide=False)
-    yield "panorama, four portraits", lambda: changes.long_pictures(labelled, is_wide=True)
-    yield "gallery of 49 portraits", lambda: changes.galleries(labelled)
+    yield "long screenshot, four portraits", lambda: changes.long_pictures(portraits, is_wide=False)
+    yield "panorama, four portraits", lambda: changes.long_pictures(portraits, is_wide=True)
+    yield "gallery of 49 portraits", lambda: changes.galleries(portraits)
+
+
+def _turned_both_ways(cases: Sequence[Case], roll: float) -> Iterator[Case]:
+    for degrees in {roll, -roll}:
+        yield from changes.turned(cases, degrees)
 
 
 def _found_and_false(result: Count) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.domain import Detection
+from app.vision.detection.acceptance import Acceptance
 from app.vision.detection.boxes import Square, remove_duplicates
 from app.vision.detection.cascades import Cascades
 from app.vision.detection.proposals import without_known
 from app.vision.detection.pyramid import ImagePyramid
 from app.vision.detection.verification import MARGIN, verify
 
-# Roll at which rejected places are verified again, clockwise and anticlockwise.
-TILT_DEGREES = 20.0
+TILT_DEGREES = 20.0  # roll at which rejected places are verified again, clockwise and anticlockwise
 _MAX_REJECTED = 12  # bounds the time
+# Largest turned face, as a share of the image's mean side: a turned face of this size would not fit into the image.
+MAX_TURNED_SHARE = 0.7
 
 
 class Search:
@@ -22,12 +24,14 @@ class Search:
     Args:
         cascades: Cascades of this thread.
         pyramid: The image.
+        accept: Decides which candidates are faces.
     """
 
-    def __init__(self, cascades: Cascades, pyramid: ImagePyramid) -> None:
+    def __init__(self, cascades: Cascades, pyramid: ImagePyramid, accept: Acceptance) -> None:
         self.cascades = cascades
         self.pyramid = pyramid
         self.faces: list[Detection] = []
+        self._accept = accept
         self._rejected: list[Square] = []
 
     def add(self, proposals: Sequence[Square], margin: float = MARGIN, turn: bool = True) -> None:
@@ -39,22 +43,20 @@ class Search:
             turn: True if `add_rejected_turned` verifies the rejected places again.
         """
         new = without_known(proposals, self.faces, self.pyramid.image)
-        faces, rejected = verify(self.cascades, self.pyramid, new, margin)
-        self.add_faces(faces)
+        candidates, rejected = verify(self.cascades, self.pyramid, new, margin)
+        self.add_faces(self._accept(self.pyramid.image, candidates))
         if turn:
             self._rejected += rejected
 
     def add_faces(self, faces: Sequence[Detection]) -> None:
-        """Add verified faces."""
+        """Add accepted faces."""
         self.faces = remove_duplicates([*self.faces, *faces])
 
-    def add_rejected_turned(self) -> bool:
-        """Verify the largest rejected places again, turned both ways. Return whether there is a new face."""
-        before = len(self.faces)
-        rejected = sorted(self._rejected, key=lambda square: -square.side)[:_MAX_REJECTED]
+    def add_rejected_turned(self) -> None:
+        """Verify the largest rejected places again, turned both ways."""
+        max_px = MAX_TURNED_SHARE * self.pyramid.mean_side_px
+        fitting = [square for square in self._rejected if square.side <= max_px]
+        rejected = sorted(fitting, key=lambda square: -square.side)[:_MAX_REJECTED]
         self._rejected = []
         for degrees in (TILT_DEGREES, -TILT_DEGREES):
-            places = [square._replace(degrees=degrees) for square in rejected]
-            new = without_known(places, self.faces, self.pyramid.image)
-            self.add_faces(verify(self.cascades, self.pyramid, new).faces)
-        return len(self.faces) > before
+            self.add([square._replace(degrees=degrees) for square in rejected], turn=False)

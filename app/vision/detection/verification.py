@@ -27,26 +27,26 @@ _SIZE_RANGE = (0.75, 1.35)  # sides searched, as shares of the proposal's side
 _GROUP_DISTANCE = 0.2  # largest distance of hits in one group, as a share of their side; OpenCV's own
 
 _MIN_HITS = 3  # of the first cascade: fewer are no candidate
-_CERTAIN_HITS = 25  # of the first cascade: a face, the second cascade is not needed
-_REFINED_MIN_HITS = 8  # of the first cascade, around the candidate: fewer are no face
+_CERTAIN_HITS = 25  # of the first cascade, upright: the second cascade is not needed
 _REFINED_DEGREES = (0.0, 15.0, -15.0)
-_FACE_HITS = 30  # of both cascades, around the candidate
-_TURNED_FACE_HITS = 40  # the same for a turned candidate: a place has many rolls at which it may look like a face
+_REFINED_MIN_HITS = 8  # of the first cascade: with fewer, the second cascade is not asked
+_REFINED_CERTAIN_HITS = 40  # of both cascades: no other roll is tried
 
 
 class Verified(NamedTuple):
     """Result of the verification.
 
     Attributes:
-        faces: Verified faces without duplicates, highest weight first.
-        rejected: Proposals without a verified face.
+        candidates: Boxes that may show faces, without duplicates, highest weight first. The weight is the number of
+            hits.
+        rejected: Proposals without a candidate.
     """
 
-    faces: list[Detection]
+    candidates: list[Detection]
     rejected: list[Square]
 
 
-class _Candidate(NamedTuple):
+class _Group(NamedTuple):
     """A group of overlapping hits."""
 
     square: Square
@@ -62,58 +62,54 @@ def verify(cascades: Cascades, pyramid: ImagePyramid, proposals: Sequence[Square
         proposals: Places to search. Proposals outside the image are ignored.
         margin: Width of the surroundings, as a share of the proposal's side.
     """
-    faces: list[Detection] = []
+    candidates: list[Detection] = []
     rejected: list[Square] = []
     for proposal in proposals:
-        candidates = _search(cascades.haar, pyramid, proposal, margin)
-        found = [face for candidate in candidates if (face := _judge(cascades, pyramid, candidate))]
-        for square, hits in found:
-            faces.append(Detection(to_box(square, pyramid.image), float(hits), square.degrees or None))
-        if not found:
+        region = Region.around(pyramid, proposal, margin)
+        if region is None:
+            continue
+        groups = _groups(cascades.haar, region)
+        possible = [_best_roll(cascades, pyramid, group) for group in groups if group.hits >= _MIN_HITS]
+        for square, hits in possible:
+            candidates.append(Detection(to_box(square, pyramid.image), float(hits), square.degrees or None))
+        if not possible:
             rejected.append(proposal)
-    return Verified(remove_duplicates(faces), rejected)
+    return Verified(remove_duplicates(candidates), rejected)
 
 
-def _judge(cascades: Cascades, pyramid: ImagePyramid, candidate: _Candidate) -> _Candidate | None:
-    """Return a candidate that is a face, with its best roll; None if it is no face."""
-    if candidate.hits < _MIN_HITS:
-        return None
-    if candidate.hits >= _CERTAIN_HITS and not candidate.square.degrees:
-        return candidate
+def _best_roll(cascades: Cascades, pyramid: ImagePyramid, group: _Group) -> _Group:
+    """Return a group at the roll with the most hits. A certain upright group is returned unchanged."""
+    if group.hits >= _CERTAIN_HITS and not group.square.degrees:
+        return group
+    best = group._replace(hits=0)
     for degrees in _REFINED_DEGREES:
-        refined = _refine(cascades, pyramid, candidate.square, degrees)
-        if refined.hits >= (_TURNED_FACE_HITS if refined.square.degrees else _FACE_HITS):
-            return refined
-    return None
+        refined = _refine(cascades, pyramid, group.square, degrees)
+        best = max(best, refined, key=lambda group: group.hits)
+        if best.hits >= _REFINED_CERTAIN_HITS:
+            break
+    return best
 
 
-def _refine(cascades: Cascades, pyramid: ImagePyramid, square: Square, degrees: float) -> _Candidate:
+def _refine(cascades: Cascades, pyramid: ImagePyramid, square: Square, degrees: float) -> _Group:
     """Search around a square that is turned by further degrees, and count the hits of both cascades."""
     turned = square._replace(degrees=square.degrees + degrees)
-    first = _best(cascades.haar, pyramid, turned)
-    if first.hits < _REFINED_MIN_HITS or first.hits >= _TURNED_FACE_HITS:
+    first = _largest_group(cascades.haar, pyramid, turned)
+    if not _REFINED_MIN_HITS <= first.hits < _REFINED_CERTAIN_HITS:
         return first
-    return first._replace(hits=first.hits + _best(cascades.second_stage, pyramid, first.square).hits)
+    return first._replace(hits=first.hits + _largest_group(cascades.second_stage, pyramid, first.square).hits)
 
 
-def _best(cascade: cv2.CascadeClassifier, pyramid: ImagePyramid, square: Square) -> _Candidate:
-    candidates = _search(cascade, pyramid, square, MARGIN)
-    return max(candidates, key=lambda candidate: candidate.hits, default=_Candidate(square, 0))
+def _largest_group(cascade: cv2.CascadeClassifier, pyramid: ImagePyramid, square: Square) -> _Group:
+    region = Region.around(pyramid, square, MARGIN)
+    groups = [] if region is None else _groups(cascade, region)
+    return max(groups, key=lambda group: group.hits, default=_Group(square, 0))
 
 
-def _search(
-    cascade: cv2.CascadeClassifier,
-    pyramid: ImagePyramid,
-    square: Square,
-    margin: float,
-) -> list[_Candidate]:
-    """Return each group of overlapping hits around a square. A single hit is no group."""
-    region = Region.around(pyramid, square, margin)
-    if region is None:
-        return []
+def _groups(cascade: cv2.CascadeClassifier, region: Region) -> list[_Group]:
+    """Return each group of overlapping hits in a region. A single hit is no group."""
     min_size, max_size = ((round(FACE_PX * share),) * 2 for share in _SIZE_RANGE)
     boxes = cascade.detectMultiScale(region.pixels, _STEP, 0, minSize=min_size, maxSize=max_size)
     groups, hits = cv2.groupRectangles([[int(value) for value in box] for box in boxes], 1, _GROUP_DISTANCE)
     return [
-        _Candidate(region.to_image(x, y, side), int(count)) for (x, y, side, _), count in zip(groups, hits, strict=True)
+        _Group(region.to_image(x, y, side), int(count)) for (x, y, side, _), count in zip(groups, hits, strict=True)
     ]
