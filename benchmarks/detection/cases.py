@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,8 @@ class LabelledFace:
         if self.by_overlap:
             return self.box.overlap(box) >= SAME_FACE
         height = self.box.height
-        return (
-            float(np.hypot(*(a - b for a, b in zip(centre(self.box), centre(box), strict=True)))) <= height / 3
-            and height / 2 <= box.height <= height * 2
-        )
+        is_centred = math.dist(centre(self.box), centre(box)) <= height / 3
+        return is_centred and height / 2 <= box.height <= height * 2
 
 
 @dataclass(frozen=True)

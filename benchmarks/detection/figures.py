@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from app.contract.labels import LABELS
@@ -63,10 +63,10 @@ def load_sets(data: Path, negatives: Sequence[Path], faces_per_emotion: int, rea
     """
     portraits, groups = photos(data, read), candid(data, read)
     sources: dict[str, Callable[[], Iterable[Case]]] = {
-        "parts of the photographs": lambda: parts_without_faces([*portraits, *groups])
+        "parts of the photographs": partial(parts_without_faces, [*portraits, *groups])
     }
     for folder in negatives:
-        sources[folder.name] = lambda folder=folder: pictures_of(folder, read)  # type: ignore[misc]
+        sources[folder.name] = partial(pictures_of, folder, read)
     return Sets(
         portraits,
         groups,
@@ -81,32 +81,30 @@ def rows(sets: Sets) -> Iterator[Row]:
     yield "photos: found, false boxes", lambda detector: _found_and_false(count(detector, sets.photos))
     yield "candid: found, false boxes", lambda detector: _found_and_false(count(detector, sets.candid))
     for name, cases in _changed([*sets.photos, sets.portrait], sets.candid):
-        yield name, lambda detector, cases=cases: _share_and_false(count(detector, cases()))  # type: ignore[misc]
+        yield name, partial(_share_and_false, cases)
     for label in LABELS:
-        yield (
-            f"canvas, {label}",
-            lambda detector, label=label: _share_and_false(count(detector, sets.canvases()[0][label])),
-        )
-    yield "canvas, mean weighted by share", lambda detector: f"{_weighted_share(detector, sets):.1%}"
+        yield f"canvas, {label}", partial(_share_and_false, partial(_canvases_of, sets, label))
+    yield "canvas, mean weighted by share", partial(_weighted_share, sets)
     for name, cases in sets.negatives.items():
-        yield f"no face, {name}", lambda detector, cases=cases: _false(count(detector, cases()))  # type: ignore[misc]
+        yield f"no face, {name}", partial(_false, cases)
 
 
 def _changed(portraits: Sequence[Case], groups: Sequence[Case]) -> Iterator[tuple[str, Callable[[], Iterable[Case]]]]:
     labelled = [*portraits, *groups]
-    for name, cases in (("photos", portraits), ("candid", groups)):
-        for roll in ROLLS_DEGREES:
-            yield f"roll {roll} degrees, {name}", lambda roll=roll, cases=cases: _turned_both_ways(cases, roll)
+    for roll in ROLLS_DEGREES:
+        yield f"roll {roll} degrees, photos", partial(_turned_both_ways, portraits, roll)
+    for roll in ROLLS_DEGREES:
+        yield f"roll {roll} degrees, candid", partial(_turned_both_ways, groups, roll)
     for gain in LEVELS:
-        yield f"levels {gain}", lambda gain=gain: changes.with_levels(labelled, gain)
-    yield "haze (contrast 0.1)", lambda: changes.with_levels(labelled, *HAZE)
+        yield f"levels {gain}", partial(changes.with_levels, labelled, gain)
+    yield "haze (contrast 0.1)", partial(changes.with_levels, labelled, *HAZE)
     for exposure in EXPOSURES:
-        yield f"exposure {exposure}", lambda exposure=exposure: changes.exposed(labelled, exposure)
+        yield f"exposure {exposure}", partial(changes.exposed, labelled, exposure)
     for side_px in PICTURE_SIDES_PX:
-        yield f"picture of {side_px} px", lambda side_px=side_px: changes.avatars(labelled, side_px)
-    yield "long screenshot, four portraits", lambda: changes.long_pictures(portraits, is_wide=False)
-    yield "panorama, four portraits", lambda: changes.long_pictures(portraits, is_wide=True)
-    yield "gallery of 49 portraits", lambda: changes.galleries(portraits)
+        yield f"picture of {side_px} px", partial(changes.avatars, labelled, side_px)
+    yield "long screenshot, four portraits", partial(changes.long_pictures, portraits, is_wide=False)
+    yield "panorama, four portraits", partial(changes.long_pictures, portraits, is_wide=True)
+    yield "gallery of 49 portraits", partial(changes.galleries, portraits)
 
 
 def _turned_both_ways(cases: Sequence[Case], roll: float) -> Iterator[Case]:
@@ -114,19 +112,26 @@ def _turned_both_ways(cases: Sequence[Case], roll: float) -> Iterator[Case]:
         yield from changes.turned(cases, degrees)
 
 
+def _canvases_of(sets: Sets, label: str) -> list[Case]:
+    return sets.canvases()[0][label]
+
+
 def _found_and_false(result: Count) -> str:
     return f"{result.found}/{result.faces}, {result.false}"
 
 
-def _share_and_false(result: Count) -> str:
+def _share_and_false(cases: Callable[[], Iterable[Case]], detector: Detector) -> str:
+    result = count(detector, cases())
     return f"{result.found / result.faces:.1%} of {result.faces}, {result.false}"
 
 
-def _false(result: Count) -> str:
+def _false(cases: Callable[[], Iterable[Case]], detector: Detector) -> str:
+    result = count(detector, cases())
     return f"{result.false} in {result.pictures}"
 
 
-def _weighted_share(detector: Detector, sets: Sets) -> float:
+def _weighted_share(sets: Sets, detector: Detector) -> str:
     scenes, shares = sets.canvases()
     results = {label: count(detector, cases) for label, cases in scenes.items()}
-    return sum(shares[label] * result.found / result.faces for label, result in results.items())
+    share = sum(shares[label] * result.found / result.faces for label, result in results.items())
+    return f"{share:.1%}"

@@ -15,8 +15,8 @@ _MIN_FACE_SHARE = 0.06  # smallest face in a turned copy, as a share of the imag
 def add_turned_faces(search: Search, min_share: float) -> None:
     """Add the turned faces of an image whose upright faces are known.
 
-    Rejected places are verified again, turned. If there is no upright face, all turned copies are searched. If there are
-    several faces or a tilted one, copies with the roll of tilted heads are searched.
+    Rejected places are verified again, turned. If there is no upright face, all turned copies are searched. If there
+    are several faces or a tilted one, copies with the roll of tilted heads are searched.
 
     Args:
         search: Search with the upright faces.
