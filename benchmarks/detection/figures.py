@@ -26,6 +26,7 @@ from benchmarks.detection.detectors import Detector
 ROLLS_DEGREES = (0, 10, 15, 20, 30, 45, 90)
 LEVELS = (0.3, 0.2, 0.15, 0.1, 0.06)
 EXPOSURES = (0.02, 0.01)
+PARTS = "parts of the photographs"
 HAZE = (0.1, 200.0)  # gain and offset of the levels
 PICTURE_SIDES_PX = (48, 64, 80, 100, 128)
 
@@ -62,9 +63,7 @@ def load_sets(data: Path, negatives: Sequence[Path], faces_per_emotion: int, rea
         read: Decodes a file for the detector.
     """
     portraits, groups = photos(data, read), candid(data, read)
-    sources: dict[str, Callable[[], Iterable[Case]]] = {
-        "parts of the photographs": partial(parts_without_faces, [*portraits, *groups])
-    }
+    sources: dict[str, Callable[[], Iterable[Case]]] = {PARTS: partial(parts_without_faces, [*portraits, *groups])}
     for folder in negatives:
         sources[folder.name] = partial(pictures_of, folder, read)
     return Sets(

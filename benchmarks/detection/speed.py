@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.detection.cases import Case
 from benchmarks.detection.detectors import Detector
 
-_ROUNDS = 5
+_ROUNDS = 3
 
 
 def milliseconds(

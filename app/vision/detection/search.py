@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.domain import Detection
-from app.vision.detection.acceptance import Acceptance
+from app.vision.detection.acceptance import MAX_TURNED_SHARE, Acceptance
 from app.vision.detection.boxes import Square, remove_duplicates
 from app.vision.detection.cascades import Cascades
 from app.vision.detection.proposals import without_known
@@ -14,8 +14,6 @@ from app.vision.detection.verification import MARGIN, verify
 
 TILT_DEGREES = 20.0  # roll at which rejected places are verified again, clockwise and anticlockwise
 _MAX_REJECTED = 12  # bounds the time
-# Largest turned face, as a share of the image's mean side: a turned face of this size would not fit into the image.
-MAX_TURNED_SHARE = 0.7
 
 
 class Search:

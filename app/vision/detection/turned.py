@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from app.vision.detection.proposals import propose_with_haar
-from app.vision.detection.search import MAX_TURNED_SHARE, TILT_DEGREES, Search
+from app.vision.detection.acceptance import MAX_TURNED_SHARE
+from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
+from app.vision.detection.search import TILT_DEGREES, Search
 
 # Rolls of the turned copies, clockwise and anticlockwise. A copy finds faces with 15 degrees more or less.
-_TILTED_HEAD_DEGREES = (TILT_DEGREES,)
 _TURNED_IMAGE_DEGREES = (TILT_DEGREES, 45.0)
 _LYING_IMAGE_DEGREES = (90.0,)
-_MIN_FACE_SHARE = 0.06  # smallest face in a turned copy, as a share of the image's mean side
+# Smallest faces in a turned copy, as shares of the image's mean side.
+_TURNED_FACE_SHARE = 0.06
+_TILTED_HEAD_SHARE = 0.09
 
 
 def add_turned_faces(search: Search, min_share: float) -> None:
     """Add the turned faces of an image whose upright faces are known.
 
-    Rejected places are verified again, turned. If there is no upright face, all turned copies are searched. If there
-    are several faces or a tilted one, copies with the roll of tilted heads are searched.
+    Rejected places are verified again, turned. If there is no upright face, copies of the image with several rolls are
+    searched. If there are several faces, some of them tilted heads perhaps, copies with the roll of tilted heads are.
 
     Args:
         search: Search with the upright faces.
@@ -24,15 +26,21 @@ def add_turned_faces(search: Search, min_share: float) -> None:
     """
     search.add_rejected_turned()
     if all(face.roll_degrees is not None for face in search.faces):
-        _search_copies(search, min_share, _TURNED_IMAGE_DEGREES)
+        _add_faces_of_turned_image(search, min_share, _TURNED_IMAGE_DEGREES)
         if not search.faces:
-            _search_copies(search, min_share, _LYING_IMAGE_DEGREES)
+            _add_faces_of_turned_image(search, min_share, _LYING_IMAGE_DEGREES)
     elif len(search.faces) > 1:
-        _search_copies(search, min_share, _TILTED_HEAD_DEGREES)
+        _add_tilted_heads(search, min_share)
 
 
-def _search_copies(search: Search, min_share: float, rolls_degrees: tuple[float, ...]) -> None:
-    share = max(min_share, _MIN_FACE_SHARE)
+def _add_faces_of_turned_image(search: Search, min_share: float, rolls_degrees: tuple[float, ...]) -> None:
+    share = max(min_share, _TURNED_FACE_SHARE)
     for roll in rolls_degrees:
         for degrees in (roll, -roll):
-            search.add(propose_with_haar(search.cascades.haar, search.pyramid, share, MAX_TURNED_SHARE, degrees))
+            search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, share, MAX_TURNED_SHARE, degrees))
+
+
+def _add_tilted_heads(search: Search, min_share: float) -> None:
+    share = max(min_share, _TILTED_HEAD_SHARE)
+    for degrees in (TILT_DEGREES, -TILT_DEGREES):
+        search.add(propose_with_haar(search.cascades.haar, search.pyramid, share, MAX_TURNED_SHARE, degrees))
