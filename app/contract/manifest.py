@@ -191,6 +191,17 @@ def load_manifest(model_path: Path) -> Manifest:
     Raises:
         ManifestError: A file is missing or damaged, the hash differs, or this service does not support the contract.
     """
+    manifest = read_manifest(model_path)
+    _check_contract(manifest.contract, manifest_path(model_path))
+    return manifest
+
+
+def read_manifest(model_path: Path) -> Manifest:
+    """Read the manifest of an ONNX file, of any contract, and verify the hash of the file.
+
+    Raises:
+        ManifestError: A file is missing or damaged, or the hash differs.
+    """
     if not model_path.is_file():
         raise ManifestError(f"model file {model_path} does not exist")
     sidecar = manifest_path(model_path)
@@ -203,7 +214,6 @@ def load_manifest(model_path: Path) -> Manifest:
     actual = hashlib.sha256(model_path.read_bytes()).hexdigest()
     if actual != manifest.sha256:
         raise ManifestError(f"{model_path}: expected sha256 {manifest.sha256} (in the manifest). Received: {actual}")
-    _check_contract(manifest.contract, sidecar)
     return manifest
 
 

@@ -1,7 +1,8 @@
 """Conversion of a grey image and a face box into the input of the network.
 
 Training and serving both call these functions, so a change of their result needs a new `PREPROCESS_ID`. The module
-computes the crop only: the network itself normalises the pixels, and other modules decode images.
+computes the crop only: the network itself normalises the pixels, and other modules decode images. Training gets crops
+of FER2013 and calls only `with_min_contrast`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.contrast import with_min_contrast
 from app.domain import FaceBox
 
 CROP_SIZE_PX = 48
 # Scale from a Haar box to the framing of FER2013. The median side of a Haar box is 0.96 of the side of a FER2013 crop
 # and both have the same centre (measured on 1,500 Training faces placed on larger images).
 FACE_BOX_SCALE = 1.04
-PREPROCESS_ID = "grey48-box1.04-area-v1"
+PREPROCESS_ID = "grey48-box1.04-area-contrast35-v2"
 
 GreyImage = npt.NDArray[np.uint8]
 
@@ -30,14 +32,15 @@ def resize_to_crop(grey: GreyImage) -> GreyImage:
         grey: uint8 (H, W), H and W at least 1. An image that is not square is stretched.
 
     Returns:
-        uint8 (48, 48, 1). An image of 48x48 pixels is returned unchanged.
+        uint8 (48, 48, 1), stretched if its contrast is low; see `with_min_contrast`. An image of 48x48 pixels and of
+        usual contrast is returned unchanged.
     """
     height, width = grey.shape
     # INTER_LINEAR would alias when it shrinks an image: differences of several grey levels.
     shrinks = height > CROP_SIZE_PX or width > CROP_SIZE_PX
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(grey, (CROP_SIZE_PX, CROP_SIZE_PX), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)[:, :, np.newaxis]
+    return with_min_contrast(np.asarray(resized, dtype=np.uint8)[:, :, np.newaxis])
 
 
 def crop_face(grey: GreyImage, box: FaceBox, roll_degrees: float = 0.0) -> GreyImage:

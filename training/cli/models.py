@@ -1,4 +1,4 @@
-"""Commands for shipped models: export, card."""
+"""Commands for shipped models: export, upgrade, card."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def add_commands(commands: Commands) -> None:
     add_votes(export)
     export.set_defaults(run_command=_export)
 
+    upgrade = commands.add_parser("upgrade", help="let an exported model use the preprocessing of this version")
+    upgrade.add_argument("models", type=Path, nargs="+", help="ONNX files")
+    upgrade.set_defaults(run_command=_upgrade)
+
     card = commands.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="output file (default: %(default)s)")
@@ -62,6 +66,15 @@ def _export(arguments: argparse.Namespace) -> None:
         f"Wrote {arguments.to}, version {manifest.contract.version}: PublicTest accuracy {measured.accuracy:.2%},"
         f" temperature {manifest.contract.temperature}, ECE {measured.ece_before_temperature:.3f} -> {measured.ece:.3f}"
     )
+
+
+def _upgrade(arguments: argparse.Namespace) -> None:
+    from training.export.upgrade import upgrade
+
+    for path in arguments.models:
+        contract = upgrade(path).contract
+        print(f"{path} is version {contract.version} now, with the preprocessing {contract.preprocess_id}.")
+    print("Measure the models again with `python -m training evaluate`, and write their cards.")
 
 
 def _card(arguments: argparse.Namespace) -> None:

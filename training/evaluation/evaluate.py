@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from joblib import cpu_count
 
+from app.contract.contrast import with_min_contrast
 from app.contract.manifest import Latency, Manifest, SplitMetrics, manifest_path
 from app.inference.session import EmotionSession
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
@@ -131,7 +132,8 @@ def session_logits(session: EmotionSession, images: npt.NDArray[np.uint8]) -> np
 
 
 def _batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
-    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    """Return the images as the service would pass them to the network, in batches."""
+    return [with_min_contrast(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
 
 
 def _predict(session: EmotionSession, dataset: Fer2013, split: Split) -> _Predictions:

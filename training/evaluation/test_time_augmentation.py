@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import cpu_count
 
+from app.contract.contrast import with_min_contrast
 from app.inference.session import EmotionSession
 from training.data.splits import Fer2013, Split
 
@@ -72,6 +73,6 @@ def augmented_copies(images: npt.NDArray[np.uint8], augmentation: Augmentation) 
         padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
         corners = [(top, left) for top in (0, 2 * margin) for left in (0, 2 * margin)]
         crops += [padded[:, top : top + side, left : left + side] for top, left in corners]
-    for crop in crops:
+    for crop in map(with_min_contrast, crops):
         yield np.ascontiguousarray(crop)
         yield np.ascontiguousarray(crop[:, :, ::-1])

@@ -30,8 +30,8 @@ from app.contract.manifest import (
     Provenance,
     TensorSpec,
     golden_path,
-    load_manifest,
     manifest_path,
+    read_manifest,
 )
 from app.contract.preprocess import PREPROCESS_ID
 from app.inference.session import EmotionSession
@@ -105,7 +105,7 @@ def export_network(
             check_accuracy_loss(float32_accuracy, _accuracy(logits[labelled], labels[labelled]), precision)
         contract = _contract(model_path, fit_temperature(logits[labelled], labels[labelled]), precision)
         staged = folder / model_path.name
-        _write_model(staged, graph, contract, network.provenance)
+        write_model(staged, graph, contract, network.provenance)
         write_golden(golden_path(staged), open_graph(graph), dataset[Split.TRAINING])
         EmotionSession(staged, "cpu", threads=1).self_test()
         # The ONNX file last: a service that watches the folder reloads when the ONNX file changes.
@@ -133,7 +133,7 @@ def _contract(model_path: Path, temperature: float, precision: Precision) -> Con
     return Contract(
         schema_version=SCHEMA_VERSION,
         name=model_path.stem,
-        version=_next_version(model_path),
+        version=next_version(model_path),
         labels=LABELS,
         preprocess_id=PREPROCESS_ID,
         input=TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE),
@@ -143,19 +143,19 @@ def _contract(model_path: Path, temperature: float, precision: Precision) -> Con
     )
 
 
-def _next_version(model_path: Path) -> str:
+def next_version(model_path: Path) -> str:
     """Return year, month and the next free number, from the version of the model that is replaced."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     prefix = f"{today.year}.{today.month}."
     try:
-        present = load_manifest(model_path).contract.version
+        present = read_manifest(model_path).contract.version
     except ManifestError:
         return prefix + "1"
     return prefix + (str(int(present.removeprefix(prefix)) + 1) if present.startswith(prefix) else "1")
 
 
-def _write_model(path: Path, graph: onnx.ModelProto, contract: Contract, provenance: Provenance) -> None:
-    """Write the ONNX file with embedded contract and provenance, and its manifest."""
+def write_model(path: Path, graph: onnx.ModelProto, contract: Contract, provenance: Provenance) -> None:
+    """Write the ONNX file with embedded contract and provenance, and its manifest without metrics."""
     embedded = {CONTRACT_KEY: contract.model_dump_json(), PROVENANCE_KEY: provenance.model_dump_json()}
     onnx.helper.set_model_props(graph, embedded)
     onnx.save(graph, path)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.contrast import with_min_contrast
 from training.architectures.heads import Head
 from training.config import LossConfig, TrainConfig
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
@@ -156,7 +157,7 @@ def validate(
 
 def predict(model: keras.Model, images: npt.NDArray[np.uint8]) -> dict[str, Logits]:
     """Return the logits (N, 7) of each head."""
-    logits: dict[str, Logits] = model.predict(images, batch_size=_EVALUATION_BATCH, verbose=0)
+    logits: dict[str, Logits] = model.predict(with_min_contrast(images), batch_size=_EVALUATION_BATCH, verbose=0)
     return logits
 
 
@@ -165,10 +166,10 @@ def _make_batch(
 ) -> tuple[npt.NDArray[np.uint8], Targets]:
     generator = np.random.default_rng([config.seed, epoch, step])
     images = augment_batch(images, config.augment, generator, config.size_px(epoch))
-    if not config.augment.mixup_alpha:
-        return images, targets
-    mix = Mix.draw(len(images), config.augment.mixup_alpha, generator)
-    return mix.blend(images), targets.blend(mix)
+    if config.augment.mixup_alpha:
+        mix = Mix.draw(len(images), config.augment.mixup_alpha, generator)
+        images, targets = mix.blend(images), targets.blend(mix)
+    return with_min_contrast(images), targets
 
 
 def _logs_of_original(logs: Mapping[str, float]) -> dict[str, float]:

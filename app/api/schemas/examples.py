@@ -10,7 +10,7 @@ REQUEST_ID = "5f0c9a7e3b1d4c1f8e2a6b7c8d9e0f1a"
 SCORES = dict(zip(LABELS, (0.01, 0.0, 0.01, 0.93, 0.01, 0.02, 0.02), strict=True))
 FACE: dict[str, Any] = {
     "box": {"x": 112, "y": 80, "width": 96, "height": 96},
-    "detection_confidence": 6.1,
+    "detection_confidence": 0.997,
     "emotion": "happy",
     "confidence": 0.93,
     "scores": SCORES,
@@ -39,7 +39,7 @@ INFO: dict[str, Any] = {
     **PREDICTION["model"],
     "sha256": _SHA256,
     "labels": list(LABELS),
-    "preprocess_id": "grey48-box1.04-area-v1",
+    "preprocess_id": "grey48-box1.04-area-contrast35-v2",
     "temperature": 1.2,
     "provider": "CPUExecutionProvider",
     "commit": "e61438956d40074cbe20a166a320bc8be846bec6",
