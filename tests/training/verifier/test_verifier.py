@@ -1,0 +1,142 @@
+"""Training of the face verifier: mined crops, distortions, calibration, and the exported files."""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from app.contract.manifest import ManifestError
+from app.contract.verifier import Calibration
+from app.inference.face_verifier import FaceVerifier
+from tests.support.datasets import tiny_dataset
+from tests.support.images import ASTRONAUT
+from tests.support.paths import SHARED_DATA
+from training.cli import main
+from training.data.splits import Split
+from training.errors import TrainingError
+from training.verifier import measure
+from training.verifier.config import DistortionConfig, VerifierConfig, load_verifier_config
+from training.verifier.distortions import distorted, part_of_face
+from training.verifier.mining import MinedCrops, load_crops, mine, save_crops
+
+YUNET = SHARED_DATA / "yunet" / "face_detection_yunet_2023mar.onnx"
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 48, 48, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def crops(tmp_path):
+    names = np.array([f"wood/{number}.png" for number in range(len(NOISE))])
+    path = tmp_path / "crops.npz"
+    save_crops(path, MinedCrops(NOISE, names, NOISE[:2], names[:2]))
+    return path
+
+
+@pytest.mark.skipif(not YUNET.exists(), reason="../shared/data/yunet is not beside the repository")
+def test_mined_crops_do_not_show_the_face_of_a_photograph(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").write_bytes(ASTRONAUT.read_bytes())
+    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+    mined = mine([tmp_path / "pictures"], YUNET, 60, seed=1)
+    assert mined.faces.shape == (1, 48, 48, 1)
+    assert set(mined.other_sources) == {"pictures/a.jpg"}
+    (face,) = mined.faces
+    likeness = [cv2.matchTemplate(crop, face, cv2.TM_CCOEFF_NORMED)[0, 0] for crop in mined.others]
+    assert len(likeness) >= 4
+    assert max(likeness) < 0.5
+
+
+def test_mining_without_pictures_or_without_yunet_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="--yunet"):
+        mine([tmp_path], tmp_path / "missing.onnx", 60, seed=1)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(TrainingError, match="no picture"):
+        mine([tmp_path], tmp_path / "model.onnx", 60, seed=1)
+
+
+def test_excluded_pictures_are_left_out(crops):
+    assert len(load_crops(crops).others) == len(NOISE)
+    left = load_crops(crops, ["/1", "/3.png"])
+    assert "wood/3.png" not in left.other_sources
+    assert len(left.others) == len(NOISE) - 12
+    with pytest.raises(TrainingError, match="verifier mine"):
+        load_crops(crops.with_name("missing.npz"))
+
+
+def test_distorted_crops_differ_and_repeat_with_the_seed():
+    config = DistortionConfig()
+    first, second = (distorted(NOISE[0], NOISE[1], config, np.random.default_rng(seed)) for seed in (1, 2))
+    assert first.shape == second.shape == (48, 48, 1)
+    assert first.dtype == np.uint8
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, distorted(NOISE[0], NOISE[1], config, np.random.default_rng(1)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_part_of_a_face_is_no_whole_face(seed):
+    face = np.full((48, 48, 1), 255, np.uint8)
+    face[24:] = 0
+    part = part_of_face(face, np.full_like(face, 128), np.random.default_rng(seed))
+    assert part.shape == (48, 48, 1)
+    assert (part != face).mean() > 0.2
+
+
+def test_calibrated_probability_agrees_with_the_share_of_faces():
+    """Logits of faces and other crops are normal with means +1 and -1: the true log-odds are twice the logit."""
+    generator = np.random.default_rng(0)
+    faces, others = np.zeros((4000, 48, 48, 1), np.uint8) + 255, np.zeros((4000, 48, 48, 1), np.uint8)
+    faces[:, ::2] = 200
+
+    def predict(images):
+        means = np.where(images.mean(axis=(1, 2, 3)) > 64, 1.0, -1.0)
+        return (means + generator.normal(size=len(images)))[:, np.newaxis].astype(np.float32)
+
+    plain = DistortionConfig(
+        zoom=(1, 1), shift=0, rotation_degrees=0, background_probability=0, dark_probability=0, tone_probability=0,
+        cover_probability=0, small_probability=0, blur_probability=0, noise_probability=0, jpeg_probability=0,
+    )  # fmt: skip
+    held_out = measure.HeldOut(faces, others, np.array(["a"] * 4000), faces[:0])
+    calibration = measure.calibrate(predict, held_out, VerifierConfig(name="x", distortions=plain))
+    assert calibration.scale == pytest.approx(2, abs=0.2)
+    assert calibration.offset == pytest.approx(0, abs=0.1)
+
+
+def test_threshold_is_the_lowest_that_few_other_crops_reach():
+    probability = np.linspace(0, 0.399, 1000, dtype=np.float32)
+    assert measure.choose_threshold(probability, 0.0) == 0.4
+    assert measure.choose_threshold(probability, 0.3) == 0.3
+    assert Calibration(scale=2.0, offset=0.0).probability(np.array([0.0]))[0] == 0.5
+
+
+def test_train_writes_a_verifier_that_the_service_loads(crops, tmp_path, monkeypatch, capsys):
+    dataset = tiny_dataset()
+    monkeypatch.setattr("training.cli.verifier.load_dataset", lambda arguments: dataset)
+    config = tmp_path / "tiny.toml"
+    config.write_text('name = "tiny"\nwidths = [4, 4, 4, 4]\nepochs = 1\nsteps_per_epoch = 2\nbatch_size = 8\n')
+    model = tmp_path / "out" / "tiny.onnx"
+    arguments = ["--config", config, "--train", crops, "--test", crops, "--to", model, "--data", tmp_path / "none"]
+    monkeypatch.setattr(sys, "argv", ["training", "verifier", "train", *map(str, arguments)])
+    assert main() == 0
+    assert "threshold" in capsys.readouterr().out
+    verifier = FaceVerifier(model)
+    probabilities = verifier.face_probability(dataset[Split.PUBLIC_TEST].images)
+    assert probabilities.dtype == np.float32
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert {path.name for path in model.parent.iterdir()} == {
+        "tiny.onnx", "tiny.manifest.json", "tiny.golden.npz", "tiny.md"
+    }  # fmt: skip
+    assert verifier.manifest.provenance["crops"]["sources"] == ["wood"]
+    assert f"| threshold | {verifier.threshold} |" in model.with_suffix(".md").read_text()
+    model.write_bytes(model.read_bytes()[:-1])
+    with pytest.raises(ManifestError, match="sha256"):
+        FaceVerifier(model)
+
+
+@pytest.mark.parametrize("text", ['name = "x"\nwidth = 3', 'name = "x"\nwidths = [1]', "name ="])
+def test_bad_config_is_refused(tmp_path, text):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=r"bad\.toml"):
+        load_verifier_config(path)

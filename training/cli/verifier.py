@@ -1,0 +1,103 @@
+"""Commands for the face verifier: verifier mine, verifier train."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.cli.options import CONFIGS, Commands, add_data, add_votes, load_dataset, optional_votes
+from training.data.splits import Split
+
+_MINED = Path("runs/face_verifier")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module to the parser."""
+    verifier = commands.add_parser("verifier", help="the face verifier: mine crops without faces, train")
+    actions = verifier.add_subparsers(required=True, metavar="action")
+
+    mine = actions.add_parser("mine", help="crop what OpenCV's cascades propose on pictures without faces")
+    mine.add_argument("folders", nargs="+", type=Path, help="folders of pictures, searched recursively")
+    mine.add_argument("--to", type=Path, required=True, help="NPZ file to write; a contact sheet is written beside it")
+    mine.add_argument("--per-picture", type=int, default=60, help="crops of one picture (default: %(default)s)")
+    mine.add_argument(
+        "--yunet",
+        type=Path,
+        default=Path("../shared/data/yunet/face_detection_yunet_2023mar.onnx"),
+        help="model that marks faces, so that none becomes a crop without a face (default: %(default)s)",
+    )
+    mine.set_defaults(run_command=_mine)
+
+    train = actions.add_parser("train", help="train, calibrate, measure and export the network; takes minutes")
+    train.add_argument("--config", type=Path, default=CONFIGS / "verifier" / "face_verifier.toml")
+    train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
+    train.add_argument("--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures")
+    train.add_argument("--to", type=Path, default=Path("models/face_verifier.onnx"), help="(default: %(default)s)")
+    add_data(train)
+    add_votes(train)
+    train.set_defaults(run_command=_train)
+
+
+def _mine(arguments: argparse.Namespace) -> None:
+    from training.verifier.mining import mine, save_crops, write_sheet
+
+    mined = mine(arguments.folders, arguments.yunet, arguments.per_picture, seed=1)
+    save_crops(arguments.to, mined)
+    write_sheet(arguments.to.with_suffix(".others.png"), mined.others)
+    write_sheet(arguments.to.with_suffix(".faces.png"), mined.faces)
+    print(
+        f"Wrote {arguments.to}: {len(mined.others)} crops without a face of {len(set(mined.other_sources))} pictures,"
+        f" and {len(mined.faces)} faces. Look at the contact sheets, and exclude statues and portraits in the config."
+    )
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from training.verifier.config import load_verifier_config
+    from training.verifier.mining import load_crops
+
+    config = load_verifier_config(arguments.config)
+    train, test = (load_crops(path, config.excluded_pictures) for path in (arguments.train, arguments.test))
+    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+
+    # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
+    from training.provenance import describe_dataset, describe_environment
+    from training.verifier import export, measure
+    from training.verifier.fit import fit
+    from training.verifier.samples import Sources, clean_faces
+
+    started = time.perf_counter()
+    model = fit(config, Sources(clean_faces(dataset[Split.TRAINING], votes), train.others))
+    public = clean_faces(dataset[Split.PUBLIC_TEST], votes)
+    held_out = measure.HeldOut(public, test.others, test.other_sources, np.concatenate([train.faces, test.faces]))
+    graph = export.to_graph(model, config.widths, public[:512])
+    predict = export.predictor(graph)
+    calibration = measure.calibrate(predict, held_out, config)
+    threshold = measure.choose_threshold(
+        calibration.probability(predict(held_out.others)[:, 0]), config.max_false_share
+    )
+    metrics = measure.figures(predict, calibration, threshold, held_out)
+    provenance = describe_environment() | {
+        "config": config.model_dump(mode="json"),
+        "dataset": describe_dataset(dataset, votes),
+        "crops": {
+            "others": len(train.others),
+            "pictures": len(set(train.other_sources.tolist())),
+            "sources": _packages(train.other_sources),
+            "test_sources": _packages(test.other_sources),
+        },
+        "parameters": model.count_params(),
+        "wall_s": round(time.perf_counter() - started, 1),
+    }
+    export.write_verifier(arguments.to, graph, dataset[Split.TRAINING], calibration, threshold, metrics, provenance)
+    print(f"Wrote {arguments.to}, threshold {threshold}")
+    for name, value in metrics.items():
+        print(f"{name:>40} {value:g}")
+
+
+def _packages(sources: npt.NDArray[np.str_]) -> list[str]:
+    """Return the names of the folders that the pictures come from."""
+    return sorted({str(source).split("/", 1)[0] for source in sources})
