@@ -69,8 +69,8 @@ class Detection:
 
     Attributes:
         box: Upright square with the centre and the side of the face, whatever the roll.
-        weight: Number of overlapping windows that the cascades accept as the face (higher is more certain; not a
-            probability).
+        confidence: Probability that the box shows a face, 0 to 1; of a candidate, before a network has judged it, the
+            number of hits of the cascades.
         roll_degrees: Angle by which the face is turned in the image plane, positive clockwise as the viewer sees it,
             -180 to 180; None if the detector does not know it.
         landmarks: Right eye, left eye, nose, right mouth corner and left mouth corner, where right and left are the
@@ -78,7 +78,7 @@ class Detection:
     """
 
     box: FaceBox
-    weight: float
+    confidence: float
     roll_degrees: float | None = None
     landmarks: tuple[Point, ...] | None = None
 
@@ -99,6 +99,7 @@ class PredictOptions:
         require_face: True makes an image without a face an error.
         min_confidence: A face whose confidence is below this value (0 to 1) is uncertain.
         coverage: Frequency with which the prediction set of a face must hold the label; None for no prediction sets.
+        min_detection_confidence: Smallest confidence of a face to keep, 0 to 1.
     """
 
     detect: bool = True
@@ -107,11 +108,12 @@ class PredictOptions:
     require_face: bool = False
     min_confidence: float = 0.0
     coverage: float | None = None
+    min_detection_confidence: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """Name and version of a model, for instance `fer_vgg` `2026.11.5`."""
+    """Name and version of a model, for instance `fer_vgg` `2026.11.6`."""
 
     name: str
     version: str
@@ -123,7 +125,7 @@ class FaceEmotion:
 
     Attributes:
         box: Position of the face.
-        detection_confidence: Weight of the cascade; None if no detector ran.
+        detection_confidence: Probability that the box shows a face, 0 to 1; None if no detector ran.
         scores: Calibrated probability (0 to 1) of each label, in FER2013 order. The probabilities sum to 1.
         emotion: Label with the highest score.
         confidence: Highest score.

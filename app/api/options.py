@@ -27,6 +27,12 @@ class OptionsQuery(BaseModel):
     max_faces: int = Field(100, ge=1, le=1000, description="keep the largest N faces")
     min_face_size: int = Field(0, ge=0, le=100_000, description="drop faces smaller than this many pixels")
     require_face: bool = Field(False, description="true: an image without a face is an error")
+    min_detection_confidence: float = Field(
+        PredictOptions().min_detection_confidence,
+        ge=0,
+        le=1,
+        description="drop faces with a lower detection_confidence. The detector itself returns no face below 0.1",
+    )
 
     min_confidence: float = Field(
         0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'
@@ -61,4 +67,5 @@ class OptionsQuery(BaseModel):
             require_face=options.require_face,
             min_confidence=options.min_confidence,
             coverage=options.coverage,
+            min_detection_confidence=options.min_detection_confidence,
         )

@@ -93,6 +93,7 @@ def _predict(args: argparse.Namespace, settings: Settings, paths: list[Path]) ->
             max_faces=args.max_faces,
             min_confidence=args.min_confidence,
             coverage=args.coverage,
+            min_detection_confidence=args.min_detection_confidence,
         )
         outcomes = predict_files(paths, settings, options, args.jobs)
         # disable=None hides the bar if standard error is not a terminal.
@@ -158,6 +159,13 @@ def _parser() -> argparse.ArgumentParser:
         default=PredictOptions().max_faces,
         metavar="N",
         help="keep the N largest faces of an image (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--min-detection-confidence",
+        type=_probability,
+        default=PredictOptions().min_detection_confidence,
+        metavar="P",
+        help="drop faces with a lower probability, 0 to 1 (default: %(default)s)",
     )
     predict.add_argument(
         "--min-confidence",

@@ -20,7 +20,6 @@ from app.api.parsing.json_body import decode_json
 from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
-from app.compat.confidence import to_probability_scale
 from app.compat.error_format import CompatibleRoute, ErrorFormat
 from app.contract.labels import Emotion
 from app.domain import FaceEmotion, ImageResult, PredictOptions
@@ -186,7 +185,7 @@ def _face_detail(face: FaceEmotion, result: ImageResult, with_emotions: bool) ->
         }
     }
     if face.detection_confidence is not None:
-        detail["Confidence"] = round(100 * to_probability_scale(face.detection_confidence), _PERCENT_DIGITS)
+        detail["Confidence"] = round(100 * face.detection_confidence, _PERCENT_DIGITS)
     if with_emotions:
         ranked = sorted(face.scores.items(), key=lambda scored: -scored[1])
         detail["Emotions"] = [

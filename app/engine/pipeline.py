@@ -231,7 +231,7 @@ def _name_emotion(face: CroppedFace, scores: Scores) -> FaceEmotion:
     confidence = max(values)
     return FaceEmotion(
         box=face.box,
-        detection_confidence=face.weight,
+        detection_confidence=face.confidence,
         scores=dict(zip(LABELS, values, strict=True)),
         emotion=LABELS[values.index(confidence)],
         confidence=confidence,

@@ -30,14 +30,14 @@ class CroppedFace:
 
     Attributes:
         box: Position of the face.
-        weight: Weight of the detection; None if no detector ran.
+        confidence: Confidence of the detection; None if no detector ran.
         crop: Input of the model. The face is upright in it if the detector knows the roll.
         roll_degrees: Roll of the face; see `Detection`.
         landmarks: Five points of the face; see `Detection`.
     """
 
     box: FaceBox
-    weight: float | None
+    confidence: float | None
     crop: GreyImage
     roll_degrees: float | None = None
     landmarks: tuple[Point, ...] | None = None
@@ -132,13 +132,14 @@ def _crop(image: DecodedImage, sharper: DecodedImage, face: Detection) -> Croppe
     source = image if side_px >= image.reduction * CROP_SIZE_PX else sharper
     box = face.box if source.reduction == 1 else face.box.scaled(1 / source.reduction)
     crop = crop_face(source.grey, box, face.roll_degrees or 0.0)
-    return CroppedFace(face.box, face.weight, crop, face.roll_degrees, face.landmarks)
+    return CroppedFace(face.box, face.confidence, crop, face.roll_degrees, face.landmarks)
 
 
 def _select(detections: Sequence[Detection], options: PredictOptions) -> Sequence[Detection]:
-    large_enough = [
+    wanted = [
         detection
         for detection in detections
         if min(detection.box.width, detection.box.height) >= options.min_face_size_px
+        and detection.confidence >= options.min_detection_confidence
     ]
-    return large_enough[: options.max_faces]
+    return wanted[: options.max_faces]

@@ -57,6 +57,7 @@ def test_document_has_every_request_form_and_an_example_of_every_status(client):
         "require_face": False,
         "min_confidence": 0,
         "coverage": None,
+        "min_detection_confidence": 0.5,
     }
     assert all(parameter["description"] for parameter in predict["parameters"])
     assert parameters["max_faces"]["schema"]["maximum"] == 1000

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ErrorCode
-from tests.support.fakes import SET_THRESHOLDS
+from tests.support.fakes import FAKE_CONFIDENCE, SET_THRESHOLDS
 from tests.support.images import PNG, encoded, picture
 from tests.support.responses import assert_problem
 
@@ -66,6 +66,15 @@ def test_min_face_size_drops_smaller_faces(client, path, place):
 
 @on_both_routes
 @in_every_place
+def test_min_detection_confidence_drops_less_certain_faces(client, path, place):
+    options = {"min_detection_confidence": FAKE_CONFIDENCE}
+    assert len(predict(client, path, place, FIVE_FACES, options)["faces"]) == 5
+    options = {"min_detection_confidence": FAKE_CONFIDENCE + 0.01}
+    assert predict(client, path, place, FIVE_FACES, options)["faces"] == []
+
+
+@on_both_routes
+@in_every_place
 def test_require_face_refuses_an_image_without_a_face(client, path, place):
     assert predict(client, path, place, NO_FACE, {"require_face": True})["code"] == "no_face_detected"
     assert len(predict(client, path, place, PNG, {"require_face": True})["faces"]) == 1
@@ -90,7 +99,8 @@ def test_query_and_body_may_set_different_options(client, path, place):
 @in_every_place
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("detect", "maybe"), ("max_faces", 0), ("max_faces", 1001), ("min_face_size", -1), ("require_face", 7)],
+    [("detect", "maybe"), ("max_faces", 0), ("max_faces", 1001), ("min_face_size", -1), ("require_face", 7)]
+    + [("min_detection_confidence", value) for value in (-0.1, 1.5, "high")],
 )
 def test_invalid_value_is_refused_with_its_name(client, path, place, name, value):
     response = post(client, path, place, PNG, {name: value})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.contract.labels import LABELS
+from tests.support.fakes import FAKE_CONFIDENCE
 from tests.support.images import encoded, picture
 from tests.support.jpeg_files import flat_jpeg
 from tests.support.responses import stable_fields
@@ -31,7 +32,7 @@ def test_predict_one_face_returns_the_documented_fields(client):
     }
     (face,) = body["faces"]
     assert face["box"] == {"x": 0, "y": 0, "width": 40, "height": 40}
-    assert face["detection_confidence"] == 5.0
+    assert face["detection_confidence"] == FAKE_CONFIDENCE
     assert list(face["scores"]) == list(LABELS)
     assert sum(face["scores"].values()) == pytest.approx(1, abs=1e-3)
     assert face["confidence"] == max(face["scores"].values()) == face["scores"][face["emotion"]]

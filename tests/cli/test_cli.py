@@ -60,6 +60,17 @@ def test_json_has_one_line_per_image_in_order(fakes, folder, capsys):
     assert second["warnings"] == ["no_face_detected"]
 
 
+def test_min_detection_confidence_drops_less_certain_faces(fakes, folder, capsys):
+    assert main(["predict", str(folder), "--min-detection-confidence", "0.99"]) == 0
+    assert [entry["faces"] for entry in lines(capsys.readouterr().out)] == [[], []]
+
+
+@pytest.mark.parametrize("value", ["-1", "1.1", "high"])
+def test_min_detection_confidence_outside_0_to_1_is_refused(folder, value):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(folder), "--min-detection-confidence", value])
+
+
 def test_csv_has_one_row_per_face_and_one_for_an_image_without_faces(fakes, folder, capsys):
     assert main(["predict", str(folder), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

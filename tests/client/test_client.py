@@ -53,6 +53,7 @@ def test_predict_sends_its_options(make_server):
     with FerClient(make_server()) as client:
         assert len(client.predict(PNG, max_faces=1).faces) == 1
         assert client.predict(PNG, min_face_size=41).faces == ()
+        assert client.predict(PNG, min_detection_confidence=0.99).faces == ()
         (whole,) = client.predict(PNG, detect=False).faces
         assert (whole.box.width, whole.detection_confidence) == (160, None)
         empty = client.predict(encoded(picture(0)))
@@ -275,6 +276,7 @@ def test_predict_batch_sends_its_options(make_server):
     with FerClient(make_server()) as client:
         (one,) = client.predict_batch([PNG], max_faces=1)
         (none,) = client.predict_batch([PNG], min_face_size=41)
+        assert client.predict_batch([PNG], min_detection_confidence=0.99)[0].faces == ()
         (error,) = client.predict_batch([encoded(picture(0))], require_face=True)
     assert (len(one.faces), none.faces, error.code) == (1, (), "no_face_detected")
 

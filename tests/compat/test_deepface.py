@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.contract.labels import LABELS
+from tests.support.fakes import FAKE_CONFIDENCE
 from tests.support.images import encoded, picture
 
 PNG = encoded(picture(2))
@@ -31,7 +32,7 @@ def test_analyze_returns_the_faces_of_predict_in_deepfaces_format(client):
         box = expected["box"]
         region = {"x": box["x"], "y": box["y"], "w": box["width"], "h": box["height"]}
         assert face["region"] == region | {"left_eye": None, "right_eye": None}
-        assert 0 < face["face_confidence"] < 1
+        assert face["face_confidence"] == expected["detection_confidence"] == FAKE_CONFIDENCE
 
 
 FORMS = {

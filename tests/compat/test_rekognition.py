@@ -9,6 +9,7 @@ import pytest
 
 from app.compat.rekognition import DETECT_FACES, EMOTION_TYPES, MEDIA_TYPE
 from app.contract.labels import Emotion
+from tests.support.fakes import FAKE_CONFIDENCE
 from tests.support.images import encoded, picture
 
 PNG = encoded(picture(2, columns=5))  # 200x120, so that swapped width and height fail
@@ -40,7 +41,7 @@ def test_detect_faces_returns_the_faces_of_predict_in_awss_format(client):
         ranked = [emotion["Confidence"] for emotion in detail["Emotions"]]
         assert ranked == sorted(ranked, reverse=True)
         assert EMOTION_TYPES[Emotion(face["emotion"])] == detail["Emotions"][0]["Type"]
-        assert 0 < detail["Confidence"] < 100
+        assert detail["Confidence"] == 100 * FAKE_CONFIDENCE
 
 
 def test_every_label_has_a_distinct_rekognition_type():

@@ -42,6 +42,9 @@ def make_manifest(**changes: Any) -> Manifest:
     )
 
 
+FAKE_CONFIDENCE = 0.75  # of every face of `FakeDetector`
+
+
 class FakeClassifier:
     """Classifier whose logits depend only on the pixels of the crop, so that tests detect a wrong order in a batch.
 
@@ -71,12 +74,19 @@ class FakeClassifier:
 
 
 class FakeDetector:
-    """Detector that finds a face in every 40x40 tile with a white centre."""
+    """Detector that finds a face in every 40x40 tile with a white centre.
+
+    Args:
+        accept: Ignored; the real detector takes a function.
+    """
+
+    def __init__(self, accept: object = None) -> None:
+        del accept
 
     def detect(self, grey: np.ndarray) -> list[Detection]:
         """Return the faces of an image, uint8 (H, W), the largest first."""
         found = [
-            Detection(FaceBox(x, y, 40, 40), 5.0)
+            Detection(FaceBox(x, y, 40, 40), FAKE_CONFIDENCE)
             for y in range(0, grey.shape[0] - 39, 40)
             for x in range(0, grey.shape[1] - 39, 40)
             if grey[y + 20, x + 20] > 250

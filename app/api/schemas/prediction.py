@@ -16,7 +16,7 @@ from app.domain import UNCERTAIN, Doubt, FaceEmotion, ImageResult, ImageWarning,
 Uncertain = Literal["uncertain"]
 
 _SCORE_DIGITS = 6
-_DIGITS = 3  # of times and detection weights
+_DIGITS = 3  # of times
 
 
 class Box(Document):
@@ -32,8 +32,8 @@ class Face(Document):
     """One face and its apparent expression."""
 
     box: Box
-    detection_confidence: float | None = Field(
-        description="weight of the cascade (higher is more certain), not a probability; null with detect=false"
+    detection_confidence: Probability | None = Field(
+        description="probability that the box shows a face; null with detect=false"
     )
     emotion: Emotion | Uncertain
     confidence: Probability = Field(description="the highest score, also if the emotion is uncertain")
@@ -46,10 +46,10 @@ class Face(Document):
     @classmethod
     def of(cls, face: FaceEmotion, doubt: Doubt) -> Face:
         """Render one face."""
-        weight = face.detection_confidence
+        detected = face.detection_confidence
         return cls(
             box=Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height),
-            detection_confidence=None if weight is None else round(weight, _DIGITS),
+            detection_confidence=None if detected is None else round(detected, _SCORE_DIGITS),
             emotion=_emotion(face, doubt),
             confidence=round(face.confidence, _SCORE_DIGITS),
             scores={Emotion(label): round(score, _SCORE_DIGITS) for label, score in face.scores.items()},

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.compat.confidence import to_probability_scale
 from app.domain import FaceEmotion, ImageResult
 
 _PERCENT_DIGITS = 4
@@ -49,18 +48,18 @@ class Analysis(BaseModel):
     dominant_emotion: str
     region: Region
     face_confidence: float = Field(
-        description="0 to 1, not a probability; 0 if no face was found or no detection was requested"
+        description="probability that the box shows a face; 0 if no face was found or no detection was requested"
     )
 
     @classmethod
     def of(cls, face: FaceEmotion) -> Self:
         """Return one classified face as DeepFace describes it."""
-        box, weight = face.box, face.detection_confidence
+        box, confidence = face.box, face.detection_confidence
         return cls(
             emotion={label: round(100 * score, _PERCENT_DIGITS) for label, score in face.scores.items()},
             dominant_emotion=face.emotion,
             region=Region(x=box.x, y=box.y, w=box.width, h=box.height),
-            face_confidence=0.0 if weight is None else round(to_probability_scale(weight), 2),
+            face_confidence=0.0 if confidence is None else round(confidence, 2),
         )
 
 

@@ -23,9 +23,9 @@ MAX_TURNED_SHARE = 0.7  # largest turned face: the corners of a larger one would
 
 
 def accept_by_hits(image: GreyImage, candidates: Sequence[Detection]) -> list[Detection]:
-    """Return the candidates whose weight, the number of hits of both cascades, is high enough for their size."""
+    """Return the candidates whose confidence, the number of hits of both cascades, is high enough for their size."""
     side_px = mean_side(image)
-    return [candidate for candidate in candidates if candidate.weight >= _min_hits(candidate, side_px)]
+    return [candidate for candidate in candidates if candidate.confidence >= _min_hits(candidate, side_px)]
 
 
 def _min_hits(candidate: Detection, image_side_px: float) -> float:

@@ -57,9 +57,9 @@ def to_box(square: Square, image: GreyImage) -> FaceBox:
 
 
 def remove_duplicates(faces: Sequence[Detection]) -> list[Detection]:
-    """Keep the box with the highest weight of each face (non-maximum suppression), sorted by weight."""
+    """Keep the box with the highest confidence of each face (non-maximum suppression), sorted by confidence."""
     kept: list[Detection] = []
-    for face in sorted(faces, key=lambda face: -face.weight):
+    for face in sorted(faces, key=lambda face: -face.confidence):
         if all(face.box.overlap(other.box) < _SAME_FACE_OVERLAP for other in kept):
             kept.append(face)
     return kept

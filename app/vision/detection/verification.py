@@ -37,8 +37,8 @@ class Verified(NamedTuple):
     """Result of the verification.
 
     Attributes:
-        candidates: Boxes that may show faces, without duplicates, highest weight first. The weight is the number of
-            hits.
+        candidates: Boxes that may show faces, without duplicates, with the number of hits as their confidence, highest
+            first.
         rejected: Proposals without a candidate.
     """
 

@@ -60,9 +60,10 @@ class AsyncFerClient:
         max_faces: int | None = None,
         min_face_size: int | None = None,
         require_face: bool = False,
+        min_detection_confidence: float | None = None,
     ) -> Prediction:
         """Detect and classify the faces of one image. See `FerClient.predict`."""
-        parameters = messages.query(detect, max_faces, min_face_size, require_face)
+        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
         content = await asyncio.to_thread(messages.image_bytes, image)
         return messages.read_prediction(await self._send("POST", "/predict", params=parameters, content=content))
 
@@ -74,9 +75,10 @@ class AsyncFerClient:
         max_faces: int | None = None,
         min_face_size: int | None = None,
         require_face: bool = False,
+        min_detection_confidence: float | None = None,
     ) -> list[Prediction | ApiError]:
         """Detect and classify the faces of several images in one request. See `FerClient.predict_batch`."""
-        parameters = messages.query(detect, max_faces, min_face_size, require_face)
+        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
         files = await asyncio.to_thread(messages.form_files, images)
         return messages.read_batch(await self._send("POST", "/predict/batch", params=parameters, files=files))
 

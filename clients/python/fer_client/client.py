@@ -60,6 +60,7 @@ class FerClient:
         max_faces: int | None = None,
         min_face_size: int | None = None,
         require_face: bool = False,
+        min_detection_confidence: float | None = None,
     ) -> Prediction:
         """Detect and classify the faces of one image.
 
@@ -69,6 +70,8 @@ class FerClient:
             max_faces: Maximum number of faces, largest first; None keeps the service's default.
             min_face_size: Minimum size of a face in pixels of the upright image; None keeps the service's default.
             require_face: Raise `ApiError` with the code `no_face_detected` if the image has no face.
+            min_detection_confidence: Smallest `detection_confidence` of a face, 0 to 1; None keeps the
+                service's default.
 
         Returns:
             The faces of the image with their emotions.
@@ -79,7 +82,7 @@ class FerClient:
             OSError: The file cannot be read.
             TypeError: `image` is neither a path nor bytes.
         """
-        parameters = messages.query(detect, max_faces, min_face_size, require_face)
+        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
         response = self._send("POST", "/predict", params=parameters, content=messages.image_bytes(image))
         return messages.read_prediction(response)
 
@@ -91,6 +94,7 @@ class FerClient:
         max_faces: int | None = None,
         min_face_size: int | None = None,
         require_face: bool = False,
+        min_detection_confidence: float | None = None,
     ) -> list[Prediction | ApiError]:
         """Detect and classify the faces of several images in one request.
 
@@ -100,6 +104,7 @@ class FerClient:
             max_faces: See `predict`.
             min_face_size: See `predict`.
             require_face: See `predict`.
+            min_detection_confidence: See `predict`.
 
         Returns:
             For each image, in input order, its prediction or the error that the service reports for it.
@@ -107,7 +112,7 @@ class FerClient:
         Raises:
             ApiError: The service refused the whole request. For the other exceptions see `predict`.
         """
-        parameters = messages.query(detect, max_faces, min_face_size, require_face)
+        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
         response = self._send("POST", "/predict/batch", params=parameters, files=messages.form_files(images))
         return messages.read_batch(response)
 

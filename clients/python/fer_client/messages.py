@@ -29,9 +29,15 @@ def headers(api_key: str | None) -> dict[str, str]:
     return {} if api_key is None else {"X-API-Key": api_key}
 
 
-def query(detect: bool, max_faces: int | None, min_face_size: int | None, require_face: bool) -> dict[str, str | int]:
+def query(
+    detect: bool,
+    max_faces: int | None,
+    min_face_size: int | None,
+    require_face: bool,
+    min_detection_confidence: float | None,
+) -> dict[str, str | int | float]:
     """Return the query parameters that differ from the service's defaults."""
-    parameters: dict[str, str | int] = {}
+    parameters: dict[str, str | int | float] = {}
     if not detect:
         parameters["detect"] = "false"
     if max_faces is not None:
@@ -40,6 +46,8 @@ def query(detect: bool, max_faces: int | None, min_face_size: int | None, requir
         parameters["min_face_size"] = min_face_size
     if require_face:
         parameters["require_face"] = "true"
+    if min_detection_confidence is not None:
+        parameters["min_detection_confidence"] = min_detection_confidence
     return parameters
 
 

@@ -23,7 +23,7 @@ class Face:
 
     Attributes:
         box: Position of the face.
-        detection_confidence: Confidence of the detector; None with `detect=False`.
+        detection_confidence: Probability that the box shows a face, 0 to 1; None with `detect=False`.
         emotion: Label with the highest score.
         confidence: Highest score, from 0 to 1.
         scores: Score of every label, from 0 to 1; the sum is 1.
