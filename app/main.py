@@ -31,13 +31,14 @@ from app.engine.model import EngineConfig
 from app.engine.readiness import Readiness, State
 from app.engine.vision_stages import Detector
 from app.inference.classifier import Classifier
+from app.inference.face_verifier import FaceVerifier
 from app.inference.session import EmotionSession
 from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.tracing import NoTracing, Tracing, load_tracing
 from app.server.connection_close import ConnectionCloseMiddleware
 from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
-from app.vision.detection import FaceDetector
+from app.vision.detection import FaceDetector, NetworkAcceptance
 
 API_VERSION = "2.0.0"
 _DESCRIPTION = (
@@ -138,6 +139,10 @@ def build_engine(
         on_fatal: Called when no model can be served any more.
         vision_threads: Threads for decoding and detection; None for one more than cores.
         model_threads: Cores that one model run may use; None for all cores.
+
+    Raises:
+        ManifestError: The face verifier and its manifest do not fit each other or this service.
+        SelfTestError: The face verifier does not reproduce its golden vectors.
     """
     cpus = available_cpus()
     cv2.setNumThreads(1)  # images are processed in parallel, not the parts of one image
@@ -150,13 +155,23 @@ def build_engine(
     )
     return Engine(
         config,
-        detector or FaceDetector(),
+        detector or build_detector(settings),
         lambda: open_session(settings, model_threads or cpus),
         readiness or Readiness(),
         metrics or Metrics(),
         on_stage=(tracing or NoTracing()).stage,
         on_fatal=on_fatal,
     )
+
+
+def build_detector(settings: Settings) -> FaceDetector:
+    """Build the face detector of the settings, with its verifier.
+
+    Raises:
+        ManifestError: The face verifier and its manifest do not fit each other or this service.
+        SelfTestError: The face verifier does not reproduce its golden vectors.
+    """
+    return FaceDetector(NetworkAcceptance(FaceVerifier(settings.face_verifier)))
 
 
 def open_session(settings: Settings, threads: int) -> EmotionSession:

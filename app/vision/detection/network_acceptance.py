@@ -1,0 +1,52 @@
+"""Acceptance by a network, which estimates for each candidate the probability that it shows a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.preprocess import GreyImage, crop_face
+from app.domain import Detection
+
+
+class FaceVerifier(Protocol):
+    """Network that estimates whether crops show faces; `app.inference.face_verifier` is the implementation."""
+
+    @property
+    def threshold(self) -> float:
+        """Smallest probability of a box that a detector returns."""
+
+    def face_probability(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the probability of each crop, float32 (N,), of crops uint8 (N, 48, 48, 1). Thread-safe."""
+
+
+class NetworkAcceptance:
+    """Decision which candidates show a face. Thread-safe.
+
+    Args:
+        verifier: The network.
+    """
+
+    def __init__(self, verifier: FaceVerifier) -> None:
+        self._verifier = verifier
+
+    def __call__(self, image: GreyImage, candidates: Sequence[Detection]) -> list[Detection]:
+        """Return the candidates that show a face, with the probability as their confidence, in the same order.
+
+        Args:
+            image: uint8 (H, W).
+            candidates: Boxes that the cascades verified, with the number of hits as their confidence.
+        """
+        if not candidates:
+            return []
+        crops = [crop_face(image, candidate.box, candidate.roll_degrees or 0.0) for candidate in candidates]
+        probabilities = self._verifier.face_probability(np.stack(crops)).tolist()
+        return [
+            replace(candidate, confidence=probability)
+            for candidate, probability in zip(candidates, probabilities, strict=True)
+            if probability >= self._verifier.threshold
+        ]
