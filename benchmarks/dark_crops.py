@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=SHARED_DATA, help="folder with fer2013.zip")
     parser.add_argument("--model", type=Path, default=Path("models/fer_vgg.onnx"), help="(default: %(default)s)")
     arguments = parser.parse_args()
-    session = EmotionSession(arguments.model, "cpu", cpu_count())
+    session = EmotionSession(arguments.model, "cpu", threads=cpu_count())
     public = load_fer2013(arguments.data / "fer2013.zip")[Split.PUBLIC_TEST]
     low = float((public.images.std(axis=(1, 2, 3)) < MIN_DEVIATION).mean())
     print(

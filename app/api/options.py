@@ -31,7 +31,7 @@ class OptionsQuery(BaseModel):
         PredictOptions().min_detection_confidence,
         ge=0,
         le=1,
-        description="drop faces with a lower detection_confidence. The detector itself returns no face below 0.1",
+        description="drop faces with a lower detection_confidence. The Haar detector returns no face below 0.3",
     )
 
     min_confidence: float = Field(

@@ -76,10 +76,7 @@ def _train(arguments: argparse.Namespace) -> None:
     graph = export.to_graph(model, config.widths, public[:512])
     predict = export.predictor(graph)
     calibration = measure.calibrate(predict, held_out, config)
-    threshold = measure.choose_threshold(
-        calibration.probability(predict(held_out.others)[:, 0]), config.max_false_share
-    )
-    metrics = measure.figures(predict, calibration, threshold, held_out)
+    metrics = measure.figures(predict, calibration, held_out, config.face_prior)
     provenance = describe_environment() | {
         "config": config.model_dump(mode="json"),
         "dataset": describe_dataset(dataset, votes),
@@ -92,8 +89,10 @@ def _train(arguments: argparse.Namespace) -> None:
         "parameters": model.count_params(),
         "wall_s": round(time.perf_counter() - started, 1),
     }
-    export.write_verifier(arguments.to, graph, dataset[Split.TRAINING], calibration, threshold, metrics, provenance)
-    print(f"Wrote {arguments.to}, threshold {threshold}")
+    export.write_verifier(
+        arguments.to, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance
+    )
+    print(f"Wrote {arguments.to}, threshold {config.threshold}")
     for name, value in metrics.items():
         print(f"{name:>40} {value:g}")
 

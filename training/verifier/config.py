@@ -45,9 +45,8 @@ class VerifierConfig(Section):
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
     face_share: float = Field(default=0.5, gt=0, lt=1, description="share of each batch that shows a face")
     part_share: float = Field(default=0.12, ge=0, lt=0.5, description="parts of faces and far too small faces")
-    max_false_share: float = Field(
-        default=0.005, gt=0, lt=1, description="share of held-out crops without a face that may reach the threshold"
-    )
+    face_prior: float = Field(default=0.1, gt=0, lt=1, description="share of faces among the boxes that are judged")
+    threshold: float = Field(default=0.3, gt=0, lt=1, description="smallest probability that a detector returns")
     excluded_pictures: tuple[str, ...] = Field(default=(), description="parts of the paths of pictures to leave out")
     distortions: DistortionConfig = DistortionConfig()
 

@@ -39,14 +39,15 @@ _CARD = """\
 | preprocessing | `{preprocess_id}` |
 | input | `image` uint8 (N, 48, 48, 1), raw grey levels |
 | output | `logits` float32 (N, 1); the probability is the logistic function of `{scale} * logit + {offset}` |
-| threshold | {threshold} |
+| threshold | {threshold}: detectors return no box with a lower probability |
 | faces | FER2013, Training split; sha256 of the decoded images `{dataset_sha256}` |
 | crops without a face | {others:,} crops of {pictures} pictures ({sources}) |
 | training | seed {seed}, {epochs} epochs of {steps} batches; {wall_s:.0f} s on {hardware} |
 | code | commit `{commit}` |
 
 Calibration, threshold and figures come from faces of PublicTest and from pictures that training did not use
-({test_sources}). The figures are shares of crops that reach the threshold.
+({test_sources}). The figures are shares of crops with a probability of at least 0.5, the default of
+`min_detection_confidence`. Every crop is what a single window of a cascade accepts; verification removes most of them.
 
 | crops | share |
 | --- | --- |

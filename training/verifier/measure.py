@@ -21,7 +21,7 @@ Predict = Callable[[Grey], Logits]
 
 _GAINS = (0.3, 0.1, 0.06)
 _CORRUPTIONS = ("rotated by 15 degrees", "one ninth occluded", "blur, sigma 1 px", "noise, sigma 10 grey levels")
-_THRESHOLDS = np.arange(0.05, 1.0, 0.05).round(2)
+_USUAL_THRESHOLD = 0.5  # default of `min_detection_confidence`
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class HeldOut:
 
 
 def calibrate(predict: Predict, held_out: HeldOut, config: VerifierConfig) -> Calibration:
-    """Fit the probability to as many distorted faces as distorted crops without a face (Platt scaling).
+    """Fit the probability to distorted faces and distorted crops without a face (Platt scaling).
+
+    The fit uses as many faces as other crops. Its offset is then moved to the share of faces in `face_prior`.
 
     Reference:
         Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
@@ -67,20 +69,15 @@ def calibrate(predict: Predict, held_out: HeldOut, config: VerifierConfig) -> Ca
         )
 
     log_scale, offset = minimize(loss, np.zeros(2), method="Nelder-Mead").x
+    offset += np.log(config.face_prior / (1 - config.face_prior))
     return Calibration(scale=round(float(np.exp(log_scale)), 4), offset=round(float(offset), 4))
 
 
-def choose_threshold(probability_of_others: npt.NDArray[np.float32], max_false_share: float) -> float:
-    """Return the lowest multiple of 0.05 that at most a share of the crops without a face reaches."""
-    shares = [(probability_of_others >= threshold).mean() for threshold in _THRESHOLDS]
-    return float(_THRESHOLDS[next((i for i, share in enumerate(shares) if share <= max_false_share), -1)])
-
-
-def figures(predict: Predict, calibration: Calibration, threshold: float, held_out: HeldOut) -> dict[str, float]:
-    """Return shares of crops that reach the threshold, by kind of crop, and the error of the calibration."""
+def figures(predict: Predict, calibration: Calibration, held_out: HeldOut, face_prior: float) -> dict[str, float]:
+    """Return shares of crops with a probability of 0.5, by kind of crop, and the error of the calibration."""
 
     def share(crops: Grey) -> float:
-        return round(float((calibration.probability(predict(crops)[:, 0]) >= threshold).mean()), 4)
+        return round(float((calibration.probability(predict(crops)[:, 0]) >= _USUAL_THRESHOLD).mean()), 4)
 
     kinds: dict[str, Grey] = {"faces of PublicTest": held_out.faces}
     kinds |= {f"{name} (faces)": with_min_contrast(corrupted(held_out.faces, name)) for name in _CORRUPTIONS}
@@ -91,7 +88,11 @@ def figures(predict: Predict, calibration: Calibration, threshold: float, held_o
         kinds["faces of photographs"] = held_out.photo_faces
     kinds["crops without a face"] = held_out.others
     measured = {name: share(crops) for name, crops in kinds.items()}
-    return measured | _counts(held_out) | {"calibration error": _calibration_error(predict, calibration, held_out)}
+    return (
+        measured
+        | _counts(held_out)
+        | {"calibration error": _calibration_error(predict, calibration, held_out, face_prior)}
+    )
 
 
 def _counts(held_out: HeldOut) -> Mapping[str, float]:
@@ -103,12 +104,12 @@ def _counts(held_out: HeldOut) -> Mapping[str, float]:
     }
 
 
-def _calibration_error(predict: Predict, calibration: Calibration, held_out: HeldOut) -> float:
-    """Return the expected calibration error over ten bins, with as many faces as other crops."""
-    count = min(len(held_out.faces), len(held_out.others))
-    crops = np.concatenate([held_out.faces[:count], held_out.others[:count]])
-    labels = np.repeat([1.0, 0.0], count)
+def _calibration_error(predict: Predict, calibration: Calibration, held_out: HeldOut, face_prior: float) -> float:
+    """Return the expected calibration error over ten bins, with the given share of faces."""
+    crops = np.concatenate([held_out.faces, held_out.others])
+    labels = np.repeat([1.0, 0.0], [len(held_out.faces), len(held_out.others)])
+    weights = np.where(labels == 1, face_prior / len(held_out.faces), (1 - face_prior) / len(held_out.others))
     probability = calibration.probability(predict(crops)[:, 0])
     bins = np.minimum((probability * 10).astype(int), 9)
-    gaps = [abs((probability[bins == b] - labels[bins == b]).sum()) for b in range(10)]
-    return round(float(sum(gaps) / len(labels)), 4)
+    gaps = [abs((weights * (probability - labels))[bins == b].sum()) for b in range(10)]
+    return round(float(sum(gaps)), 4)

@@ -22,10 +22,16 @@ _MIN_HITS_SMALL_TURNED = 38
 MAX_TURNED_SHARE = 0.7  # largest turned face: the corners of a larger one would not fit into the image
 
 
-def accept_by_hits(image: GreyImage, candidates: Sequence[Detection]) -> list[Detection]:
-    """Return the candidates whose confidence, the number of hits of both cascades, is high enough for their size."""
+def accept_by_hits(image: GreyImage, candidates: Sequence[Detection], share: float = 1.0) -> list[Detection]:
+    """Return the candidates whose confidence, the number of hits of both cascades, is high enough for their size.
+
+    Args:
+        image: uint8 (H, W).
+        candidates: Boxes that may show faces.
+        share: Share of the hits that is enough, because another decision follows.
+    """
     side_px = mean_side(image)
-    return [candidate for candidate in candidates if candidate.confidence >= _min_hits(candidate, side_px)]
+    return [candidate for candidate in candidates if candidate.confidence >= share * _min_hits(candidate, side_px)]
 
 
 def _min_hits(candidate: Detection, image_side_px: float) -> float:

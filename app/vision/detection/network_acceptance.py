@@ -1,4 +1,8 @@
-"""Acceptance by a network, which estimates for each candidate the probability that it shows a face."""
+"""Acceptance by a network, which estimates for each candidate the probability that it shows a face.
+
+The hits of the cascades and the network judge different properties, so a face needs both: half of the hits that would
+be enough alone, and the probability.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ import numpy.typing as npt
 
 from app.contract.preprocess import GreyImage, crop_face
 from app.domain import Detection
+from app.vision.detection.acceptance import accept_by_hits
+
+_SHARE_OF_HITS = 0.5
 
 
 class FaceVerifier(Protocol):
@@ -41,6 +48,7 @@ class NetworkAcceptance:
             image: uint8 (H, W).
             candidates: Boxes that the cascades verified, with the number of hits as their confidence.
         """
+        candidates = accept_by_hits(image, candidates, _SHARE_OF_HITS)
         if not candidates:
             return []
         crops = [crop_face(image, candidate.box, candidate.roll_degrees or 0.0) for candidate in candidates]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from app.contract.manifest import ManifestError
-from app.contract.verifier import Calibration
 from app.inference.face_verifier import FaceVerifier
 from tests.support.datasets import tiny_dataset
 from tests.support.images import ASTRONAUT
@@ -98,16 +97,9 @@ def test_calibrated_probability_agrees_with_the_share_of_faces():
         cover_probability=0, small_probability=0, blur_probability=0, noise_probability=0, jpeg_probability=0,
     )  # fmt: skip
     held_out = measure.HeldOut(faces, others, np.array(["a"] * 4000), faces[:0])
-    calibration = measure.calibrate(predict, held_out, VerifierConfig(name="x", distortions=plain))
+    calibration = measure.calibrate(predict, held_out, VerifierConfig(name="x", face_prior=0.2, distortions=plain))
     assert calibration.scale == pytest.approx(2, abs=0.2)
-    assert calibration.offset == pytest.approx(0, abs=0.1)
-
-
-def test_threshold_is_the_lowest_that_few_other_crops_reach():
-    probability = np.linspace(0, 0.399, 1000, dtype=np.float32)
-    assert measure.choose_threshold(probability, 0.0) == 0.4
-    assert measure.choose_threshold(probability, 0.3) == 0.3
-    assert Calibration(scale=2.0, offset=0.0).probability(np.array([0.0]))[0] == 0.5
+    assert calibration.offset == pytest.approx(np.log(0.2 / 0.8), abs=0.1)
 
 
 def test_train_writes_a_verifier_that_the_service_loads(crops, tmp_path, monkeypatch, capsys):
@@ -128,7 +120,7 @@ def test_train_writes_a_verifier_that_the_service_loads(crops, tmp_path, monkeyp
         "tiny.onnx", "tiny.manifest.json", "tiny.golden.npz", "tiny.md"
     }  # fmt: skip
     assert verifier.manifest.provenance["crops"]["sources"] == ["wood"]
-    assert f"| threshold | {verifier.threshold} |" in model.with_suffix(".md").read_text()
+    assert f"| threshold | {verifier.threshold}:" in model.with_suffix(".md").read_text()
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(ManifestError, match="sha256"):
         FaceVerifier(model)

@@ -1,0 +1,64 @@
+"""False boxes on pictures without faces: `python -m benchmarks.false_boxes FOLDER...`.
+
+Prints a Markdown table: boxes by detector, with the smallest confidence that a request may ask for. Docs/detection.md
+names the pictures. Pictures whose path contains a text of `--exclude` (portraits, statues) are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from app.config import Settings
+from app.contract.preprocess import GreyImage
+from app.main import build_detector
+from app.vision.detection import FaceDetector
+from app.vision.detection.pyramid import resized
+from training.verifier.config import load_verifier_config
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_LONG_SIDE_PX = 1600
+_CONFIDENCES = (0.3, 0.5, 0.7, 0.9)
+_CONFIG = Path("training/configs/verifier/face_verifier.toml")
+
+
+def pictures(folders: list[Path], excluded: tuple[str, ...]) -> Iterator[tuple[str, GreyImage]]:
+    """Yield the path and the grey levels of each picture of at least 64 px."""
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.suffix.lower() not in _SUFFIXES or any(text in str(path) for text in excluded):
+            continue
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if grey is not None and min(grey.shape) >= 64:
+            yield str(path), resized(grey, min(1.0, _LONG_SIDE_PX / max(grey.shape)))
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--exclude", action="append", default=[], metavar="TEXT", help="besides those of the config")
+    arguments = parser.parse_args()
+    excluded = (*load_verifier_config(_CONFIG).excluded_pictures, *arguments.exclude)
+    cv2.setNumThreads(1)
+    by_hits, by_network = FaceDetector(), build_detector(Settings())
+    count = hits = 0
+    confidences: list[float] = []
+    for name, grey in pictures(arguments.folders, excluded):
+        count += 1
+        hits += len(by_hits.detect(grey))
+        found = by_network.detect(grey)
+        confidences += [face.confidence for face in found]
+        for face in found:
+            print(f"<!-- {name}: {face.box}, {face.confidence:.3f} -->", flush=True)
+    print(f"{count} pictures.\n\n| faces are decided by | false boxes |\n| --- | --- |")
+    print(f"| hits of the cascades | {hits} |")
+    for minimum in _CONFIDENCES:
+        print(f"| network, `min_detection_confidence={minimum}` | {sum(value >= minimum for value in confidences)} |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
