@@ -21,6 +21,7 @@ Predict = Callable[[Grey], Logits]
 
 _GAINS = (0.3, 0.1, 0.06)
 _CORRUPTIONS = ("rotated by 15 degrees", "one ninth occluded", "blur, sigma 1 px", "noise, sigma 10 grey levels")
+_MIN_SCALE = 1e-4  # of the calibration of a network that learned nothing
 _USUAL_THRESHOLD = 0.5  # default of `min_detection_confidence`
 
 
@@ -70,7 +71,7 @@ def calibrate(predict: Predict, held_out: HeldOut, config: VerifierConfig) -> Ca
 
     log_scale, offset = minimize(loss, np.zeros(2), method="Nelder-Mead").x
     offset += np.log(config.face_prior / (1 - config.face_prior))
-    return Calibration(scale=round(float(np.exp(log_scale)), 4), offset=round(float(offset), 4))
+    return Calibration(scale=max(_MIN_SCALE, round(float(np.exp(log_scale)), 4)), offset=round(float(offset), 4))
 
 
 def figures(predict: Predict, calibration: Calibration, held_out: HeldOut, face_prior: float) -> dict[str, float]:
