@@ -105,7 +105,9 @@ class Settings(BaseSettings):
         default=130, ge=1, le=86_400, description="longer than the idle timeout of the proxy in front"
     )
     model: Path = Path("models/fer_vgg.onnx")
-    face_verifier: Path = Field(default=Path("models/face_verifier.onnx"), description="network that checks faces")
+    face_verifier: Path = Field(
+        default=Path("models/detection/face_verifier.onnx"), description="network that checks faces"
+    )
     device: Device = "auto"
     max_body_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
     max_pixels: int = Field(default=40_000_000, ge=64)

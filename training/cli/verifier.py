@@ -36,7 +36,9 @@ def add_commands(commands: Commands) -> None:
     train.add_argument("--config", type=Path, default=CONFIGS / "verifier" / "face_verifier.toml")
     train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
     train.add_argument("--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures")
-    train.add_argument("--to", type=Path, default=Path("models/face_verifier.onnx"), help="(default: %(default)s)")
+    train.add_argument(
+        "--to", type=Path, default=Path("models/detection/face_verifier.onnx"), help="(default: %(default)s)"
+    )
     add_data(train)
     add_votes(train)
     train.set_defaults(run_command=_train)

@@ -16,7 +16,7 @@ from app.inference.session import SelfTestError
 from tests.support.paths import REPOSITORY
 from tests.support.portrait import FACE, load_portrait
 
-MODEL = REPOSITORY / "models" / "face_verifier.onnx"
+MODEL = REPOSITORY / "models" / "detection" / "face_verifier.onnx"
 FLAT_AND_NOISE = np.stack(
     [np.full((48, 48, 1), 128, np.uint8), np.random.default_rng(0).integers(0, 256, (48, 48, 1), dtype=np.uint8)]
 )
