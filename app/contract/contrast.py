@@ -11,8 +11,7 @@ _USUAL_MEAN = 128.0
 # Crops with a lower deviation have few grey levels, so that stretching alone would make steps of the network's input.
 _COARSE_DEVIATION = 12.0
 _NEIGHBOUR_WEIGHT = 0.1  # of each neighbour in the smoothing of such crops
-# The deviation of a crop of one grey level is noise or zero: the gain is limited.
-_MAX_GAIN = 30.0
+_FLAT_DEVIATION = 0.5  # a crop of one grey level has no contrast to stretch
 
 
 def with_min_contrast(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -30,10 +29,10 @@ def with_min_contrast(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     axes = (-3, -2, -1)
     mean = crops.mean(axis=axes, keepdims=True, dtype=np.float32)
     deviation = crops.std(axis=axes, keepdims=True, dtype=np.float32)
-    low = deviation < MIN_DEVIATION
+    low = (deviation < MIN_DEVIATION) & (deviation >= _FLAT_DEVIATION)
     if not low.any():
         return crops
-    gain = np.minimum(MIN_DEVIATION / np.maximum(deviation, np.float32(1e-3)), _MAX_GAIN)
+    gain = MIN_DEVIATION / np.maximum(deviation, _FLAT_DEVIATION)
     target_mean = mean + (1 - deviation / MIN_DEVIATION) * (_USUAL_MEAN - mean)
     smooth = np.where(deviation < _COARSE_DEVIATION, _smoothed(crops), crops)
     stretched = (smooth - mean) * gain + target_mean

@@ -36,9 +36,9 @@ def distorted(crop: Grey, background: Grey, config: DistortionConfig, generator:
     if generator.random() < config.tone_probability:
         levels = _toned(levels, generator)
     if generator.random() < config.dark_probability:
-        levels = levels * np.exp(generator.uniform(np.log(config.min_gain), 0))
+        levels = levels * np.float32(np.exp(generator.uniform(np.log(config.min_gain), 0)))
     if generator.random() < config.noise_probability:
-        levels = levels + generator.normal(0, generator.uniform(1, 10), size=levels.shape)
+        levels = levels + generator.normal(0, generator.uniform(1, 10), size=levels.shape).astype(np.float32)
     values = np.rint(levels).clip(0, 255).astype(np.uint8)
     if generator.random() < config.blur_probability:
         values = np.asarray(cv2.GaussianBlur(values, (0, 0), generator.uniform(0.3, 1.4)), dtype=np.uint8)
@@ -77,7 +77,7 @@ def _framed(crop: Grey, background: Grey, config: DistortionConfig, generator: n
     angle = float(np.clip(generator.normal(0, config.rotation_degrees), -limit, limit))
     scale = float(np.exp(generator.uniform(*np.log(config.zoom))))
     middle = (CROP_SIZE_PX - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), angle, scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((middle, middle), angle, scale), dtype=np.float64)
     matrix[:, 2] += generator.uniform(-config.shift, config.shift, size=2) * CROP_SIZE_PX
     if generator.integers(2):
         crop = np.ascontiguousarray(crop[:, ::-1])
@@ -85,7 +85,7 @@ def _framed(crop: Grey, background: Grey, config: DistortionConfig, generator: n
     warped = cv2.warpAffine(crop, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if generator.random() < config.background_probability:
         inside = cv2.warpAffine(np.ones(size, np.float32), matrix, size, flags=cv2.INTER_LINEAR)
-        warped = np.rint(inside * warped + (1 - inside) * background)
+        return np.asarray(np.rint(inside * warped + (1 - inside) * background), dtype=np.uint8)
     return np.asarray(warped, dtype=np.uint8)
 
 
@@ -115,7 +115,8 @@ def _shrunk(values: Grey, config: DistortionConfig, generator: np.random.Generat
 
 def _toned(levels: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[np.float32]:
     """Change gamma, contrast and brightness, and sometimes add light from one side."""
-    levels = 255 * (levels / 255) ** np.float32(np.exp(generator.uniform(-0.6, 0.6)))
+    gamma = np.float32(np.exp(generator.uniform(-0.6, 0.6)))
+    levels = np.asarray(255 * (levels / 255) ** gamma, dtype=np.float32)
     levels = (levels - 128) * np.float32(generator.uniform(0.4, 1.2)) + np.float32(128 + generator.uniform(-40, 40))
     if generator.random() < _SIDE_LIGHT_PROBABILITY:
         angle = generator.uniform(0, 2 * np.pi)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,14 +89,12 @@ def figures(predict: Predict, calibration: Calibration, held_out: HeldOut, face_
         kinds["faces of photographs"] = held_out.photo_faces
     kinds["crops without a face"] = held_out.others
     measured = {name: share(crops) for name, crops in kinds.items()}
-    return (
-        measured
-        | _counts(held_out)
-        | {"calibration error": _calibration_error(predict, calibration, held_out, face_prior)}
-    )
+    measured |= _counts(held_out)
+    measured["calibration error"] = _calibration_error(predict, calibration, held_out, face_prior)
+    return measured
 
 
-def _counts(held_out: HeldOut) -> Mapping[str, float]:
+def _counts(held_out: HeldOut) -> dict[str, float]:
     return {
         "number of faces of PublicTest": len(held_out.faces),
         "number of faces of photographs": len(held_out.photo_faces),

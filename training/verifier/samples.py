@@ -24,7 +24,8 @@ def clean_faces(split: SplitData, votes: AnnotatorVotes | None) -> Grey:
     kept = split.images.std(axis=(1, 2, 3)) >= _BLANK_DEVIATION
     if votes is not None:
         kept &= votes.of(split.names).counts[:, -1] == 0  # single votes are left out of the counts
-    return split.images[kept]
+    faces: Grey = split.images[kept]
+    return faces
 
 
 @dataclass(frozen=True)
