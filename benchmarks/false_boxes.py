@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from app.config import Settings
 from app.contract.preprocess import GreyImage
@@ -32,7 +33,8 @@ def pictures(folders: list[Path], excluded: tuple[str, ...]) -> Iterator[tuple[s
             continue
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if grey is not None and min(grey.shape) >= 64:
-            yield str(path), resized(grey, min(1.0, _LONG_SIDE_PX / max(grey.shape)))
+            picture = np.asarray(grey, dtype=np.uint8)
+            yield str(path), resized(picture, min(1.0, _LONG_SIDE_PX / max(grey.shape)))
 
 
 def main() -> int:
