@@ -15,6 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.config import LogFormat, Settings, SettingsError, load_settings
+from app.contract.manifest import ManifestError
+from app.inference.session import SelfTestError
 from app.main import create_app
 from app.observability.logging import LOG_FORMAT_VARIABLE, configure_logging, select_format
 from app.observability.tracing import load_tracing
@@ -47,7 +49,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     def end_with(error: Exception) -> None:
         server.fail(error, has_served=app.state.service.engine.is_loaded)
 
-    app = create_app(settings, on_fatal=end_with, tracing=tracing)
+    try:
+        app = create_app(settings, on_fatal=end_with, tracing=tracing)
+    except (ManifestError, SelfTestError) as error:  # of the face verifier
+        _logger.critical("fer-serve cannot serve: %s", error)
+        return _CANNOT_SERVE
     server = build_server(app, settings)
     try:
         server.run(listening_sockets(settings.host, settings.port) if settings.uds is None else None)

@@ -17,7 +17,7 @@ from tests.support.portrait import FACE, beside_smaller_copy, crop_around_face
 def test_detect_finds_the_face_of_a_portrait(portrait):
     (found,) = FaceDetector().detect(portrait)
     assert found.box.overlap(FACE) > 0.7
-    assert found.weight > 0
+    assert found.confidence > 0
 
 
 def test_detect_returns_boxes_in_pixels_of_a_large_image(portrait):

@@ -20,8 +20,8 @@ def test_a_face_has_many_hits_and_other_places_have_few(portrait):
     face = verify(THREAD_CASCADES.get(), ImagePyramid(portrait), [Square(FACE.x, FACE.y, FACE.width)]).candidates[0]
     others = verify(THREAD_CASCADES.get(), ImagePyramid(portrait), places).candidates
     assert face.box.overlap(FACE) > 0.7
-    assert face.weight >= 30
-    assert max((other.weight for other in others), default=0) < 12
+    assert face.confidence >= 30
+    assert max((other.confidence for other in others), default=0) < 12
 
 
 def test_a_place_with_few_hits_is_rejected_and_returned(portrait):
