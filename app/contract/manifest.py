@@ -185,9 +185,6 @@ def golden_path(model_path: Path) -> Path:
 def load_manifest(model_path: Path) -> Manifest:
     """Read the manifest of an ONNX file, and verify the hash of the file and its contract.
 
-    Args:
-        model_path: ONNX file.
-
     Raises:
         ManifestError: A file is missing or damaged, the hash differs, or this service does not support the contract.
     """
@@ -197,11 +194,7 @@ def load_manifest(model_path: Path) -> Manifest:
 
 
 def read_manifest(model_path: Path) -> Manifest:
-    """Read the manifest of an ONNX file, of any contract, and verify the hash of the file.
-
-    Raises:
-        ManifestError: A file is missing or damaged, or the hash differs.
-    """
+    """Read the manifest of an ONNX file, of any contract, and verify the hash; errors are those of `load_manifest`."""
     if not model_path.is_file():
         raise ManifestError(f"model file {model_path} does not exist")
     sidecar = manifest_path(model_path)

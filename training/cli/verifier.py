@@ -63,7 +63,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     config = load_verifier_config(arguments.config)
     train, test = (load_crops(path, config.excluded_pictures) for path in (arguments.train, arguments.test))
-    dataset, votes = load_dataset(arguments), optional_votes(arguments)
+    dataset, votes = load_dataset(arguments), optional_votes(arguments.votes, arguments.data)
 
     # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
     from training.provenance import describe_dataset, describe_environment
