@@ -98,7 +98,8 @@ def predict_logits(session: ort.InferenceSession, images: npt.NDArray[np.uint8])
     return np.concatenate([session.run(["logits"], {"image": batch})[0] for batch in _batches(images)])
 
 
-def _predict_logits(session: EmotionSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def predict_session(session: EmotionSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return logits float32 (N, 7) of images uint8 (N, 48, 48, 1), from the service's session."""
     return np.concatenate([session.logits(batch) for batch in _batches(images)])
 
 
@@ -109,7 +110,7 @@ def _batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
 def _predict(session: EmotionSession, dataset: Fer2013, split: Split) -> _Predictions:
     data = dataset[split]
     in_training = None if split is Split.TRAINING else duplicates_across(dataset[Split.TRAINING], data)
-    return _Predictions(_predict_logits(session, data.images), data.labels, in_training)
+    return _Predictions(predict_session(session, data.images), data.labels, in_training)
 
 
 def _with_labels(predictions: _Predictions, majority: npt.NDArray[np.int64]) -> _Predictions:
@@ -142,6 +143,6 @@ def _robustness(session: EmotionSession, private: SplitData, votes: AnnotatorVot
     labelled = labels != NO_MAJORITY
     accuracies = {}
     for name in CORRUPTIONS:
-        predicted = _predict_logits(session, corrupted(private.images[labelled], name)).argmax(axis=1)
+        predicted = predict_session(session, corrupted(private.images[labelled], name)).argmax(axis=1)
         accuracies[name] = float((predicted == labels[labelled]).mean())
     return accuracies
