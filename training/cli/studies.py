@@ -1,4 +1,4 @@
-"""Commands for many runs: compare, tune, seeds."""
+"""Commands for many runs: compare, tune, seeds, plan."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from training.cli.options import (
     add_data,
     add_precision,
     add_votes,
+    add_workers,
     load_dataset,
     optional_votes,
     votes_for,
@@ -54,6 +55,16 @@ def add_commands(commands: Commands) -> None:
     add_data(seeds)
     add_votes(seeds)
     seeds.set_defaults(run_command=_seeds)
+
+    plan = commands.add_parser("plan", help="train stages of runs within a number of minutes, for a GPU")
+    plan.add_argument("plan", type=Path, help="TOML file, for example training/configs/gpu/plan.toml")
+    plan.add_argument("--minutes", type=float, help="replaces the time of the plan")
+    plan.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
+    plan.add_argument("--to", type=Path, default=Path("runs/plan"), help="folder of archives (default: %(default)s)")
+    add_workers(plan)
+    add_data(plan)
+    add_votes(plan)
+    plan.set_defaults(run_command=_plan)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -99,3 +110,19 @@ def _seeds(arguments: argparse.Namespace) -> None:
     runs = [RunFolder(path) for path in arguments.runs]
     dataset, votes = load_dataset(arguments), optional_votes(arguments)
     print(seeds_table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from training.studies.plan import load_plan, run_plan
+
+    configs = [config for stage in load_plan(arguments.plan).recipes(arguments.plan.parent) for config in stage]
+    dataset, votes = load_dataset(arguments), votes_for(configs, arguments)
+    run_plan(
+        arguments.plan,
+        dataset,
+        votes,
+        arguments.runs,
+        arguments.to,
+        minutes=arguments.minutes,
+        workers=arguments.workers,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -98,6 +98,30 @@ class TrainConfig(Section):
         """Return the same recipe for another network with its default options; its name ends in the key."""
         model = ModelConfig(architecture=key)
         return self.model_copy(update={"name": f"{self.name}_{key}", "model": model, "published": None})
+
+    def with_epochs(self, epochs: int) -> TrainConfig:
+        """Return the same recipe for another number of epochs; its sizes, phases and schedules are scaled with it."""
+        scale = epochs / self.epochs
+
+        def scaled(number: int | None) -> int | None:
+            return None if number is None else max(1, round(number * scale))
+
+        table: dict[str, Any] = self.model_dump() | {"epochs": epochs, "averaged_epochs": scaled(self.averaged_epochs)}
+        # Two steps can fall into the same epoch; the last one then counts.
+        sizes = {min(round(step.epoch * scale), epochs - 1): step.size_px for step in self.progressive_sizes}
+        table["progressive_sizes"] = [{"epoch": epoch, "size_px": size_px} for epoch, size_px in sizes.items()]
+        if table["averaged_epochs"] is not None:
+            table["averaged_epochs"] = min(table["averaged_epochs"], epochs - max(sizes, default=0))
+        if self.sharpness_aware is not None:
+            table["sharpness_aware"]["last_epochs"] = scaled(self.sharpness_aware.last_epochs)
+        optimizers = [table["optimizer"]]
+        if self.fine_tuning is not None:
+            table["fine_tuning"]["from_epoch"] = scaled(self.fine_tuning.from_epoch)
+            optimizers.append(table["fine_tuning"]["optimizer"])
+        for optimizer in optimizers:
+            for key in ("warmup_epochs", "hold_epochs", "decay_epochs"):
+                optimizer[key] *= scale
+        return TrainConfig.model_validate(table)
 
     def with_seed_in_paths(self) -> TrainConfig:
         """Return a copy in which the seed replaces `{seed}` in the folders of the parent runs."""

@@ -26,7 +26,7 @@ from training.fit.weight_average import StoredWeights
 # Entries of the provenance that list the values of all sessions, in order, each value once.
 _COLLECTED = {"commit", "precision"}
 _SEPARATOR = ", "
-_DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged file
+DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged .npz file
 
 
 @dataclass
@@ -158,7 +158,7 @@ class RunFolder:
         try:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 return int(json.loads(str(saved["state"]))["epochs_done"])
-        except _DAMAGED:
+        except DAMAGED:
             return 0
 
     def load_checkpoint(self, model: keras.Model, averages: Sequence[StoredWeights]) -> RunState:
@@ -176,7 +176,7 @@ class RunFolder:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
                 state = RunState(**with_current_names(json.loads(str(saved["state"]))))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise TrainingError(f"{self.checkpoint} is damaged: {error}. Delete it to train from the start.") from error
         variables = _variables(model)
         self._check_arrays(arrays, variables, len(averages) * len(model.weights))
