@@ -1,4 +1,4 @@
-"""Commands for many runs: compare, tune, seeds, plan."""
+"""Commands for many runs: compare, tune, seeds, plan, step-cost."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from training.cli.options import (
     optional_votes,
     votes_for,
 )
+from training.errors import TrainingError
 
 _FAIR = CONFIGS / "fair.toml"
 
@@ -65,6 +66,17 @@ def add_commands(commands: Commands) -> None:
     add_data(plan)
     add_votes(plan)
     plan.set_defaults(run_command=_plan)
+    _add_step_cost(commands)
+
+
+def _add_step_cost(commands: Commands) -> None:
+    cost = commands.add_parser("step-cost", help="time of a step with teachers or two passes, relative to a plain step")
+    cost.add_argument("config", type=Path, help="TOML file")
+    cost.add_argument(
+        "--teacher", action="append", required=True, type=Path, help="run folder or ONNX file; repeat for several"
+    )
+    cost.add_argument("--rounds", type=int, default=11, help="steps of each kind, at least 2 (default: %(default)s)")
+    cost.set_defaults(run_command=_step_cost)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -126,3 +138,17 @@ def _plan(arguments: argparse.Namespace) -> None:
         minutes=arguments.minutes,
         workers=arguments.workers,
     )
+
+
+def _step_cost(arguments: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.studies.step_cost import step_costs
+
+    if arguments.rounds < 2:  # noqa: PLR2004  # the first round is not counted
+        raise TrainingError(f"--rounds: expected at least 2. Received: {arguments.rounds}")
+    seconds = step_costs(load_config(arguments.config), arguments.teacher, arguments.rounds)
+    whole = seconds["augmentation"] + seconds["plain"]
+    print(f"{'plain step':>16}: {1000 * whole:.0f} ms, of which augmentation {1000 * seconds['augmentation']:.0f} ms")
+    print(f"{'with teachers':>16}: {(whole + seconds['teachers']) / whole:.2f} times the plain step")
+    two_passes = seconds["augmentation"] + seconds["sharpness-aware"]
+    print(f"{'sharpness-aware':>16}: {two_passes / whole:.2f} times the plain step")
