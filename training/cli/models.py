@@ -1,4 +1,4 @@
-"""Commands for shipped models: export, evaluate, significance, card."""
+"""Commands for shipped models: export, evaluate, significance, adjusted, card."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_commands(commands: Commands) -> None:
     _add_export(commands)
     _add_evaluate(commands)
     _add_significance(commands)
+    _add_adjusted(commands)
     _add_card(commands)
 
 
@@ -76,6 +77,13 @@ def _add_significance(commands: Commands) -> None:
     )
     add_data(significance)
     significance.set_defaults(run_command=_significance)
+
+
+def _add_adjusted(commands: Commands) -> None:
+    adjusted = commands.add_parser("adjusted", help="accuracy and macro recall on PublicTest with logit adjustment")
+    adjusted.add_argument("model", type=Path, help="ONNX file")
+    add_data(adjusted)
+    adjusted.set_defaults(run_command=_adjusted)
 
 
 def _add_card(commands: Commands) -> None:
@@ -155,6 +163,18 @@ def _significance(arguments: argparse.Namespace) -> None:
             f" difference {100 * result.difference:+.2f} points (standard error {100 * result.standard_error:.2f})\n"
             f"  only the first is right on {result.only_first} images, only the second on {result.only_second};"
             f" p = {result.p_value:.3g} (McNemar, exact)"
+        )
+
+
+def _adjusted(arguments: argparse.Namespace) -> None:
+    from training.evaluation.adjusted import measure_adjusted
+
+    print("PublicTest: factor, accuracy, macro recall, macro F1, ECE")
+    for row in measure_adjusted(arguments.model, load_dataset(arguments)):
+        metrics = row.metrics
+        print(
+            f"{row.factor:>18.2f} {metrics.accuracy:.2%} {metrics.macro_recall:.2%} {metrics.macro_f1:.3f}"
+            f" {metrics.ece:.3f}"
         )
 
 
