@@ -54,7 +54,7 @@ class TrainConfig(Section):
     sharpness_aware: SharpnessAwareConfig | None = Field(default=None, description="None: one pass for each batch")
     annotator_votes: AnnotatorVotesConfig | None = Field(default=None, description="None: only the original labels")
     distillation: DistillationConfig | None = Field(default=None, description="None: targets are the labels only")
-    warm_start: Path | None = Field(default=None, description="finished run whose best weights are the first weights")
+    warm_start: Path | None = Field(default=None, description="finished run whose weights are the first weights")
     progressive_sizes: tuple[SizeStep, ...] = ()
     validation_size: Literal["crop", "training"] = Field(
         default="crop",

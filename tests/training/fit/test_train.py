@@ -388,7 +388,9 @@ def test_command_line_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, 
 def test_command_line_seed_replaces_that_of_the_config(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(options, "load_fer2013", lambda source: None)
-    monkeypatch.setattr(train_module, "train", lambda config, dataset, run, votes: trained.append((config, run.path)))
+    monkeypatch.setattr(
+        train_module, "train", lambda config, dataset, run, votes, **options: trained.append((config, run.path))
+    )
     config = REPOSITORY / "training/configs/vgg_second.toml"
     votes = write_votes(tmp_path / "votes.csv", {"one": "0,9,1,0,0,0,0,0,0,0"})
     monkeypatch.setattr(
