@@ -156,7 +156,8 @@ def _runs_section(config: Mapping[str, Any]) -> str:
         initial, targets = "random", "labels"
         if parent is not None:
             restored = ", restored from its exported file" if "restored_from" in parent else ""
-            initial = f"best weights of `{parent['name']}`{restored}"
+            kind = "averaged" if parent.get("averaged_epochs") else "best"
+            initial = f"{kind} weights of `{parent['name']}`{restored}"
         if distillation := run.get("distillation"):
             names = ", ".join(f"`{Path(parent_run).name}`" for parent_run in distillation["runs"])
             targets = f"{distillation['share']:.0%} predictions of {names} (distillation), the rest labels"
