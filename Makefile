@@ -49,7 +49,7 @@ bench: .venv-dev/installed ## Measure speed; WRITE=--write-docs updates docs/per
 
 bench-quality: .venv-dev/installed ## Measure detection, accuracy on photographs, and streams
 	$(DEV) -m benchmarks.detection --data $(DATA)
-	$(DEV) -m benchmarks.light --data $(DATA)
+	$(DEV) -m benchmarks.whole_image --data $(DATA)
 	$(DEV) -m benchmarks.sizes --data $(DATA)
 	$(DEV) -m benchmarks.end_to_end --data $(DATA)
 	$(DEV) -m benchmarks.stream

@@ -69,7 +69,8 @@ class Detection:
 
     Attributes:
         box: Upright square with the centre and the side of the face, whatever the roll.
-        weight: Weight that the cascade gives the face (higher is more certain; not a probability).
+        weight: Number of overlapping windows that the cascades accept as the face (higher is more certain; not a
+            probability).
         roll_degrees: Angle by which the face is turned in the image plane, positive clockwise as the viewer sees it,
             -180 to 180; None if the detector does not know it.
         landmarks: Right eye, left eye, nose, right mouth corner and left mouth corner, where right and left are the

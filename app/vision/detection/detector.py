@@ -1,12 +1,14 @@
-"""Frontal face detection in passes from large to small faces.
+"""Detection of faces in passes: from large to small faces, and from upright to turned ones.
 
 Each pass proposes places and verifies them:
 
-1. Coarse pass (LBP): faces of at least 30 % of the long side.
-2. Fine pass (LBP): faces down to 8 % of the long side.
+1. Coarse pass (LBP): faces of at least 35 % of the mean side (the square root of the image's area).
+2. Fine pass (LBP): faces down to 9 % of the mean side.
 3. Small-face pass. One face as large as a webcam shows: LBP again, for smaller sizes. No face, a small face or
-   several faces: Haar, down to 3.75 % of the long side.
+   several faces: Haar, down to 3.4 % of the mean side.
 4. Border pass, if no face is found: a face that fills the image.
+5. Turned faces (`turned.py`): places that were proposed and rejected are verified again, turned; if there is no face or
+   a turned one, turned copies of the image are searched.
 
 No pass searches faces smaller than a third of the largest face found: they are background. So a portrait takes two fast
 passes, and only groups and images without faces take the slow one.
@@ -17,34 +19,48 @@ passes, and only groups and images without faces take the slow one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
 
 from app.contract.preprocess import GreyImage
 from app.domain import Detection, FaceBox
-from app.vision.detection.border import search_with_border
-from app.vision.detection.boxes import Square, remove_duplicates, sort_largest_first
-from app.vision.detection.cascades import Cascades, ThreadLocalCascades
-from app.vision.detection.proposals import propose_with_haar, propose_with_lbp, without_known
+from app.vision.detection.acceptance import Acceptance, accept_by_hits
+from app.vision.detection.border import propose_with_border
+from app.vision.detection.boxes import Square, sort_largest_first
+from app.vision.detection.cascades import ThreadLocalCascades
+from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
 from app.vision.detection.pyramid import ImagePyramid
-from app.vision.detection.verification import verify
+from app.vision.detection.search import Search
+from app.vision.detection.turned import add_turned_faces
 
-# Sizes of faces, as shares of the image's long side.
-MIN_FACE_SHARE = 0.0375  # smallest face
-_COARSE_MIN_FACE_SHARE = 0.3
-_FINE_MIN_FACE_SHARE = 0.08
-_WEBCAM_FACE_SHARE = 0.16  # a single face of at least this size needs no search with Haar
+# Sizes of faces, as shares of the image's mean side.
+MIN_FACE_SHARE = 0.034  # smallest face
+_COARSE_MIN_FACE_SHARE = 0.35
+_FINE_MIN_FACE_SHARE = 0.09
+_WEBCAM_FACE_SHARE = 0.18  # a single face of at least this size needs no search with Haar
 
 BACKGROUND_SHARE = 1 / 3  # smaller faces, as a share of the largest face, are background
 _TRACKING_MARGIN = 0.5  # movement of a face between two frames, as a share of its side
 
+# Smaller images are enlarged, because a face of a small image is smaller than the cascades' windows.
+_SMALL_IMAGE_PX = 160
+_ENLARGED_PX = 240
+
 
 class FaceDetector:
-    """Detector of frontal faces. Thread-safe.
+    """Detector of faces. Thread-safe.
+
+    Args:
+        accept: Decides which candidates are faces; by default the number of hits of the cascades.
 
     Raises:
         RuntimeError: OpenCV has no cascades (version 5), or a cascade file is missing or damaged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accept: Acceptance = accept_by_hits) -> None:
+        self._accept = accept
         self._cascades = ThreadLocalCascades()
 
     def detect(self, grey: GreyImage) -> list[Detection]:
@@ -56,19 +72,19 @@ class FaceDetector:
         Returns:
             Square boxes inside the image, largest first; equal ones from top to bottom and from left to right.
         """
-        cascades = self._cascades.get()
-        pyramid = ImagePyramid(grey)
-        faces, searched_share = _coarse_and_fine_pass(cascades, pyramid)
-        needed_share = _min_foreground_share(faces, pyramid, MIN_FACE_SHARE)
-        if len(faces) == 1 and _WEBCAM_FACE_SHARE * BACKGROUND_SHARE <= needed_share < searched_share:
-            faces = _lbp_pass(cascades, pyramid, faces, needed_share, searched_share)
-            searched_share = needed_share
-            needed_share = _min_foreground_share(faces, pyramid, MIN_FACE_SHARE)
-        if len(faces) != 1 or needed_share < searched_share:
-            faces = _add_verified(cascades, pyramid, faces, propose_with_haar(cascades.haar, pyramid, needed_share))
-        if not faces:
-            faces = search_with_border(cascades.haar, pyramid)
-        return sort_largest_first(faces)
+        if max(grey.shape) < _SMALL_IMAGE_PX:
+            return self._detect_enlarged(grey)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
+        _detect_upright(search)
+        add_turned_faces(search, _needed_share(search, MIN_FACE_SHARE))
+        return sort_largest_first(search.faces)
+
+    def _detect_enlarged(self, grey: GreyImage) -> list[Detection]:
+        scale = _ENLARGED_PX / max(grey.shape)
+        height, width = grey.shape
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        enlarged = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        return [replace(face, box=_scaled_down(face.box, scale, grey)) for face in self.detect(enlarged)]
 
     def track(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
         """Detect faces near known faces, for the next frame of a video, in a fraction of the time of `detect`.
@@ -83,41 +99,47 @@ class FaceDetector:
         Returns:
             Same as `detect`.
         """
-        cascades = self._cascades.get()
-        pyramid = ImagePyramid(grey)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
         if not known:
-            return sort_largest_first(_coarse_and_fine_pass(cascades, pyramid)[0])
-        faces = verify(cascades, pyramid, [(box.x, box.y, box.width) for box in known], _TRACKING_MARGIN)
-        if len(faces) < len(known):
-            faces = remove_duplicates(faces + self.detect(grey))
-        return sort_largest_first(faces)
+            _coarse_and_fine_pass(search)
+            return sort_largest_first(search.faces)
+        search.add([Square(box.x, box.y, box.width) for box in known], _TRACKING_MARGIN)
+        search.add_rejected_turned()
+        if len(search.faces) < len(known):
+            search.add_faces(self.detect(grey))
+        return sort_largest_first(search.faces)
 
 
-def _coarse_and_fine_pass(cascades: Cascades, pyramid: ImagePyramid) -> tuple[list[Detection], float]:
-    """Return the large and medium faces, and the smallest size that was searched."""
-    faces = _lbp_pass(cascades, pyramid, [], _COARSE_MIN_FACE_SHARE)
-    min_share = _min_foreground_share(faces, pyramid, _FINE_MIN_FACE_SHARE)
-    return _lbp_pass(cascades, pyramid, faces, min_share), min_share
+def _detect_upright(search: Search) -> None:
+    searched_share = _coarse_and_fine_pass(search)
+    needed_share = _needed_share(search, MIN_FACE_SHARE)
+    if len(search.faces) == 1 and _WEBCAM_FACE_SHARE * BACKGROUND_SHARE <= needed_share < searched_share:
+        search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, needed_share, searched_share))
+        searched_share = needed_share
+        needed_share = _needed_share(search, MIN_FACE_SHARE)
+    if len(search.faces) != 1 or needed_share < searched_share:
+        search.add(propose_with_haar(search.cascades.haar, search.pyramid, needed_share))
+    if not search.faces:
+        search.add(propose_with_border(search.cascades.haar, search.pyramid), turn=False)
 
 
-def _min_foreground_share(faces: Sequence[Detection], pyramid: ImagePyramid, lower_limit: float) -> float:
+def _coarse_and_fine_pass(search: Search) -> float:
+    """Add the large and medium faces, and return the smallest size that was searched."""
+    search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, _COARSE_MIN_FACE_SHARE))
+    min_share = _needed_share(search, _FINE_MIN_FACE_SHARE)
+    search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, min_share))
+    return min_share
+
+
+def _needed_share(search: Search, lower_limit: float) -> float:
     """Return the smallest size that is not background beside the largest face, and at least `lower_limit`."""
-    largest_px = max((face.box.width for face in faces), default=0)
-    return max(lower_limit, largest_px / float(pyramid.long_side_px) * BACKGROUND_SHARE)
+    largest_px = max((face.box.width for face in search.faces), default=0)
+    return max(lower_limit, largest_px / search.pyramid.mean_side_px * BACKGROUND_SHARE)
 
 
-def _lbp_pass(
-    cascades: Cascades,
-    pyramid: ImagePyramid,
-    faces: list[Detection],
-    min_share: float,
-    max_share: float | None = None,
-) -> list[Detection]:
-    return _add_verified(cascades, pyramid, faces, propose_with_lbp(cascades.lbp, pyramid, min_share, max_share))
-
-
-def _add_verified(
-    cascades: Cascades, pyramid: ImagePyramid, faces: list[Detection], proposals: Sequence[Square]
-) -> list[Detection]:
-    """Verify the proposals that are not known faces, and add them to the known faces."""
-    return remove_duplicates(faces + verify(cascades, pyramid, without_known(proposals, faces)))
+def _scaled_down(box: FaceBox, scale: float, image: GreyImage) -> FaceBox:
+    height, width = image.shape
+    side = min(max(1, round(box.width / scale)), width, height)
+    return FaceBox(
+        min(max(round(box.x / scale), 0), width - side), min(max(round(box.y / scale), 0), height - side), side, side
+    )

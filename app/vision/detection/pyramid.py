@@ -27,7 +27,7 @@ class ImagePyramid:
 
     def __init__(self, image: GreyImage) -> None:
         self.image = image
-        self.long_side_px = max(image.shape)
+        self.mean_side_px = mean_side(image)
         self._levels = [image]
 
     def level(self, scale: float) -> tuple[GreyImage, float]:
@@ -42,11 +42,20 @@ class ImagePyramid:
         index = min(wanted, len(self._levels) - 1)
         return self._levels[index], 0.5**index
 
-    def downscaled(self, long_side_px: int) -> tuple[GreyImage, float]:
-        """Return a copy with the given long side, and its scale. A smaller image is returned unchanged."""
-        scale = min(1.0, long_side_px / self.long_side_px)
+    def downscaled(self, mean_side_px: float) -> tuple[GreyImage, float]:
+        """Return a copy with the given mean side, and its scale. A smaller image is returned unchanged."""
+        scale = min(1.0, mean_side_px / self.mean_side_px)
         level, level_scale = self.level(scale)
         return resized(level, scale / level_scale), scale
+
+
+def mean_side(image: GreyImage) -> float:
+    """Return the square root of the area of an image, in pixels.
+
+    It is the measure of the size of faces: beside the long side of a panorama or of a long screenshot, every face is
+    small.
+    """
+    return math.sqrt(image.shape[0] * image.shape[1])
 
 
 def resized(image: GreyImage, scale: float) -> GreyImage:
@@ -69,3 +78,21 @@ def with_usual_contrast(image: GreyImage) -> GreyImage:
         return image
     gain = _USUAL_DEVIATION / max(deviation, 1.0)
     return np.asarray(cv2.addWeighted(image, gain, image, 0, _USUAL_MEAN - gain * mean), dtype=np.uint8)
+
+
+def turned_copy(image: GreyImage, degrees: float) -> GreyImage:
+    """Return an image in which faces with a roll of `degrees` are upright.
+
+    Args:
+        image: uint8 (H, W).
+        degrees: Roll of the faces, positive clockwise.
+
+    Returns:
+        uint8 (h, w), large enough for the whole image. Both images have the same centre.
+    """
+    height, width = image.shape
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    size = round(width * abs(cos) + height * abs(sin)), round(width * abs(sin) + height * abs(cos))
+    to_copy = np.array([[cos, sin, 0.0], [-sin, cos, 0.0]])
+    to_copy[:, 2] = (np.array(size) - 1) / 2 - to_copy[:, :2] @ ((width - 1) / 2, (height - 1) / 2)
+    return np.asarray(cv2.warpAffine(image, to_copy, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)

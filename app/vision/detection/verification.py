@@ -2,38 +2,58 @@
 
 The Haar cascade searches the surroundings of a proposal, scaled so that the face has one size everywhere, in fine steps
 of size. This removes false proposals, and its boxes are better centred and sized than those of a whole-image search,
-which matters for classification (`python -m benchmarks.end_to_end` measures it). Faces with a low weight need the
-agreement of another cascade (second stage).
+which matters for classification (`python -m benchmarks.end_to_end` measures it).
+
+Around a face, both cascades accept many overlapping windows (hits); around anything else, few. The number of hits
+separates them far better than the cascade's weight of a window, which is 54 to 58 for faces and false boxes alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 
-from app.contract.preprocess import GreyImage
 from app.domain import Detection
 from app.vision.detection.boxes import Square, remove_duplicates, to_box
-from app.vision.detection.cascades import HAAR_WINDOW_PX, Cascades
-from app.vision.detection.pyramid import ImagePyramid, resized, with_usual_contrast
+from app.vision.detection.cascades import Cascades
+from app.vision.detection.pyramid import ImagePyramid
+from app.vision.detection.region import FACE_PX, Region
 
-_FACE_PX = 48  # side of a proposal in the scaled region
+MARGIN = 0.3  # around the proposal, as a share of its side
 _STEP = 1.07  # ratio of successive face sizes
-_MIN_NEIGHBORS = 4
-_MARGIN = 0.3  # around the proposal, as a share of its side
 _SIZE_RANGE = (0.75, 1.35)  # sides searched, as shares of the proposal's side
+_GROUP_DISTANCE = 0.2  # largest distance of hits in one group, as a share of their side; OpenCV's own
 
-_CERTAIN_WEIGHT = 55.1  # 2 % of faces and a quarter of false boxes have less
-_SECOND_STAGE_MARGIN = 0.2
-_SECOND_STAGE_SIZE_RANGE = (0.7, 1.3)
-_SECOND_STAGE_MIN_HITS = 4  # a face has dozens
+_MIN_HITS = 3  # of the first cascade: fewer are no candidate
+_CERTAIN_HITS = 25  # of the first cascade, upright: the second cascade is not needed
+_REFINED_DEGREES = (0.0, 15.0, -15.0)
+_REFINED_MIN_HITS = 8  # of the first cascade: with fewer, the second cascade is not asked
+_REFINED_CERTAIN_HITS = 40  # of both cascades: no other roll is tried
 
 
-def verify(
-    cascades: Cascades, pyramid: ImagePyramid, proposals: Sequence[Square], margin: float = _MARGIN
-) -> list[Detection]:
+class Verified(NamedTuple):
+    """Result of the verification.
+
+    Attributes:
+        candidates: Boxes that may show faces, without duplicates, highest weight first. The weight is the number of
+            hits.
+        rejected: Proposals without a candidate.
+    """
+
+    candidates: list[Detection]
+    rejected: list[Square]
+
+
+class _Group(NamedTuple):
+    """A group of overlapping hits."""
+
+    square: Square
+    hits: int
+
+
+def verify(cascades: Cascades, pyramid: ImagePyramid, proposals: Sequence[Square], margin: float = MARGIN) -> Verified:
     """Search around each proposal.
 
     Args:
@@ -41,73 +61,55 @@ def verify(
         pyramid: The image.
         proposals: Places to search. Proposals outside the image are ignored.
         margin: Width of the surroundings, as a share of the proposal's side.
-
-    Returns:
-        Verified faces without duplicates, highest weight first.
     """
-    faces = []
+    candidates: list[Detection] = []
+    rejected: list[Square] = []
     for proposal in proposals:
-        region = _Region.around(pyramid, proposal, margin)
+        region = Region.around(pyramid, proposal, margin)
         if region is None:
             continue
-        min_size, max_size = region.sizes(_SIZE_RANGE)
-        boxes, _, weights = cascades.haar.detectMultiScale3(
-            region.pixels, _STEP, _MIN_NEIGHBORS, minSize=min_size, maxSize=max_size, outputRejectLevels=True
-        )
-        for box, weight in zip(boxes, weights, strict=True):
-            face = region.to_image(box[0], box[1], box[2])
-            if weight >= _CERTAIN_WEIGHT or _passes_second_stage(cascades.second_stage, pyramid, face):
-                faces.append(Detection(to_box(face, pyramid.image), float(weight)))
-    return remove_duplicates(faces)
+        groups = _groups(cascades.haar, region)
+        possible = [_best_roll(cascades, pyramid, group) for group in groups if group.hits >= _MIN_HITS]
+        for square, hits in possible:
+            candidates.append(Detection(to_box(square, pyramid.image), float(hits), square.degrees or None))
+        if not possible:
+            rejected.append(proposal)
+    return Verified(remove_duplicates(candidates), rejected)
 
 
-def _passes_second_stage(cascade: cv2.CascadeClassifier, pyramid: ImagePyramid, face: Square) -> bool:
-    region = _Region.around(pyramid, face, _SECOND_STAGE_MARGIN)
-    if region is None:
-        return False
-    min_size, max_size = region.sizes(_SECOND_STAGE_SIZE_RANGE)
-    hits = cascade.detectMultiScale(region.pixels, _STEP, 0, minSize=min_size, maxSize=max_size)
-    return len(hits) >= _SECOND_STAGE_MIN_HITS
+def _best_roll(cascades: Cascades, pyramid: ImagePyramid, group: _Group) -> _Group:
+    """Return a group at the roll with the most hits. A certain upright group is returned unchanged."""
+    if group.hits >= _CERTAIN_HITS and not group.square.degrees:
+        return group
+    best = group._replace(hits=0)
+    for degrees in _REFINED_DEGREES:
+        refined = _refine(cascades, pyramid, group.square, degrees)
+        best = max(best, refined, key=lambda group: group.hits)
+        if best.hits >= _REFINED_CERTAIN_HITS:
+            break
+    return best
 
 
-@dataclass(frozen=True, slots=True)
-class _Region:
-    """Surroundings of a square, scaled so that the square's side is `_FACE_PX` (never enlarged).
+def _refine(cascades: Cascades, pyramid: ImagePyramid, square: Square, degrees: float) -> _Group:
+    """Search around a square that is turned by further degrees, and count the hits of both cascades."""
+    turned = square._replace(degrees=square.degrees + degrees)
+    first = _largest_group(cascades.haar, pyramid, turned)
+    if not _REFINED_MIN_HITS <= first.hits < _REFINED_CERTAIN_HITS:
+        return first
+    return first._replace(hits=first.hits + _largest_group(cascades.second_stage, pyramid, first.square).hits)
 
-    Attributes:
-        pixels: uint8 (h, w).
-        left: Left edge in pixels of the image.
-        top: Top edge in pixels of the image.
-        scale: Pixels of the region per pixel of the image.
-        side_px: Side of the square in pixels of the region.
-    """
 
-    pixels: GreyImage
-    left: float
-    top: float
-    scale: float
-    side_px: float
+def _largest_group(cascade: cv2.CascadeClassifier, pyramid: ImagePyramid, square: Square) -> _Group:
+    region = Region.around(pyramid, square, MARGIN)
+    groups = [] if region is None else _groups(cascade, region)
+    return max(groups, key=lambda group: group.hits, default=_Group(square, 0))
 
-    @classmethod
-    def around(cls, pyramid: ImagePyramid, square: Square, margin_share: float) -> _Region | None:
-        """Cut out a square with a margin. Return None if the square is outside the image."""
-        x, y, side = square
-        scale = min(1.0, _FACE_PX / side)
-        level, level_scale = pyramid.level(scale)
-        margin = side * margin_share
-        left, top = max(0, round((x - margin) * level_scale)), max(0, round((y - margin) * level_scale))
-        right, bottom = round((x + side + margin) * level_scale), round((y + side + margin) * level_scale)
-        pixels = level[top:bottom, left:right]
-        if not pixels.size:
-            return None
-        scaled = with_usual_contrast(resized(pixels, scale / level_scale))
-        return cls(scaled, left / level_scale, top / level_scale, scale, side * scale)
 
-    def sizes(self, shares: tuple[float, float]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the smallest and the largest (width, height) to search, from shares of the square's side."""
-        smallest, largest = (round(self.side_px * share) for share in shares)
-        return (max(HAAR_WINDOW_PX, smallest),) * 2, (largest,) * 2
-
-    def to_image(self, x: float, y: float, side: float) -> Square:
-        """Convert a square of the region to pixels of the image."""
-        return self.left + x / self.scale, self.top + y / self.scale, side / self.scale
+def _groups(cascade: cv2.CascadeClassifier, region: Region) -> list[_Group]:
+    """Return each group of overlapping hits in a region. A single hit is no group."""
+    min_size, max_size = ((round(FACE_PX * share),) * 2 for share in _SIZE_RANGE)
+    boxes = cascade.detectMultiScale(region.pixels, _STEP, 0, minSize=min_size, maxSize=max_size)
+    groups, hits = cv2.groupRectangles([[int(value) for value in box] for box in boxes], 1, _GROUP_DISTANCE)
+    return [
+        _Group(region.to_image(x, y, side), int(count)) for (x, y, side, _), count in zip(groups, hits, strict=True)
+    ]

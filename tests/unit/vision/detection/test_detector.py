@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from app.domain import FaceBox
-from app.vision.detection import FaceDetector, detector
+from app.vision.detection import FaceDetector, detector, search
+from app.vision.detection.pyramid import mean_side
 from tests.support.portrait import FACE, beside_smaller_copy, crop_around_face
 
 
@@ -44,17 +45,17 @@ def test_detect_finds_a_large_face_that_a_corner_cuts_off(portrait):
 
 
 def test_detect_verifies_a_face_only_once(portrait, monkeypatch):
-    verify, calls = detector.verify, []
+    verify, calls = search.verify, []
 
     def recording(cascades, pyramid, proposals, *margin):
         calls.append(proposals)
         return verify(cascades, pyramid, proposals, *margin)
 
-    monkeypatch.setattr(detector, "verify", recording)
+    monkeypatch.setattr(search, "verify", recording)
     large, _ = crop_around_face(portrait, 2.5)
     (found,) = FaceDetector().detect(large)
     first, *later = [
-        sum(FaceBox(round(x), round(y), round(side), round(side)).overlap(found.box) > 0.4 for x, y, side in proposals)
+        sum(FaceBox(*map(round, (x, y, side, side))).overlap(found.box) > 0.4 for x, y, side, _ in proposals)
         for proposals in calls
     ]
     assert first == 1
@@ -86,12 +87,12 @@ def test_detect_large_face_takes_the_coarse_and_the_fine_pass(portrait, passes):
     assert [cascade for cascade, _, _ in passes] == ["lbp", "lbp"]
     (_, coarse_share, _), (_, fine_share, _) = passes
     assert coarse_share < share < 2 * coarse_share
-    assert fine_share == pytest.approx(found.box.width / max(image.shape) / 3)
+    assert fine_share == pytest.approx(found.box.width / mean_side(image) / 3)
 
 
 def test_detect_webcam_face_takes_one_more_lbp_pass_and_no_haar_pass(portrait, passes):
     (found,) = FaceDetector().detect(portrait)
-    share = found.box.width / max(portrait.shape)
+    share = found.box.width / mean_side(portrait)
     assert 0.16 < share < 0.24
     assert [cascade for cascade, _, _ in passes] == ["lbp"] * 3
     assert passes[2] == ("lbp", pytest.approx(share / 3), passes[1][1])
@@ -171,3 +172,53 @@ def test_detect_finds_no_face_in_an_image_of_one_level_or_of_faint_noise(grey_le
     noise = np.random.default_rng(0).integers(-2, 3, size=plain.shape)
     assert FaceDetector().detect(plain) == []
     assert FaceDetector().detect((plain + noise).clip(0, 255).astype(np.uint8)) == []
+
+
+def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, FaceBox]:
+    """Return the portrait, turned clockwise around the face, and the box of the face."""
+    centre = FACE.x + FACE.width / 2, FACE.y + FACE.height / 2
+    matrix = cv2.getRotationMatrix2D(centre, -degrees, 1.0)
+    matrix[:, 2] += 130, 160
+    copy = cv2.warpAffine(image, matrix, (770, 770), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(copy, dtype=np.uint8), FaceBox(FACE.x + 130, FACE.y + 160, FACE.width, FACE.height)
+
+
+@pytest.mark.parametrize("degrees", [15, 20, 30, 45, 90, -15, -20, -30, -45, -90])
+def test_detect_finds_a_turned_face_with_its_roll(portrait, degrees):
+    image, box = turned(portrait, degrees)
+    (found,) = FaceDetector().detect(image)
+    assert found.box.overlap(box) > 0.5
+    assert found.roll_degrees is None or abs(found.roll_degrees - degrees) <= 16
+    assert abs(degrees) < 20 or found.roll_degrees is not None
+
+
+def test_detect_names_no_roll_of_an_upright_face(portrait):
+    (found,) = FaceDetector().detect(portrait)
+    assert found.roll_degrees is None
+
+
+def test_detect_searches_no_turned_copy_of_an_upright_portrait(portrait, monkeypatch):
+    def fail(*_):
+        raise AssertionError("no turned copy is needed")
+
+    monkeypatch.setattr("app.vision.detection.turned.propose_with_haar", fail)
+    assert len(FaceDetector().detect(portrait)) == 1
+
+
+@pytest.mark.parametrize("side_px", [48, 64, 80, 96])
+def test_detect_finds_the_face_of_an_avatar(portrait, side_px):
+    part, _ = crop_around_face(portrait, 2.2)
+    avatar = np.asarray(cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_AREA))
+    (found,) = FaceDetector().detect(avatar)
+    share = found.box.width / side_px
+    assert 0.3 < share < 0.7
+
+
+@pytest.mark.parametrize("shape", [(9000, 900), (900, 9000)])
+def test_detect_finds_every_face_of_a_long_image(portrait, shape):
+    image = np.full(shape, 230, dtype=np.uint8)
+    tile = np.asarray(cv2.resize(portrait, (640, 640)))
+    for start in (400, 2600, 4800, 7000):
+        y, x = (start, 130) if shape[0] > shape[1] else (130, start)
+        image[y : y + 640, x : x + 640] = tile
+    assert len(FaceDetector().detect(image)) == 4

@@ -7,14 +7,14 @@ import pytest
 
 from app.domain import FaceBox
 from app.vision.detection import FaceDetector
-from benchmarks.detection import FULL_SIZE_PX, OnePass, kept_share, make_scenes
+from benchmarks.whole_image import FULL_SIZE_PX, OnePass, kept_share, make_scenes
 from tests.support.paths import SHARED_DATA, needs_shared_data
 from tests.support.photographs import count_found, load_photographs
 from tests.support.scenes import SAME_FACE
 
 
 @needs_shared_data
-def test_detect_finds_every_face_of_the_photographs_and_one_false_box():
+def test_detect_finds_every_face_of_the_photographs_and_no_false_box():
     face_detector = FaceDetector()
     missed, false = [], []
     for photograph in load_photographs(SHARED_DATA / "photos"):
@@ -23,11 +23,11 @@ def test_detect_finds_every_face_of_the_photographs_and_one_false_box():
         missed += [photograph.path.name] * (len(photograph.faces) - found)
         false += [photograph.path.name] * false_count
     assert missed == []
-    assert false == ["selfie-many-people.jpg"]  # a white shirt
+    assert false == []
 
 
 @needs_shared_data
-@pytest.mark.parametrize(("kind", "share"), [("groups", 0.95), ("mixed", 0.9), ("singles", 0.9)])
+@pytest.mark.parametrize(("kind", "share"), [("groups", 0.9), ("mixed", 0.9), ("singles", 0.9)])
 def test_detect_finds_the_faces_that_slow_searches_find(kind, share):
     counts = {"groups": 0, "mixed": 0, "singles": 0} | {kind: {"groups": 10, "mixed": 25, "singles": 40}[kind]}
     scenes = getattr(make_scenes(SHARED_DATA / "fer2013.zip", **counts), kind)

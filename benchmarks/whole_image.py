@@ -1,4 +1,4 @@
-"""Compare detectors and their parameters: `python -m benchmarks.detection`. Prints a Markdown table.
+"""Compare the detector with searches of the whole image: `python -m benchmarks.whole_image`. Prints a Markdown table.
 
 There are four test sets: the photographs with boxes checked by eye; group scenes of six small faces, compared with a
 search at full size; scenes of two to four faces of mixed sizes, and scenes of one face, both compared with the common

@@ -1,0 +1,81 @@
+"""Measure face detectors: `python -m benchmarks.detection --detector haar`. Prints a Markdown table.
+
+A cell of a row "found, false boxes" names both. A share is the share of labelled faces that the detector finds, and the
+number after it counts the false boxes: every box that is not the one box of a labelled face, with no exception except
+the partial faces that the labels list. Times are CPU time of one thread, the best of three runs; the number in
+parentheses is the ratio to the last detector of the table (with --against, the other checkout).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+
+from app.vision.decode import decode_grey
+from benchmarks.detection.cases import Case, Image
+from benchmarks.detection.detectors import HAAR, NAMES, Detector, detector_of_checkout, make_detector
+from benchmarks.detection.figures import PARTS, Sets, load_sets, rows
+from benchmarks.detection.speed import milliseconds, summary
+from benchmarks.machine import cpu_kind
+from tests.support.paths import SHARED_DATA
+
+_MAX_PIXELS = 100_000_000
+
+
+def main() -> int:
+    """Print the table."""
+    arguments = _parse_arguments()
+    missing = [name for name in ("photos", "candid", "fer2013.zip") if not (arguments.data / name).exists()]
+    if missing:
+        print(f"--data must name a folder with {', '.join(missing)}. Received: {arguments.data}", file=sys.stderr)
+        return 2
+    cv2.setNumThreads(1)
+    detectors: dict[str, Detector] = {name: make_detector(name) for name in arguments.detector}
+    if arguments.against is not None:
+        detectors["before"] = detector_of_checkout(arguments.against)
+    sets = load_sets(arguments.data, arguments.negatives, arguments.faces, _read_grey)
+    print(f"OpenCV {cv2.__version__}, CPU with {cpu_kind()}.\n", flush=True)
+    print(f"| figure | {' | '.join(detectors)} |\n| --- |{' --- |' * len(detectors)}", flush=True)
+    for name, cell in rows(sets):
+        if arguments.only in name:
+            print(f"| {name} | {' | '.join(cell(detector) for detector in detectors.values())} |", flush=True)
+    for name, cells in _time_rows(detectors, sets) if arguments.only in "photos: ms, median" else ():
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", action="append", choices=NAMES, help=f"can be repeated; default: {HAAR}")
+    parser.add_argument("--against", type=Path, help="another checkout: its Haar detector is measured in the same run")
+    parser.add_argument("--data", type=Path, default=SHARED_DATA, help="default: %(default)s")
+    parser.add_argument("--negatives", type=Path, nargs="*", default=[], help="folders of pictures without a face")
+    parser.add_argument("--faces", type=int, default=100, help="PrivateTest faces per emotion; default: %(default)s")
+    parser.add_argument("--only", default="", help="measure only the rows whose name has this text")
+    arguments = parser.parse_args()
+    arguments.detector = arguments.detector or [HAAR]
+    return arguments
+
+
+def _read_grey(data: bytes) -> Image:
+    return decode_grey(data, _MAX_PIXELS)
+
+
+def _time_rows(detectors: Mapping[str, Detector], sets: Sets) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the rows of times on the photographs and on the pictures without a face."""
+    timed: dict[str, list[Case]] = {"photos": list(sets.photos)}
+    timed["no face, parts of the photographs"] = list(sets.negatives[PARTS]())
+    for name, cases in timed.items():
+        times = milliseconds(detectors, dict.fromkeys(detectors, cases))
+        reference = list(times.values())[-1]
+        columns = [summary(values, reference) for values in times.values()]
+        for cells in zip(*columns, strict=True):
+            yield f"{name}: {cells[0][0]}", [cell for _, cell in cells]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
