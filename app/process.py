@@ -22,6 +22,7 @@ from app.server.address import listening_sockets, trusted_addresses
 from app.server.drain import DrainingServer
 from app.server.memory import tune_allocator
 from app.server.protocol import BoundedHttpProtocol
+from app.vision.yunet import DetectorModelError
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
@@ -47,7 +48,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     def end_with(error: Exception) -> None:
         server.fail(error, has_served=app.state.service.engine.is_loaded)
 
-    app = create_app(settings, on_fatal=end_with, tracing=tracing)
+    try:
+        app = create_app(settings, on_fatal=end_with, tracing=tracing)
+    except DetectorModelError as error:
+        _logger.critical("fer-serve cannot serve: %s", error)
+        return _CANNOT_SERVE
     server = build_server(app, settings)
     try:
         server.run(listening_sockets(settings.host, settings.port) if settings.uds is None else None)

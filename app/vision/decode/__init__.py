@@ -2,6 +2,7 @@
 
 Modules:
     decoder: `decode_image`, the entry point, and its errors.
+    colour: `decode_colour`, a reduced copy in colour for a detector that needs it.
     formats: Supported file formats and their signatures.
     limits: Limits on pixels, memory and header size, which apply before any pixel is decoded.
     jpeg: JPEG structure: frame, scans and components.
@@ -11,6 +12,7 @@ Modules:
     orientation: EXIF orientation.
 """
 
+from app.vision.decode.colour import ColourImage, decode_colour
 from app.vision.decode.decoder import DecodedImage, decode_grey, decode_image
 
-__all__ = ["DecodedImage", "decode_grey", "decode_image"]
+__all__ = ["ColourImage", "DecodedImage", "decode_colour", "decode_grey", "decode_image"]
