@@ -27,6 +27,7 @@ _GREY_BYTES = 3.0
 _MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RGBA": 6.9, "RGBX": 6.9}
 _OTHER_MODE_BYTES = 6.0  # palette, 1 bit, 16 bit
 _PLAIN_WEBP_BYTES, _OTHER_WEBP_BYTES = 4.2, 15.8
+_AVIF_BYTES = {"RGB": 9.4, "RGBA": 15.0}
 _COEFFICIENT_BYTES = 2  # a progressive JPEG also holds the coefficients of the full image, whatever the reduction
 
 _MIN_READS, _BYTES_PER_READ = 10_000, 512
@@ -156,6 +157,8 @@ def _bytes_per_pixel(image: Image.Image) -> float:
     """Return the peak memory of decoding a file that is not a JPEG, in bytes per pixel."""
     if image.format == "WEBP":
         return _PLAIN_WEBP_BYTES if is_plain_webp(image) else _OTHER_WEBP_BYTES
+    if image.format == "AVIF":
+        return _AVIF_BYTES[image.mode]
     if image.mode == "L":
         return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
     return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)

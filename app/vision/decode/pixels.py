@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from app.contract.preprocess import GreyImage
-from app.vision.decode.formats import is_plain_webp
+from app.vision.decode.formats import is_plain_webp, is_run_length_bmp
 from app.vision.decode.grey import to_grey
 from app.vision.decode.orientation import upright_operation
 
@@ -29,8 +29,8 @@ def decode_pixels(image: Image.Image, data: bytes, reduction: int = 1) -> GreyIm
         FerError: `undecodable_image` for 32-bit pixels.
         Exception: The file is damaged; Pillow raises many kinds.
     """
-    if is_plain_webp(image):
-        return _decode_plain_webp(image, data)
+    if is_plain_webp(image) or is_run_length_bmp(image):
+        return _decode_with_opencv(image, data)
     # Lets the JPEG decoder skip the chroma and compute fewer pixels. Other formats ignore it.
     image.draft("L", (image.width // reduction, image.height // reduction))
     image.load()
@@ -39,12 +39,12 @@ def decode_pixels(image: Image.Image, data: bytes, reduction: int = 1) -> GreyIm
     return _to_array(grey if operation is None else grey.transpose(operation))
 
 
-def _decode_plain_webp(image: Image.Image, data: bytes) -> GreyImage:
-    """Decode with OpenCV, in half the time and a quarter of the memory: Pillow decodes every WebP as an animation."""
+def _decode_with_opencv(image: Image.Image, data: bytes) -> GreyImage:
+    """Decode with OpenCV: a WebP in half the time and a quarter of the memory, because Pillow decodes an animation."""
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if decoded is None or decoded.shape != (image.height, image.width):
-        raise ValueError("OpenCV cannot decode the WebP file")
+        raise ValueError(f"OpenCV cannot decode the {image.format} file")
     operation = upright_operation(image)
     return np.asarray(decoded if operation is None else Image.fromarray(decoded).transpose(operation), dtype=np.uint8)
 
