@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _HEVC_SPS, _HEVC_FIRST_NON_PICTURE = 33, 32
+_PLANES = (1, 1.5, 2, 3)  # samples per pixel by chroma_format_idc
 _AV1_SEQUENCE_HEADER, _AV1_FRAME_HEADER, _AV1_FRAME = 1, 3, 6
 
 
@@ -20,11 +21,27 @@ class CodedSize(NamedTuple):
         width: Width in pixels.
         height: Height in pixels.
         largest_pixels: Pixels of the largest picture that may follow the header.
+        planes: Samples per pixel: 1 without colour, 1.5 with colours at half resolution, 2 or 3.
+        is_deep: The samples have more than 8 bits.
     """
 
     width: int
     height: int
     largest_pixels: int
+    planes: float
+    is_deep: bool
+
+
+class CodedPicture(NamedTuple):
+    """What a decoder will decode for one item.
+
+    Attributes:
+        sizes: Sizes by all sequence headers.
+        pictures: Number of pictures in the data.
+    """
+
+    sizes: list[CodedSize]
+    pictures: int
 
 
 class Bits:
@@ -54,8 +71,8 @@ class Bits:
         return (1 << zeros) - 1 + self.number(zeros)
 
 
-def hevc_sizes(config: bytes, data: bytes) -> tuple[list[CodedSize], int]:
-    """Return the sizes that an HEVC item claims, and the number of its pictures.
+def read_hevc(config: bytes, data: bytes) -> CodedPicture:
+    """Return what an HEVC item claims.
 
     Args:
         config: Content of the property `hvcC`.
@@ -72,7 +89,7 @@ def hevc_sizes(config: bytes, data: bytes) -> tuple[list[CodedSize], int]:
             sizes.append(_hevc_size(unit))
         elif kind < _HEVC_FIRST_NON_PICTURE and layer == 0 and len(unit) > 2:
             pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
-    return sizes, pictures
+    return CodedPicture(sizes, pictures)
 
 
 def _config_units(config: bytes) -> Iterator[bytes]:
@@ -109,14 +126,18 @@ def _hevc_size(unit: bytes) -> CodedSize:
     for profile, level in present:
         bits.number(88 * profile + 8 * level)
     bits.exponential()
-    if bits.exponential() == 3:
+    chroma = bits.exponential()
+    if chroma == 3:
         bits.number(1)
     width, height = bits.exponential(), bits.exponential()
-    return CodedSize(width, height, width * height)
+    if bits.number(1):  # conformance window
+        for _ in range(4):
+            bits.exponential()
+    return CodedSize(width, height, width * height, _PLANES[chroma], bits.exponential() > 0)
 
 
-def av1_sizes(config: bytes, data: bytes) -> tuple[list[CodedSize], int]:
-    """Return the sizes that an AV1 item claims, and the number of its frames.
+def read_av1(config: bytes, data: bytes) -> CodedPicture:
+    """Return what an AV1 item claims.
 
     Args:
         config: Content of the property `av1C`.
@@ -129,9 +150,9 @@ def av1_sizes(config: bytes, data: bytes) -> tuple[list[CodedSize], int]:
     for part in (config[4:], data):
         for kind, unit in _open_bitstream_units(part):
             if kind == _AV1_SEQUENCE_HEADER:
-                sizes.append(_av1_size(unit))
+                sizes.append(_av1_size(unit, config[2]))
             frames += kind in {_AV1_FRAME_HEADER, _AV1_FRAME}
-    return sizes, frames
+    return CodedPicture(sizes, frames)
 
 
 def _open_bitstream_units(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -151,7 +172,7 @@ def _open_bitstream_units(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += size
 
 
-def _av1_size(unit: bytes) -> CodedSize:
+def _av1_size(unit: bytes, flags: int) -> CodedSize:
     bits = Bits(unit)
     bits.number(3 + 1)  # profile, still picture
     reduced = bits.number(1)
@@ -162,7 +183,10 @@ def _av1_size(unit: bytes) -> CodedSize:
     width_bits, height_bits = bits.number(4) + 1, bits.number(4) + 1
     width, height = bits.number(width_bits) + 1, bits.number(height_bits) + 1
     # Without the reduced header, a frame may override its size with any number of so many bits.
-    return CodedSize(width, height, width * height if reduced else 1 << width_bits + height_bits)
+    largest = width * height if reduced else 1 << width_bits + height_bits
+    # The decoder refuses a picture with other planes than `av1C` says, after it has decoded the planes only.
+    planes = 1 if flags & 0x10 else 3 - (flags >> 3 & 1) - (flags >> 2 & 1) / 2
+    return CodedSize(width, height, largest, planes, bool(flags & 0x40))
 
 
 def _skip_operating_points(bits: Bits) -> None:

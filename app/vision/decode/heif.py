@@ -11,7 +11,7 @@ from app.contract.preprocess import GreyImage
 from app.errors import ErrorCode, FerError
 from app.vision.decode.grey import blend_with_white
 from app.vision.decode.limits import check_memory, check_size
-from app.vision.decode.picture_items import read_picture_size
+from app.vision.decode.picture_items import read_picture
 
 try:
     import pi_heif
@@ -20,12 +20,9 @@ except ImportError:  # no wheel for this platform
 else:
     pi_heif.options.DECODE_THREADS = 1  # each vision thread has a core
 
-_WIDE_MODES = {"I;16": 1, "I;16L": 1, "L;16": 1, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
-_MODES = {"L": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
+_MODES = {"L": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}  # channels
+_WIDE_MODES = {f"{mode};16": channels for mode, channels in _MODES.items()} | {"I;16": 1, "I;16L": 1}
 _STRIP_ROWS = 64
-# Peak memory in bytes per pixel, by channels. Source: measured with images of 5700x4300 pixels.
-_BYTES_PER_PIXEL = {1: 4.0, 2: 6.0, 3: 6.0, 4: 9.0}
-_WIDE_BYTES_PER_PIXEL = 12.0
 
 
 def decode_heif(data: bytes, max_pixels: int) -> GreyImage:
@@ -50,15 +47,11 @@ def decode_heif(data: bytes, max_pixels: int) -> GreyImage:
             ErrorCode.UNSUPPORTED_IMAGE_FORMAT,
             "expected a JPEG or PNG file. Received: a HEIC file, for which this installation has no decoder (pi-heif)",
         )
-    width, height = read_picture_size(data)
-    check_size(width, height, max_pixels)
+    picture = read_picture(data)
+    check_size(picture.width, picture.height, max_pixels)
+    check_memory(picture.width, picture.height, picture.heic_bytes, "HEIC file of this kind")
     pictures = pi_heif.open_heif(data, convert_hdr_to_8bit=True, remove_stride=False)
-    picture = pictures[pictures.primary_index]
-    channels = (_MODES | _WIDE_MODES)[picture.mode]
-    is_wide = picture.info["bit_depth"] > 8
-    bytes_per_pixel = _WIDE_BYTES_PER_PIXEL if is_wide else _BYTES_PER_PIXEL[channels]
-    check_memory(width, height, bytes_per_pixel, f"HEIC file of mode {picture.mode}")
-    return _to_grey(_pixels_of(picture))
+    return _to_grey(_pixels_of(pictures[pictures.primary_index]))
 
 
 def _pixels_of(picture: Any) -> np.ndarray[Any, Any]:
@@ -74,14 +67,14 @@ def _pixels_of(picture: Any) -> np.ndarray[Any, Any]:
 def _to_grey(pixels: np.ndarray[Any, Any]) -> GreyImage:
     height, width, channels = pixels.shape
     grey = np.empty((height, width), np.uint8)
-    opaque = channels in {2, 4} and not pixels[:, :, -1].any()  # alpha of 0 everywhere has no meaning
+    is_blended = channels in {2, 4} and pixels[:, :, -1].any()  # alpha of 0 everywhere has no meaning
     for top in range(0, height, _STRIP_ROWS):
         strip = pixels[top : top + _STRIP_ROWS]
         if strip.dtype == np.uint16:
             strip = np.asarray(cv2.convertScaleAbs(strip.reshape(len(strip), -1), alpha=1 / 257)).reshape(strip.shape)
         luma = strip[:, :, 0] if channels < 3 else cv2.cvtColor(np.ascontiguousarray(strip), _TO_LUMA[channels])
         grey[top : top + _STRIP_ROWS] = luma
-        if channels in {2, 4} and not opaque:
+        if is_blended:
             blend_with_white(grey[top : top + _STRIP_ROWS], strip[:, :, -1])
     return grey
 

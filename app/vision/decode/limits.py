@@ -27,7 +27,6 @@ _GREY_BYTES = 3.0
 _MODE_BYTES = {"LA": 10.8, "La": 10.8, "CMYK": 8.9, "YCCK": 8.9, "RGB": 6.9, "RGBA": 6.9, "RGBX": 6.9}
 _OTHER_MODE_BYTES = 6.0  # palette, 1 bit, 16 bit
 _PLAIN_WEBP_BYTES, _OTHER_WEBP_BYTES = 4.2, 15.8
-_AVIF_BYTES = {"RGB": 9.4, "RGBA": 15.0}
 _COEFFICIENT_BYTES = 2  # a progressive JPEG also holds the coefficients of the full image, whatever the reduction
 
 _MIN_READS, _BYTES_PER_READ = 10_000, 512
@@ -158,7 +157,12 @@ def _bytes_per_pixel(image: Image.Image) -> float:
     if image.format == "WEBP":
         return _PLAIN_WEBP_BYTES if is_plain_webp(image) else _OTHER_WEBP_BYTES
     if image.format == "AVIF":
-        return _AVIF_BYTES[image.mode]
+        return _GREY_BYTES  # `picture_items` has checked all of it
+    if image.format in JPEG_FORMATS:
+        # Only the luma of a colour JPEG is decoded; CMYK has no luma.
+        converted, channels = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
+        coefficients = coefficients_per_pixel(image) * _COEFFICIENT_BYTES if scans > 1 else 0.0
+        return max(converted, channels + coefficients)
     if image.mode == "L":
         return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
     return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)
