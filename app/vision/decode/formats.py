@@ -30,6 +30,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 # Brands of ISO base media files. `mif1` and `msf1` say nothing of the codec. Sources: ISO/IEC 23008-12, AVIF 1.1.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_PNG_COLOUR_TYPES = frozenset({2, 4, 6})  # RGB, grey with alpha, RGBA
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})  # BI_RLE8, BI_RLE4
 _GENERIC_BRANDS = frozenset({b"mif1", b"msf1", b"mif2", b"miaf", b"1pic"})
 
@@ -56,6 +57,11 @@ def _identify_brand(data: bytes) -> str | None:
 def is_run_length_bmp(image: Image.Image) -> bool:
     """Return whether an opened file is a run-length coded BMP, which Pillow decodes byte by byte in Python."""
     return image.format == "BMP" and image.info.get("compression") in _RUN_LENGTH_COMPRESSIONS
+
+
+def is_deep_colour_png(image: Image.Image, data: bytes) -> bool:
+    """Return whether an opened file is a PNG with colours of 16 bits, of which Pillow keeps 8."""
+    return image.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_TYPES  # IHDR
 
 
 def is_plain_webp(image: Image.Image) -> bool:

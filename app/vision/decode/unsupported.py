@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from app.errors import ErrorCode, FerError
@@ -138,7 +139,7 @@ def _name_text(head: bytes) -> tuple[str, str]:
         if pattern.search(head):
             return name, advice
     try:
-        head[:-3].decode()  # a character may be cut at the end
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:
         return "a file with none of their signatures", _BYTES
     is_text = len(head) > 3 and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
