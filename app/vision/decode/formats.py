@@ -11,9 +11,6 @@ from app.vision.decode.isobmff import read_brands
 
 SUPPORTED_FORMATS = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF"
 
-# Pillow's names for JPEG files. MPO is a JPEG with more images after the first one, written by phones.
-JPEG_FORMATS = frozenset({"JPEG", "MPO"})
-
 # First bytes of a file, and Pillow's name for the format.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "JPEG"),

@@ -158,11 +158,6 @@ def _bytes_per_pixel(image: Image.Image) -> float:
         return _PLAIN_WEBP_BYTES if is_plain_webp(image) else _OTHER_WEBP_BYTES
     if image.format == "AVIF":
         return _GREY_BYTES  # `picture_items` has checked all of it
-    if image.format in JPEG_FORMATS:
-        # Only the luma of a colour JPEG is decoded; CMYK has no luma.
-        converted, channels = (_MODE_BYTES["CMYK"], 4) if image.mode == "CMYK" else (_GREY_BYTES, 1)
-        coefficients = coefficients_per_pixel(image) * _COEFFICIENT_BYTES if scans > 1 else 0.0
-        return max(converted, channels + coefficients)
     if image.mode == "L":
         return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
     return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)

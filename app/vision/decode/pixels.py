@@ -65,7 +65,7 @@ def _with_all_bits(grey: Image.Image, data: bytes) -> Image.Image:
     levels = cv2.cvtColor(np.ascontiguousarray(colours[:, :, :3]), cv2.COLOR_BGR2GRAY)
     scaled = to_8_bits(np.asarray(levels, dtype=np.uint16))
     if has_alpha:
-        blend_with_white(scaled, (colours[:, :, 3] >> 8).astype(np.uint8))
+        blend_with_white(scaled, (np.asarray(colours[:, :, 3], dtype=np.uint16) >> 8).astype(np.uint8))
     return Image.fromarray(scaled)
 
 
