@@ -41,17 +41,17 @@ def sources() -> list[bytes]:
     files += [_encode(colour, "AVIF"), _encode(colour.convert("RGBA"), "AVIF"), _encode(colour.convert("L"), "AVIF")]
     files += [_encode(colour, "AVIF", save_all=True, append_images=[colour])]
     files += [heic(colour), heic(colour.convert("RGBA")), heic(colour.convert("L")), heic_10_bits(pixels[:, :, 0])]
-    files += [_grid(colour, image_format) for image_format in ("HEIF", "AVIF")]
+    files.append(_heic_grid(colour))
     wide = pixels.astype(np.int64) * 257
     files += [picture(wide, 16, 2, planar=True, compressed=True), picture(wide[:, :, :1], 16, 0, tile=16)]
     files += [picture(wide[:, :, :1] >> 4, 12, 1), picture(wide, 16, 2, compressed=True, predictor=True)]
     return files
 
 
-def _grid(colour: Image.Image, image_format: str) -> bytes:
+def _heic_grid(colour: Image.Image) -> bytes:
     turned = grid(1, 1, 64, 48, [1])
     turned.properties.append(box(b"irot", b"\1"))
-    return container(image_format, [encode_item(colour, image_format), turned], primary=2)
+    return container("HEIF", [encode_item(colour, "HEIF"), turned], primary=2)
 
 
 def mutated(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:

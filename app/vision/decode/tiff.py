@@ -5,8 +5,9 @@ Pillow and libtiff decompress the strips or tiles as rows of bytes; the samples 
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +23,12 @@ from app.vision.decode.orientation import OPERATIONS
 from app.vision.decode.tiff_directory import Directory, SampleLayout, find_picture, sample_layout
 
 Samples = npt.NDArray[np.uint16]
+ReadRows = Callable[[int, int], npt.NDArray[np.uint8]]
 
 _STRIP_BYTES = 1 << 20
 _LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _REVERSED_BITS = np.array([int(f"{value:08b}"[::-1], 2) for value in range(256)], np.uint8)
-_GREY_BYTES = 4.0  # 16-bit grey, alpha and 8-bit grey
+_GREY_BYTES = 5.0  # 16-bit grey twice, alpha or 8-bit grey
 
 
 class FullPicture(NamedTuple):
@@ -77,17 +79,18 @@ def decode_tiff_samples(data: bytes, directory: Directory, layout: SampleLayout,
     """
     _check_limits(directory, layout, max_pixels)
     blocks = _Blocks(data, directory, layout)
-    planes = [blocks.decode(plane) for plane in range(layout.colours + bool(layout.alpha) if layout.is_planar else 1)]
+    planes = [blocks.rows(plane) for plane in range(layout.colours + bool(layout.alpha) if layout.is_planar else 1)]
     levels = np.empty((layout.height, layout.width), np.uint16)
     alpha = np.empty((layout.height, layout.width), np.uint8) if layout.alpha else None
-    rows = max(1, _STRIP_BYTES // (planes[0].width * len(planes)))
+    rows = max(1, _STRIP_BYTES // (blocks.row_bytes * len(planes)))
     for top in range(0, layout.height, rows):
         strip = slice(top, min(top + rows, layout.height))
-        parts = [blocks.unpack(plane.crop((0, strip.start, plane.width, strip.stop))) for plane in planes]
+        parts = [blocks.unpack(read(strip.start, strip.stop)) for read in planes]
         samples = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
         levels[strip] = _to_grey(samples, layout)
         if alpha is not None:
             alpha[strip] = samples[:, :, layout.colours] >> (layout.bits - 8)
+    planes.clear()
     grey = to_8_bits(levels, layout.bits)
     if alpha is not None and alpha.any():
         _blend(grey, alpha, layout)
@@ -100,8 +103,14 @@ def _check_limits(directory: Directory, layout: SampleLayout, max_pixels: int) -
     tile = directory.get(tags.TILE_WIDTH, 1), directory.get(tags.TILE_LENGTH, 1)
     check_size(max(tile[0], 8), max(tile[1], 8), max_pixels)  # the decoder decodes complete tiles
     sample_bytes = layout.samples * layout.stored_bits / 8
-    # The decoder also holds one strip, which may be the whole picture.
-    bytes_per_pixel = sample_bytes * (1 if layout.is_planar else 2) + sample_bytes / layout.samples + _GREY_BYTES
+    if tags.is_uncompressed(directory):
+        # Strips are read where they are. Tiles are copied and put beside each other.
+        held = 2 * sample_bytes if tags.TILE_WIDTH in directory else 0.0
+    else:
+        # The decoder holds the picture and one strip, which may be the whole picture.
+        rows = min(directory.get(tags.ROWS_PER_STRIP, layout.height), layout.height)
+        held = sample_bytes * (1 + (0 if tags.TILE_WIDTH in directory else rows / layout.height))
+    bytes_per_pixel = held + _GREY_BYTES
     check_memory(layout.width, layout.height, bytes_per_pixel, f"TIFF file with samples of {layout.bits} bits")
 
 
@@ -146,14 +155,32 @@ class _Blocks:
         self._samples = 1 if layout.is_planar else layout.samples
         self._row_bytes = -(-self._width * self._samples * layout.stored_bits // 8)
         self._is_little = directory.prefix == b"II"
-        is_uncompressed = directory.get(tags.COMPRESSION, tags.UNCOMPRESSED) in {
-            tags.UNCOMPRESSED,
-            tags.PADDED_TO_16_BITS,
-        }
-        self._is_reversed = is_uncompressed and directory.get(tags.FILL_ORDER, 1) == tags.LOWEST_BIT_FIRST
+        self._is_reversed = (
+            tags.is_uncompressed(directory) and directory.get(tags.FILL_ORDER, 1) == tags.LOWEST_BIT_FIRST
+        )
 
-    def decode(self, plane: int) -> Image.Image:
-        """Return the bytes of a plane as an image of mode `L`, a block beside the other."""
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a plane."""
+        return self._row_bytes * self._across
+
+    def rows(self, plane: int) -> ReadRows:
+        """Return a function that reads some rows of a plane, uint8 (rows, bytes), a block beside the other."""
+        if tags.is_uncompressed(self._directory) and not self._is_tiled:
+            return functools.partial(self._read_strips, self._of_plane(self._directory[tags.STRIP_OFFSETS], plane))
+        decoded = self._decode(plane)
+        return lambda top, bottom: np.asarray(decoded.crop((0, top, decoded.width, bottom)), dtype=np.uint8)
+
+    def _read_strips(self, offsets: Sequence[int], top: int, bottom: int) -> npt.NDArray[np.uint8]:
+        parts = []
+        for strip in range(top // self._height, -(-bottom // self._height)):
+            first, last = max(top, strip * self._height), min(bottom, (strip + 1) * self._height)
+            start = offsets[strip] + (first - strip * self._height) * self._row_bytes
+            parts.append(np.frombuffer(self._data, np.uint8, (last - first) * self._row_bytes, start))
+        return np.concatenate(parts).reshape(bottom - top, self._row_bytes)
+
+    def _decode(self, plane: int) -> Image.Image:
+        """Return the bytes of a plane as an image of mode `L`."""
         compression = self._directory.get(tags.COMPRESSION, tags.UNCOMPRESSED)
         if compression == tags.PADDED_TO_16_BITS:
             compression = tags.UNCOMPRESSED
@@ -184,18 +211,18 @@ class _Blocks:
             raise ValueError("the file has too few strips or tiles")
         return selected
 
-    def unpack(self, rows: Image.Image) -> Samples:
+    def unpack(self, rows: npt.NDArray[np.uint8]) -> Samples:
         """Return the samples of some rows, uint16 (rows, width, samples of the plane)."""
-        octets = np.asarray(rows, dtype=np.uint8).reshape(rows.height, self._across, self._row_bytes)
+        octets = rows.reshape(len(rows), self._across, self._row_bytes)
         if self._is_reversed:
             octets = _REVERSED_BITS[octets]
         count = self._width * self._samples
         samples = _unpack(octets, count, self._layout.stored_bits, self._is_little)
-        samples = samples.reshape(rows.height, self._across, self._width, self._samples)
+        samples = samples.reshape(len(rows), self._across, self._width, self._samples)
         if self._layout.is_predicted:
             samples = np.cumsum(samples, axis=2, dtype=np.uint16)
             samples &= np.uint16((1 << self._layout.stored_bits) - 1)
-        return samples.reshape(rows.height, -1, self._samples)[:, : self._layout.width]
+        return samples.reshape(len(rows), -1, self._samples)[:, : self._layout.width]
 
 
 def _unpack(octets: npt.NDArray[np.uint8], count: int, bits: int, is_little: bool) -> Samples:

@@ -120,6 +120,11 @@ def with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
     return header + data[8:] + padding + directory + bytes(4) + values
 
 
+def is_uncompressed(directory: Directory) -> bool:
+    """Return whether the strips or tiles are stored as they are."""
+    return directory.get(COMPRESSION, UNCOMPRESSED) in {UNCOMPRESSED, PADDED_TO_16_BITS}
+
+
 def is_big_tiff(data: bytes) -> bool:
     """Return whether a TIFF file has 64-bit offsets."""
     return b"+" in data[2:4]

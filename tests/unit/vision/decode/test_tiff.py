@@ -212,7 +212,7 @@ def test_decode_grey_reads_16_bits_in_big_tiff():
 
 def test_decode_grey_limits_the_pixels_and_the_memory_of_16_bit_tiff():
     def claims(side: int) -> bytes:
-        tags = {256: (side,), 257: (side,), 258: (16,) * 3, 259: (1,), 262: (2,), 273: (0,), 277: (3,), 278: (side,)}
+        tags = {256: (side,), 257: (side,), 258: (16,) * 3, 259: (8,), 262: (2,), 273: (0,), 277: (3,), 278: (side,)}
         return tiff_file([tags], [bytes(100)])
 
     assert "64000000" in assert_refused(ErrorCode.TOO_MANY_PIXELS, claims(8000)).detail
