@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,6 +50,15 @@ def test_decode_grey_reads_avif(mode):
 
 def test_decode_grey_reads_10_bits():
     assert_close(decode_grey(heic_10_bits(SCENE), MAX_PIXELS), SCENE)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_decode_grey_reads_avif_of_more_than_8_bits(bits):
+    levels = np.repeat((SCENE.astype(np.uint16) << (bits - 8))[:, :, np.newaxis], 3, axis=2)
+    options = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 95]
+    is_written, data = cv2.imencode(".avif", levels, options)
+    assert is_written
+    assert_close(decode_grey(data.tobytes(), MAX_PIXELS), SCENE)
 
 
 @BOTH
