@@ -59,7 +59,8 @@ def _reads_more(image: Image.Image, data: bytes) -> bool:
     """Return whether the decoder uses data that is inserted before the end marker."""
     end = find_end_of_image(data)
     with JpegImagePlugin.JpegImageFile(io.BytesIO(data[:end] + _MORE_DATA + data[end:])) as extended:
-        extended.draft("L", image.size)
+        reduction = -(-extended.width // image.width)  # of `image`
+        extended.draft("L", (extended.width // reduction, extended.height // reduction))
         extended.load()
         width, height = image.size
         for bottom in range(height, 0, -_STRIP_ROWS):
