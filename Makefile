@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
 CONFIG ?= training/configs/vgg.toml
 MINUTES ?= 10
+YUNET_URL ?= https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx
 
 SERVE := .venv/bin/python
 DEV := .venv-dev/bin/python
@@ -12,7 +13,7 @@ LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements/gpu.lock || e
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-clients lint format train bench bench-quality stress soak audit lock openapi docker-test \
+.PHONY: help serve yunet test test-clients lint format train bench bench-quality stress soak audit lock openapi docker-test \
 	compose-test swarm-test kubernetes-test clean
 
 help: ## List the targets
@@ -20,6 +21,11 @@ help: ## List the targets
 
 serve: .venv/installed ## Run the service on port 8000
 	$(SERVE) -m app
+
+yunet: ## Fetch the model file of the YuNet face detector; needs the network
+	cd detectors && curl --fail --location --silent --show-error --output yunet.part $(YUNET_URL)
+	cd detectors && sed 's/  .*/  yunet.part/' yunet.sha256 | sha256sum --check --quiet
+	mv detectors/yunet.part detectors/face_detection_yunet_2023mar.onnx
 
 test: .venv-dev/installed ## Run the tests
 	$(DEV) -m pytest -n auto

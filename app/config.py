@@ -23,6 +23,7 @@ _KEY_FIELDS = ("api_keys", "admin_keys")
 _MAX_SOCKET_PATH_BYTES = 107
 
 Device = Literal["cpu", "cuda", "auto"]
+DetectorName = Literal["haar", "yunet"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -109,6 +110,8 @@ class Settings(BaseSettings):
         default=Path("models/detection/face_verifier.onnx"), description="network that checks faces"
     )
     device: Device = "auto"
+    detector: DetectorName = "haar"
+    detector_model: Path | None = Field(default=None, description="ONNX file of YuNet; haar needs no file")
     max_body_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
     max_pixels: int = Field(default=40_000_000, ge=64)
     max_images: int = Field(default=32, ge=1)
@@ -150,6 +153,15 @@ class Settings(BaseSettings):
         for name in ("protect_metrics", "max_inflight_per_key"):
             if getattr(self, name) and not self.api_keys:
                 raise ValueError(f"{ENV_PREFIX}{name.upper()} needs keys in {ENV_PREFIX}API_KEYS. Received: none")
+        return self
+
+    @model_validator(mode="after")
+    def _check_detector(self) -> Self:
+        if self.detector == "yunet" and self.detector_model is None:
+            raise ValueError(
+                f"{ENV_PREFIX}DETECTOR=yunet needs the path of its ONNX file in {ENV_PREFIX}DETECTOR_MODEL; make yunet"
+                " fetches the file. Received: no path"
+            )
         return self
 
 

@@ -39,6 +39,7 @@ from app.observability.tracing import NoTracing, Tracing, load_tracing
 from app.server.connection_close import ConnectionCloseMiddleware
 from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
 from app.vision.detection import FaceDetector, NetworkAcceptance
+from app.vision.yunet import YuNetDetector
 
 API_VERSION = "2.0.0"
 _DESCRIPTION = (
@@ -64,7 +65,7 @@ def create_app(
     Args:
         settings: Settings of the operator.
         classifier: A ready model. None loads `settings.model` in the background when the application starts.
-        detector: Face detector; None for the Haar detector.
+        detector: Face detector; None for the detector of the settings.
         on_fatal: Called when no model can be served any more, after the readiness has changed. `python -m app` ends
             the process.
         tracing: Recorder of traces; None records nothing.
@@ -135,7 +136,7 @@ def build_engine(
         readiness: State of the instance; None for a new one.
         metrics: Collectors; None for new ones.
         tracing: Recorder of traces; None records nothing.
-        detector: Face detector; None for the Haar detector.
+        detector: Face detector; None for the detector of the settings.
         on_fatal: Called when no model can be served any more.
         vision_threads: Threads for decoding and detection; None for one more than cores.
         model_threads: Cores that one model run may use; None for all cores.
@@ -143,6 +144,7 @@ def build_engine(
     Raises:
         ManifestError: The face verifier and its manifest do not fit each other or this service.
         SelfTestError: The face verifier does not reproduce its golden vectors.
+        DetectorModelError: The model file of the detector cannot be used.
     """
     cpus = available_cpus()
     cv2.setNumThreads(1)  # images are processed in parallel, not the parts of one image
@@ -155,7 +157,7 @@ def build_engine(
     )
     return Engine(
         config,
-        detector or build_detector(settings),
+        detector or load_detector(settings),
         lambda: open_session(settings, model_threads or cpus),
         readiness or Readiness(),
         metrics or Metrics(),
@@ -164,13 +166,20 @@ def build_engine(
     )
 
 
-def build_detector(settings: Settings) -> FaceDetector:
-    """Build the face detector of the settings, with its verifier.
+def load_detector(settings: Settings) -> Detector:
+    """Load the face detector of the settings.
+
+    Args:
+        settings: Settings of the operator.
 
     Raises:
+        DetectorModelError: The model file of YuNet is missing or is another file.
         ManifestError: The face verifier and its manifest do not fit each other or this service.
         SelfTestError: The face verifier does not reproduce its golden vectors.
     """
+    if settings.detector == "yunet":
+        assert settings.detector_model is not None  # noqa: S101  (`Settings` requires it)
+        return YuNetDetector(settings.detector_model)
     return FaceDetector(NetworkAcceptance(FaceVerifier(settings.face_verifier)))
 
 

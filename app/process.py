@@ -24,6 +24,7 @@ from app.server.address import listening_sockets, trusted_addresses
 from app.server.drain import DrainingServer
 from app.server.memory import tune_allocator
 from app.server.protocol import BoundedHttpProtocol
+from app.vision.yunet import DetectorModelError
 
 _BAD_SETTINGS = 2
 _CANNOT_SERVE = 3
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     try:
         app = create_app(settings, on_fatal=end_with, tracing=tracing)
-    except (ManifestError, SelfTestError) as error:  # of the face verifier
+    except (DetectorModelError, ManifestError, SelfTestError) as error:
         _logger.critical("fer-serve cannot serve: %s", error)
         return _CANNOT_SERVE
     server = build_server(app, settings)

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.config import Settings
 from app.contract.preprocess import GreyImage
-from app.main import build_detector
+from app.main import load_detector
 from app.vision.detection import FaceDetector
 from app.vision.detection.pyramid import resized
 from training.verifier.config import load_verifier_config
@@ -45,7 +45,7 @@ def main() -> int:
     arguments = parser.parse_args()
     excluded = (*load_verifier_config(_CONFIG).excluded_pictures, *arguments.exclude)
     cv2.setNumThreads(1)
-    by_hits, by_network = FaceDetector(), build_detector(Settings())
+    by_hits, by_network = FaceDetector(), load_detector(Settings())
     count = hits = 0
     confidences: list[float] = []
     for name, grey in pictures(arguments.folders, excluded):

@@ -14,7 +14,7 @@ from app.config import Settings
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
 from app.domain import Detection
 from app.inference.session import EmotionSession
-from app.main import build_detector
+from app.main import load_detector
 from app.vision.decode import decode_grey, decode_image, reduction
 from app.vision.detection.detector import FaceDetector
 from benchmarks.workloads import FACES, PHOTOGRAPHS, Workload
@@ -38,7 +38,7 @@ def measure_stages(workloads: Mapping[str, Workload], rounds: int) -> dict[str, 
     """
     cv2.setNumThreads(1)
     session = EmotionSession(_MODEL, "cpu", threads=1)
-    detector = build_detector(Settings())
+    detector = load_detector(Settings())
     files = {
         name: [_measure_file(detector, session, file, workload.detect, rounds) for file in workload.files]
         for name, workload in workloads.items()

@@ -119,21 +119,35 @@ def _encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def png(width: int, height: int, whole: bool = False) -> bytes:
-    """Return a black grey PNG whose header claims this size.
+def png(
+    width: int,
+    height: int,
+    bits: int = 8,
+    colour_type: int = 0,
+    rows: bytes = b"",
+    *,
+    whole: bool = False,
+    before: tuple[bytes, bytes] | None = None,
+) -> bytes:
+    """Return a PNG whose header claims this size.
 
     Args:
         width: Width in pixels.
         height: Height in pixels.
-        whole: Include all pixels, in one compressed chunk.
+        bits: Bits of a sample.
+        colour_type: Colour type of the header.
+        rows: Rows with their filter bytes; empty for black.
+        whole: Include all pixels of a black grey image, in one compressed chunk.
+        before: Type and content of a chunk before the pixels.
     """
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    pixels = zlib.compress(bytes((width + 1) * height) if whole else bytes(100), 9)
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    pixels = zlib.compress(rows or (bytes((width + 1) * height) if whole else bytes(100)), 9)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    metadata = chunk(*before) if before else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + metadata + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def gif(width: int, height: int) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from stress.bad_containers import container_cases
 from stress.bad_images import image_cases
 from stress.bad_requests import request_cases
 from stress.case import CLOSED, OK, Case
@@ -32,6 +33,7 @@ _WARM_UP_REQUESTS = 20
 def cases() -> Iterator[Case]:
     """Yield all bad requests."""
     yield from image_cases()
+    yield from container_cases()
     yield from request_cases()
 
 

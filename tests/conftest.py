@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.main import create_app
-from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.fakes import FakeClassifier, FakeDetector, LandmarkDetector
 from tests.support.server import serving
 
 
@@ -32,6 +32,13 @@ def make_client(classifier: FakeClassifier) -> Iterator[Callable[..., TestClient
 
         yield start
         classifier.released.set()
+
+
+@pytest.fixture
+def landmark_client(classifier: FakeClassifier) -> Iterator[TestClient]:
+    """Return a client of a service whose detector knows the roll and the landmarks of faces."""
+    with TestClient(create_app(Settings(), classifier, LandmarkDetector())) as client:
+        yield client
 
 
 @pytest.fixture

@@ -57,7 +57,8 @@ _EXAMPLE_DETAILS = {
     ErrorCode.TOO_MANY_PIXELS: "at most 40000000 pixels are accepted. Received: 48000000 (8000x6000)",
     ErrorCode.TOO_MANY_IMAGES: "at most 32 images are accepted. Received: more",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "expected multipart/form-data or application/json. Received: text/plain",
-    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "expected a JPEG, PNG, WebP, BMP, GIF or TIFF file",
+    ErrorCode.UNSUPPORTED_IMAGE_FORMAT: "expected a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file."
+    " Received: an MP4 video; send single frames as JPEG, to /predict or the stream",
     ErrorCode.INVALID_PARAMETER: "max_faces: Input should be greater than or equal to 1. Received: 0",
     ErrorCode.UNDECODABLE_IMAGE: "the JPEG file is truncated or corrupt",
     ErrorCode.IMAGE_TOO_SMALL: "both sides need at least 8 pixels. Received: 4x4",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from tqdm import tqdm
 
@@ -27,11 +27,13 @@ from app.cli.output import (
     resume_json,
 )
 from app.cli.pool import predict_files
-from app.config import Settings, SettingsError, load_settings
+from app.config import DetectorName, Settings, SettingsError, load_settings
 from app.contract.manifest import ManifestError, load_manifest
 from app.contract.prediction_sets import COVERAGES
 from app.domain import PredictOptions
 from app.inference.session import DeviceError, SelfTestError
+from app.main import load_detector
+from app.vision.yunet import DetectorModelError
 
 _SOME_FAILED = 1
 _NOT_STARTED = 2
@@ -55,7 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return _run(args)
-    except (_UsageError, SettingsError, ManifestError, DeviceError, SelfTestError, ResumeError) as error:
+    except (
+        _UsageError,
+        SettingsError,
+        ManifestError,
+        DetectorModelError,
+        DeviceError,
+        SelfTestError,
+        ResumeError,
+    ) as error:
         message = str(error)
     except BrokenPipeError:  # the reader of standard output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails too
@@ -74,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.resume and args.output is None:
         raise _UsageError("expected --output FILE with --resume. Received: --resume only")
-    settings = load_settings(os.environ)
+    settings = load_settings(os.environ, {} if args.detector is None else {"detector": args.detector})
     load_manifest(settings.model)  # reports a bad model before the first image
+    load_detector(settings)
     done = _completed(args)
     paths = [path for path in find_images(args.paths) if path not in done]
     if not paths and not done:
@@ -151,6 +162,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--resume", action="store_true", help="append to --output and skip the images that it has")
     predict.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="write a copy of every image with its faces marked"
+    )
+    predict.add_argument(
+        "--detector",
+        choices=get_args(DetectorName),
+        help="face detector (FER_DETECTOR; default: haar); yunet needs its ONNX file in FER_DETECTOR_MODEL",
     )
     predict.add_argument("--no-detect", action="store_true", help="classify each image as one cropped face")
     predict.add_argument(

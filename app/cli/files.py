@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Formats that `app.vision.decode` reads. Files in folders need one of these suffixes, files on the command line do not.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
+SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def find_images(paths: Iterable[Path]) -> Iterator[Path]:

@@ -38,7 +38,7 @@ class Worker:
         options: Options for every image.
         threads: Number of threads for the network.
         classifier: A loaded model; None loads the model of the settings.
-        detector: A face detector; None selects the Haar cascade.
+        detector: A face detector; None for the detector of the settings.
     """
 
     def __init__(

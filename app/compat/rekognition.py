@@ -41,6 +41,9 @@ EMOTION_TYPES: dict[Emotion, str] = {
 # Rekognition always lists CONFUSED. The model has no such class: its confidence is always 0.
 MISSING_EMOTION = "CONFUSED"
 
+# Rekognition's names of the five landmarks. Its left and right are the viewer's.
+LANDMARK_TYPES = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
+
 _RATIO_DIGITS = 6
 _PERCENT_DIGITS = 4
 _BAD_REQUEST, _INTERNAL, _UNAVAILABLE = 400, 500, 503
@@ -186,6 +189,15 @@ def _face_detail(face: FaceEmotion, result: ImageResult, with_emotions: bool) ->
     }
     if face.detection_confidence is not None:
         detail["Confidence"] = round(100 * face.detection_confidence, _PERCENT_DIGITS)
+    if face.landmarks is not None:
+        detail["Landmarks"] = [
+            {
+                "Type": name,
+                "X": round(point.x / result.width_px, _RATIO_DIGITS),
+                "Y": round(point.y / result.height_px, _RATIO_DIGITS),
+            }
+            for name, point in zip(LANDMARK_TYPES, face.landmarks, strict=True)
+        ]
     if with_emotions:
         ranked = sorted(face.scores.items(), key=lambda scored: -scored[1])
         detail["Emotions"] = [

@@ -6,22 +6,43 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.contract.preprocess import CROP_SIZE_PX, GreyImage, crop_face, resize_to_crop
 from app.domain import Detection, FaceBox, ImageWarning, Point, PredictOptions
 from app.errors import FerError
-from app.vision.decode import DecodedImage, decode_image, reduction
+from app.vision.decode import ColourImage, DecodedImage, decode_colour, decode_image, reduction
+
+# Smallest roll that a crop is turned back by. FER2013 has tilted faces, so the network knows them: a smaller roll costs
+# more accuracy by its error and by the second interpolation than it brings (docs/detection.md#yunet).
+MIN_CROP_ROLL_DEGREES = 15.0
 
 
 class Detector(Protocol):
-    """Face detector; `app.vision.detection.FaceDetector` is the implementation."""
+    """Face detector in grey images, such as `app.vision.detection.FaceDetector`."""
 
     def detect(self, grey: GreyImage) -> list[Detection]:
         """Return the faces of an upright grey image, uint8 (H, W), largest first. Thread-safe."""
 
     def track(self, grey: GreyImage, known: Sequence[FaceBox]) -> list[Detection]:
         """Return the faces of the next frame of a video, at a lower cost: search near the known faces. Thread-safe."""
+
+
+@runtime_checkable
+class ColourDetector(Protocol):
+    """Face detector that also uses colour, such as `app.vision.yunet.YuNetDetector`.
+
+    Attributes:
+        colour_pixels: Number of pixels that the colour image needs; a larger image is reduced while it is decoded.
+    """
+
+    colour_pixels: int
+
+    def detect(self, grey: GreyImage, colour: ColourImage | None = None) -> list[Detection]:
+        """Return the faces like `Detector.detect`. `colour` is the same image in RGB, uint8 (h, w, 3), of any size."""
+
+    def track(self, grey: GreyImage, known: Sequence[FaceBox], colour: ColourImage | None = None) -> list[Detection]:
+        """Return the faces like `Detector.track`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,7 @@ class CroppedFace:
     Attributes:
         box: Position of the face.
         confidence: Confidence of the detection; None if no detector ran.
-        crop: Input of the model. The face is upright in it if the detector knows the roll.
+        crop: Input of the model. A face with a roll of at least `MIN_CROP_ROLL_DEGREES` is upright in it.
         roll_degrees: Roll of the face; see `Detection`.
         landmarks: Five points of the face; see `Detection`.
     """
@@ -83,9 +104,10 @@ def run_vision_stages(
     """
     started = time.perf_counter()
     image = decode_image(data, max_pixels, reduction.for_detection if options.detect else reduction.for_one_face)
+    colour = _decode_colour(data, image, detector, max_pixels) if options.detect else None
     decode_s = time.perf_counter() - started
     if options.detect:
-        found = _detect(image, detector, known)
+        found = _detect(image, colour, detector, known)
         kept = _select(found, options)
         sharper_started = time.perf_counter()
         sharper = _decode_sharper(data, max_pixels, image, kept)
@@ -98,14 +120,24 @@ def run_vision_stages(
     return VisionResult(started, image.width_px, image.height_px, faces, decode_s, detect_s, image.warnings)
 
 
-def _detect(image: DecodedImage, detector: Detector, known: Sequence[FaceBox] | None) -> list[Detection]:
+def _decode_colour(data: bytes, image: DecodedImage, detector: Detector, max_pixels: int) -> ColourImage | None:
+    if not isinstance(detector, ColourDetector):
+        return None
+    return decode_colour(data, image.grey, detector.colour_pixels, max_pixels)
+
+
+def _detect(
+    image: DecodedImage, colour: ColourImage | None, detector: Detector, known: Sequence[FaceBox] | None
+) -> list[Detection]:
     """Return the faces in pixels of the full image, whatever the reduction of the decoded image."""
-    if image.reduction == 1:
-        return detector.detect(image.grey) if known is None else detector.track(image.grey, known)
-    if known is None:
-        found = detector.detect(image.grey)
+    if known is not None and image.reduction != 1:
+        known = [box.scaled(1 / image.reduction) for box in known]
+    if isinstance(detector, ColourDetector):
+        found = detector.detect(image.grey, colour) if known is None else detector.track(image.grey, known, colour)
     else:
-        found = detector.track(image.grey, [box.scaled(1 / image.reduction) for box in known])
+        found = detector.detect(image.grey) if known is None else detector.track(image.grey, known)
+    if image.reduction == 1:
+        return found
     full = [face.scaled(image.reduction) for face in found]
     return [replace(face, box=face.box.moved_into(image.width_px, image.height_px)) for face in full]
 
@@ -131,7 +163,8 @@ def _crop(image: DecodedImage, sharper: DecodedImage, face: Detection) -> Croppe
     side_px = min(face.box.width, face.box.height)
     source = image if side_px >= image.reduction * CROP_SIZE_PX else sharper
     box = face.box if source.reduction == 1 else face.box.scaled(1 / source.reduction)
-    crop = crop_face(source.grey, box, face.roll_degrees or 0.0)
+    roll = face.roll_degrees or 0.0
+    crop = crop_face(source.grey, box, roll if abs(roll) >= MIN_CROP_ROLL_DEGREES else 0.0)
     return CroppedFace(face.box, face.confidence, crop, face.roll_degrees, face.landmarks)
 
 

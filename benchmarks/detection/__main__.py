@@ -15,9 +15,9 @@ from pathlib import Path
 
 import cv2
 
-from app.vision.decode import decode_grey
+from app.vision.decode import decode_colour, decode_grey
 from benchmarks.detection.cases import Case, Image
-from benchmarks.detection.detectors import HAAR, NAMES, Detector, detector_of_checkout, make_detector
+from benchmarks.detection.detectors import HAAR, NAMES, YUNET, Detector, detector_of_checkout, make_detector
 from benchmarks.detection.figures import PARTS, Sets, load_sets, rows
 from benchmarks.detection.speed import milliseconds, summary
 from benchmarks.machine import cpu_kind
@@ -37,12 +37,18 @@ def main() -> int:
     detectors: dict[str, Detector] = {name: make_detector(name) for name in arguments.detector}
     if arguments.against is not None:
         detectors["before"] = detector_of_checkout(arguments.against)
-    sets = load_sets(arguments.data, arguments.negatives, arguments.faces, _read_grey)
+    readers = {name: _read_colour if name == YUNET else _read_grey for name in detectors}
+    loaded = {
+        read: load_sets(arguments.data, arguments.negatives, arguments.faces, read) for read in set(readers.values())
+    }
+    sets = {name: loaded[read] for name, read in readers.items()}
     print(f"OpenCV {cv2.__version__}, CPU with {cpu_kind()}.\n", flush=True)
     print(f"| figure | {' | '.join(detectors)} |\n| --- |{' --- |' * len(detectors)}", flush=True)
-    for name, cell in rows(sets):
+    for same_row in zip(*(rows(each) for each in sets.values()), strict=True):
+        name = same_row[0][0]
         if arguments.only in name:
-            print(f"| {name} | {' | '.join(cell(detector) for detector in detectors.values())} |", flush=True)
+            found = [cell(detector) for (_, cell), detector in zip(same_row, detectors.values(), strict=True)]
+            print(f"| {name} | {' | '.join(found)} |", flush=True)
     for name, cells in _time_rows(detectors, sets) if arguments.only in "photos: ms, median" else ():
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     return 0
@@ -65,16 +71,25 @@ def _read_grey(data: bytes) -> Image:
     return decode_grey(data, _MAX_PIXELS)
 
 
-def _time_rows(detectors: Mapping[str, Detector], sets: Sets) -> Iterator[tuple[str, Sequence[str]]]:
+def _read_colour(data: bytes) -> Image:
+    """Return the image in colour at its full size, because the labels are in its pixels; grey if it has no colour."""
+    grey = decode_grey(data, _MAX_PIXELS)
+    colour = decode_colour(data, grey, _MAX_PIXELS, _MAX_PIXELS)
+    return grey if colour is None else colour
+
+
+def _time_rows(detectors: Mapping[str, Detector], sets: Mapping[str, Sets]) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield the rows of times on the photographs and on the pictures without a face."""
-    timed: dict[str, list[Case]] = {"photos": list(sets.photos)}
-    timed["no face, parts of the photographs"] = list(sets.negatives[PARTS]())
-    for name, cases in timed.items():
-        times = milliseconds(detectors, dict.fromkeys(detectors, cases))
+    timed: dict[str, dict[str, list[Case]]] = {
+        "photos": {name: list(each.photos) for name, each in sets.items()},
+        "no face, parts of the photographs": {name: list(each.negatives[PARTS]()) for name, each in sets.items()},
+    }
+    for title, cases in timed.items():
+        times = milliseconds(detectors, cases)
         reference = list(times.values())[-1]
         columns = [summary(values, reference) for values in times.values()]
         for cells in zip(*columns, strict=True):
-            yield f"{name}: {cells[0][0]}", [cell for _, cell in cells]
+            yield f"{title}: {cells[0][0]}", [cell for _, cell in cells]
 
 
 if __name__ == "__main__":

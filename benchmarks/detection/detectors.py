@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from app.domain import Detection
 from app.vision.detection import FaceDetector
+from app.vision.yunet import YuNetDetector
+from tests.support.paths import YUNET as YUNET_FILE
 
 HAAR, YUNET = "haar", "yunet"
 NAMES = (HAAR, YUNET)
@@ -24,6 +27,24 @@ class Detector(Protocol):
         """Return the faces of an upright image."""
 
 
+class ColourYuNet:
+    """YuNet of the service. It gets the image in colour and in grey.
+
+    Args:
+        detector: The detector of the service.
+    """
+
+    def __init__(self, detector: YuNetDetector) -> None:
+        self._detector = detector
+
+    def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces of an upright image, uint8 (H, W) or, in RGB, (H, W, 3)."""
+        if image.ndim == 2:
+            return self._detector.detect(image)
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        return self._detector.detect(grey, image)
+
+
 def make_detector(name: str) -> Detector:
     """Return the detector of the service by its name.
 
@@ -32,6 +53,8 @@ def make_detector(name: str) -> Detector:
     """
     if name == HAAR:
         return FaceDetector()
+    if name == YUNET:
+        return ColourYuNet(YuNetDetector(YUNET_FILE))
     raise ValueError(f"Unknown detector: expected one of {', '.join(NAMES)}. Received: {name}")
 
 

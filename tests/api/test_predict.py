@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.labels import LABELS
 from tests.support.fakes import FAKE_CONFIDENCE
-from tests.support.images import encoded, picture
+from tests.support.images import PNG, encoded, picture
 from tests.support.jpeg_files import flat_jpeg
 from tests.support.responses import stable_fields
 
@@ -176,3 +176,18 @@ def test_predict_keeps_uploads_above_a_megabyte_in_memory(client, monkeypatch):
 
     monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", rollover)
     assert client.post("/predict", files={"file": ("a.png", data)}).status_code == 200
+
+
+def test_predict_returns_roll_and_landmarks_where_the_detector_knows_them(client, landmark_client):
+    (unknown,) = client.post("/predict", content=PNG).json()["faces"]
+    assert (unknown["roll_degrees"], unknown["landmarks"]) == (None, None)
+    (face,) = landmark_client.post("/predict", content=PNG).json()["faces"]
+    assert face["roll_degrees"] == 20.0
+    assert list(face["landmarks"]) == ["right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner"]
+    assert face["landmarks"]["right_eye"] == {"x": 10.0, "y": 12.0}
+    (entry,) = landmark_client.post("/predict/batch", files=[("file", PNG)]).json()["results"]
+    assert entry["faces"][0]["landmarks"] == face["landmarks"]
+    with landmark_client.websocket_connect("/ws") as stream:
+        stream.send_bytes(PNG)
+        frame = stream.receive_json()
+    assert (frame["faces"][0]["roll_degrees"], frame["faces"][0]["landmarks"]) == (20.0, face["landmarks"])

@@ -186,3 +186,7 @@ def test_predict_uses_no_threads_of_the_framework(client, monkeypatch):
     assert client.post("/predict", content=PNG).status_code == 200
     assert client.post("/predict/batch", files=[("file", ("a.png", PNG))]).status_code == 200
     assert functions == []
+
+
+def test_info_names_the_detector(client):
+    assert client.get("/info").json()["detector"] == "haar"

@@ -22,7 +22,7 @@ from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTiming
 from tests.support.fakes import FakeClassifier, FakeDetector
 from tests.support.images import ASTRONAUT, encoded, picture
 from tests.support.jpeg_files import flat_jpeg
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, YUNET, needs_yunet
 
 
 @pytest.fixture(autouse=True)
@@ -255,3 +255,20 @@ def test_closed_standard_output_ends_the_command_without_a_message(tmp_path):
     assert process.stderr.read() == b""
     assert process.wait(60) == 141
     process.stderr.close()
+
+
+def test_detector_yunet_needs_its_file(capsys, monkeypatch):
+    assert main(["predict", str(ASTRONAUT), "--detector", "yunet"]) == 2
+    assert "FER_DETECTOR_MODEL" in capsys.readouterr().err
+    monkeypatch.setenv("FER_DETECTOR_MODEL", "no/yunet.onnx")
+    assert main(["predict", str(ASTRONAUT), "--detector", "yunet"]) == 2
+    assert "no/yunet.onnx" in capsys.readouterr().err
+
+
+@needs_yunet
+def test_detector_yunet_finds_the_landmarks(capsys, monkeypatch):
+    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
+    monkeypatch.setenv("FER_DETECTOR_MODEL", str(YUNET))
+    assert main(["predict", str(ASTRONAUT), "--detector", "yunet"]) == 0
+    (face,) = lines(capsys.readouterr().out)[0]["faces"]
+    assert face["landmarks"]["right_eye"]["x"] < face["landmarks"]["left_eye"]["x"]

@@ -324,3 +324,13 @@ def test_info_of_another_server_raises_unknown():
     for response in (httpx2.Response(200, text="<html>"), httpx2.Response(200, json=["x"])):
         with pytest.raises(ApiError, match="unknown"):
             get_info(Script(response), "sync")
+
+
+def test_landmarks_are_typed_and_may_be_missing_in_the_answers_of_older_services(landmark_client):
+    document = landmark_client.post("/predict", content=encoded(picture(1))).json()
+    (face,) = Prediction.from_json(document).faces
+    assert (face.roll_degrees, face.landmarks.right_eye.x, face.landmarks.left_mouth_corner.y) == (20.0, 10.0, 34.0)
+    for name in ("roll_degrees", "landmarks"):
+        del document["faces"][0][name]
+    (older,) = Prediction.from_json(document).faces
+    assert (older.roll_degrees, older.landmarks) == (None, None)

@@ -173,3 +173,10 @@ def test_analyze_failure_does_not_reveal_its_cause(client, classifier):
 
 def test_analyze_does_not_exist_without_compat(make_client):
     assert make_client(compat=False).post("/analyze", json={"img": DATA_URL}).status_code == 404
+
+
+def test_analyze_returns_the_eyes_where_the_detector_knows_them(landmark_client):
+    image = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    answer = landmark_client.post("/analyze", json={"img": image, "detector_backend": "yunet"})
+    region = answer.json()["results"][0]["region"]
+    assert (region["right_eye"], region["left_eye"]) == ([10, 12], [30, 19])  # the person's own right and left

@@ -137,3 +137,11 @@ def test_aws_client_raises_its_exception_for_a_limit(make_server):
     aws = aws_client(make_server(max_body_bytes=1024))
     with pytest.raises(aws.exceptions.ImageTooLargeException):
         aws.detect_faces(Image={"Bytes": b"x" * 4096})
+
+
+def test_detect_faces_returns_landmarks_where_the_detector_knows_them(landmark_client):
+    detail = landmark_client.post("/", **as_aws()).json()["FaceDetails"][0]
+    landmarks = {landmark["Type"]: (landmark["X"], landmark["Y"]) for landmark in detail["Landmarks"]}
+    assert list(landmarks) == ["eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight"]
+    assert landmarks["eyeLeft"] == (0.0502, 0.1)  # the viewer's left
+    assert landmarks["eyeRight"] == (0.15, round(19 / 120, 6))

@@ -119,7 +119,7 @@ def test_image_without_a_face_is_not_an_error(page, pictures):
 
 def test_error_is_shown_until_the_next_image(page, pictures):
     page.set_input_files("#file", pictures / "letter.jpg")
-    expect_error(page, "Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.")
+    expect_error(page, "Expected a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.")
     expect(page.get_by_text("Drop a photograph here")).to_be_visible()
     page.set_input_files("#file", ASTRONAUT)
     expect_faces(page, 1)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from tests.support.heif_files import box, container, encode_item, grid, heic, heic_10_bits
+from tests.support.tiff_files import picture
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 # Extreme values for length and size fields.
 _EXTREME_VALUES = (
@@ -35,7 +38,20 @@ def sources() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     files += [_encode(colour, image_format, exif=exif) for image_format in ("JPEG", "PNG", "WEBP")]
+    files += [_encode(colour, "AVIF"), _encode(colour.convert("RGBA"), "AVIF"), _encode(colour.convert("L"), "AVIF")]
+    files += [_encode(colour, "AVIF", save_all=True, append_images=[colour])]
+    files += [heic(colour), heic(colour.convert("RGBA")), heic(colour.convert("L")), heic_10_bits(pixels[:, :, 0])]
+    files.append(_heic_grid(colour))
+    wide = pixels.astype(np.int64) * 257
+    files += [picture(wide, 16, 2, planar=True, compressed=True), picture(wide[:, :, :1], 16, 0, tile=16)]
+    files += [picture(wide[:, :, :1] >> 4, 12, 1), picture(wide, 16, 2, compressed=True, predictor=True)]
     return files
+
+
+def _heic_grid(colour: Image.Image) -> bytes:
+    turned = grid(1, 1, 64, 48, [1])
+    turned.properties.append(box(b"irot", b"\1"))
+    return container("HEIF", [encode_item(colour, "HEIF"), turned], primary=2)
 
 
 def mutated(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:

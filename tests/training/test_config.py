@@ -39,6 +39,7 @@ def test_config_options_are_off_by_default(tmp_path):
     config = load_config(path)
     amounts = {
         "erase_max_area",
+        "cutmix_share",
         "blur_max_sigma",
         "noise_max_deviation",
         "jpeg_min_quality",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -84,3 +85,19 @@ def test_factory_reads_the_environment(monkeypatch):
     with TestClient(create_app_from_env()) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/info").json()["limits"]["max_images"] == 7
+
+
+def test_a_missing_detector_file_ends_the_start_with_its_path():
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", "--port", "0"],
+        cwd=REPOSITORY,
+        env=os.environ | {"FER_DETECTOR": "yunet", "FER_DETECTOR_MODEL": "no/yunet.onnx"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert "fer-serve cannot serve: expected the model file of YuNet" in ended.stderr
+    assert "no/yunet.onnx" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -27,6 +27,7 @@ def test_load_settings_has_the_documented_defaults(monkeypatch):
     settings = load(monkeypatch)
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, Path("models/fer_vgg.onnx"))
     assert (settings.device, settings.max_body_bytes, settings.max_pixels) == ("auto", 20 * 2**20, 40_000_000)
+    assert (settings.detector, settings.detector_model) == ("haar", None)
     assert (settings.max_images, settings.max_batch, settings.max_queue) == (32, 64, 256)
     assert (settings.deadline_ms, settings.drain_s) == (5000, 5)
     assert (settings.api_keys, settings.cors_origins, settings.log_format) == ((), (), None)
@@ -49,6 +50,7 @@ def test_load_settings_unknown_variable_is_refused_with_its_name(monkeypatch):
     [
         ("FER_PORT", "many"),
         ("FER_DEVICE", "gpu"),
+        ("FER_DETECTOR", "opencv"),
         ("FER_MAX_BATCH", "0"),
         ("FER_DEADLINE_MS", "-1"),
         ("FER_LOG_FORMAT", "xml"),
@@ -165,3 +167,10 @@ def test_load_settings_protected_metrics_accept_keys_from_a_file(monkeypatch, tm
     file = tmp_path / "keys"
     file.write_text("one")
     assert load(monkeypatch, FER_API_KEYS_FILE=str(file), FER_PROTECT_METRICS="true").protect_metrics
+
+
+def test_load_settings_yunet_needs_its_file(monkeypatch):
+    with pytest.raises(SettingsError, match="FER_DETECTOR=yunet needs the path of its ONNX file in FER_DETECTOR_MODEL"):
+        load(monkeypatch, FER_DETECTOR="yunet")
+    settings = load(monkeypatch, FER_DETECTOR="yunet", FER_DETECTOR_MODEL="yunet.onnx")
+    assert (settings.detector, settings.detector_model) == ("yunet", Path("yunet.onnx"))

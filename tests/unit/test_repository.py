@@ -51,3 +51,9 @@ def test_service_and_client_have_the_same_version():
     """The release workflow compares both versions with the tag."""
     files = ("pyproject.toml", "clients/python/pyproject.toml")
     assert len({tomllib.loads((REPOSITORY / name).read_text())["project"]["version"] for name in files}) == 1
+
+
+def test_the_digest_that_make_yunet_checks_is_the_digest_that_the_service_requires():
+    from app.vision.yunet.model import FILE_NAME, SHA256
+
+    assert (REPOSITORY / "detectors" / "yunet.sha256").read_text().split() == [SHA256, FILE_NAME]

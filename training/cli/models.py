@@ -1,4 +1,4 @@
-"""Commands for shipped models: export, upgrade, card."""
+"""Commands for shipped models: export, significance, adjusted, upgrade, card."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ from training.data.splits import Split
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module to the parser."""
+    _add_export(commands)
+    _add_significance(commands)
+    _add_adjusted(commands)
+    _add_upgrade(commands)
+    _add_card(commands)
+
+
+def _add_export(commands: Commands) -> None:
     export = commands.add_parser("export", help="convert a finished run into the files that the service loads")
     export.add_argument("run", type=Path, help="run folder, or the TOML file of an ensemble of runs")
     export.add_argument(
@@ -35,10 +43,32 @@ def add_commands(commands: Commands) -> None:
     add_votes(export)
     export.set_defaults(run_command=_export)
 
+
+def _add_significance(commands: Commands) -> None:
+    significance = commands.add_parser("significance", help="compare two shipped models by McNemar's test")
+    significance.add_argument("first", type=Path, help="ONNX file")
+    significance.add_argument("second", type=Path, help="ONNX file")
+    significance.add_argument(
+        "--final", action="store_true", help="also open PrivateTest; only for a final model (default: PublicTest only)"
+    )
+    add_data(significance)
+    significance.set_defaults(run_command=_significance)
+
+
+def _add_adjusted(commands: Commands) -> None:
+    adjusted = commands.add_parser("adjusted", help="accuracy and macro recall on PublicTest with logit adjustment")
+    adjusted.add_argument("model", type=Path, help="ONNX file")
+    add_data(adjusted)
+    adjusted.set_defaults(run_command=_adjusted)
+
+
+def _add_upgrade(commands: Commands) -> None:
     upgrade = commands.add_parser("upgrade", help="let an exported model use the preprocessing of this version")
     upgrade.add_argument("models", type=Path, nargs="+", help="ONNX files")
     upgrade.set_defaults(run_command=_upgrade)
 
+
+def _add_card(commands: Commands) -> None:
     card = commands.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
     card.add_argument("--to", type=Path, default=Path("models/README.md"), help="output file (default: %(default)s)")
@@ -75,6 +105,33 @@ def _upgrade(arguments: argparse.Namespace) -> None:
         contract = upgrade(path).contract
         print(f"{path} is version {contract.version} now, with the preprocessing {contract.preprocess_id}.")
     print("Measure the models again with `python -m training evaluate`, and write their cards.")
+
+
+def _significance(arguments: argparse.Namespace) -> None:
+    from training.evaluation.significance import compare_models
+
+    compared = compare_models(arguments.first, arguments.second, load_dataset(arguments), final=arguments.final)
+    for split, result in compared.items():
+        names = (arguments.first.stem, arguments.second.stem)
+        accuracies = ", ".join(f"{name} {value:.2%}" for name, value in zip(names, result.accuracies, strict=True))
+        print(
+            f"{split}, {result.images} images: {accuracies};"
+            f" difference {100 * result.difference:+.2f} points (standard error {100 * result.standard_error:.2f})\n"
+            f"  only the first is right on {result.only_first} images, only the second on {result.only_second};"
+            f" p = {result.p_value:.3g} (McNemar, exact)"
+        )
+
+
+def _adjusted(arguments: argparse.Namespace) -> None:
+    from training.evaluation.adjusted import measure_adjusted
+
+    print("PublicTest: factor, accuracy, macro recall, macro F1, ECE")
+    for row in measure_adjusted(arguments.model, load_dataset(arguments)):
+        metrics = row.metrics
+        print(
+            f"{row.factor:>18.2f} {metrics.accuracy:.2%} {metrics.macro_recall:.2%} {metrics.macro_f1:.3f}"
+            f" {metrics.ece:.3f}"
+        )
 
 
 def _card(arguments: argparse.Namespace) -> None:

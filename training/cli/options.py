@@ -34,6 +34,16 @@ def add_votes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--votes", type=Path, help=f"CSV of the annotator votes (default: {_VOTES} beside --data)")
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that augment batches ahead, for a GPU; the result is the same (default: %(default)s)",
+    )
+
+
 def add_precision(parser: argparse.ArgumentParser, default: str) -> None:
     """Add `--precision` of an exported file."""
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Commands for the dataset and single runs: explore, train, restore."""
+"""Commands for the dataset and single runs: explore, train, restore, pack, unpack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.cli.labelled_options import add_labelled_data, load_labelled_data
-from training.cli.options import DEFAULT_DATA, Commands, add_data, add_votes, load_dataset, votes_for
+from training.cli.options import DEFAULT_DATA, Commands, add_data, add_votes, add_workers, load_dataset, votes_for
 from training.config import load_config
 
 
@@ -22,6 +22,7 @@ def add_commands(commands: Commands) -> None:
     train.add_argument("--architecture", metavar="KEY", help="train this network with the recipe of the config")
     train.add_argument("--seed", type=int, help="replaces the seed of the config")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
+    add_workers(train)
     add_data(train)
     add_votes(train)
     train.set_defaults(run_command=_train)
@@ -31,6 +32,17 @@ def add_commands(commands: Commands) -> None:
     restore.add_argument("--to", type=Path, required=True, help="run folder, for `warm_start` of a config")
     add_data(restore)
     restore.set_defaults(run_command=_restore)
+
+    pack = commands.add_parser("pack", help="write a run into one small file, to move it to another machine")
+    pack.add_argument("run", type=Path, help="run folder")
+    pack.add_argument("--to", type=Path, required=True, help=".npz file to write")
+    pack.set_defaults(run_command=_pack)
+
+    unpack = commands.add_parser("unpack", help="make a run folder from a packed run, for `export` and later runs")
+    unpack.add_argument("archive", type=Path, help=".npz file of `pack` or `plan`")
+    unpack.add_argument("--to", type=Path, required=True, help="run folder to write")
+    add_data(unpack)
+    unpack.set_defaults(run_command=_unpack)
 
 
 def _explore(arguments: argparse.Namespace) -> None:
@@ -58,7 +70,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from training.fit.run_folder import RunFolder
     from training.fit.train import train
 
-    train(config, dataset, RunFolder(folder), votes)
+    train(config, dataset, RunFolder(folder), votes, workers=arguments.workers)
 
 
 def _restore(arguments: argparse.Namespace) -> None:
@@ -67,3 +79,19 @@ def _restore(arguments: argparse.Namespace) -> None:
 
     restore(arguments.model, load_dataset(arguments), RunFolder(arguments.to))
     print(f"Wrote {arguments.to}: set `warm_start` of a config to this folder to train {arguments.model.name} further.")
+
+
+def _pack(arguments: argparse.Namespace) -> None:
+    from training.fit.archive import pack
+    from training.fit.run_folder import RunFolder
+
+    pack(RunFolder(arguments.run), arguments.to)
+    print(f"Wrote {arguments.to}, {arguments.to.stat().st_size / 1e6:.1f} MB.")
+
+
+def _unpack(arguments: argparse.Namespace) -> None:
+    from training.fit.archive import unpack
+    from training.fit.run_folder import RunFolder
+
+    unpack(arguments.archive, load_dataset(arguments), RunFolder(arguments.to))
+    print(f"Wrote {arguments.to}: `export` converts it, and later runs can name it.")

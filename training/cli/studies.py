@@ -1,4 +1,4 @@
-"""Commands for many runs: compare, tune, seeds."""
+"""Commands for many runs: compare, tune, seeds, plan, step-cost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from training.cli.options import (
     add_data,
     add_precision,
     add_votes,
+    add_workers,
     load_dataset,
     optional_votes,
     votes_for,
 )
+from training.errors import TrainingError
 
 _FAIR = CONFIGS / "fair.toml"
 
@@ -54,6 +56,27 @@ def add_commands(commands: Commands) -> None:
     add_data(seeds)
     add_votes(seeds)
     seeds.set_defaults(run_command=_seeds)
+
+    plan = commands.add_parser("plan", help="train stages of runs within a number of minutes, for a GPU")
+    plan.add_argument("plan", type=Path, help="TOML file, for example training/configs/gpu/plan.toml")
+    plan.add_argument("--minutes", type=float, help="replaces the time of the plan")
+    plan.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
+    plan.add_argument("--to", type=Path, default=Path("runs/plan"), help="folder of archives (default: %(default)s)")
+    add_workers(plan)
+    add_data(plan)
+    add_votes(plan)
+    plan.set_defaults(run_command=_plan)
+    _add_step_cost(commands)
+
+
+def _add_step_cost(commands: Commands) -> None:
+    cost = commands.add_parser("step-cost", help="time of a step with teachers or two passes, relative to a plain step")
+    cost.add_argument("config", type=Path, help="TOML file")
+    cost.add_argument(
+        "--teacher", action="append", required=True, type=Path, help="run folder or ONNX file; repeat for several"
+    )
+    cost.add_argument("--rounds", type=int, default=11, help="steps of each kind, at least 2 (default: %(default)s)")
+    cost.set_defaults(run_command=_step_cost)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -99,3 +122,33 @@ def _seeds(arguments: argparse.Namespace) -> None:
     runs = [RunFolder(path) for path in arguments.runs]
     dataset, votes = load_dataset(arguments), optional_votes(arguments.votes, arguments.data)
     print(seeds_table(measure_seeds(runs, dataset, arguments.to, votes, arguments.precision)))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from training.studies.plan import load_plan, run_plan
+
+    configs = [config for stage in load_plan(arguments.plan).recipes(arguments.plan.parent) for config in stage]
+    dataset, votes = load_dataset(arguments), votes_for(configs, arguments)
+    run_plan(
+        arguments.plan,
+        dataset,
+        votes,
+        arguments.runs,
+        arguments.to,
+        minutes=arguments.minutes,
+        workers=arguments.workers,
+    )
+
+
+def _step_cost(arguments: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.studies.step_cost import step_costs
+
+    if arguments.rounds < 2:  # noqa: PLR2004  # the first round is not counted
+        raise TrainingError(f"--rounds: expected at least 2. Received: {arguments.rounds}")
+    seconds = step_costs(load_config(arguments.config), arguments.teacher, arguments.rounds)
+    whole = seconds["augmentation"] + seconds["plain"]
+    print(f"{'plain step':>16}: {1000 * whole:.0f} ms, of which augmentation {1000 * seconds['augmentation']:.0f} ms")
+    print(f"{'with teachers':>16}: {(whole + seconds['teachers']) / whole:.2f} times the plain step")
+    two_passes = seconds["augmentation"] + seconds["sharpness-aware"]
+    print(f"{'sharpness-aware':>16}: {two_passes / whole:.2f} times the plain step")

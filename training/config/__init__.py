@@ -14,6 +14,7 @@ from training.config.sections import (
     ModelConfig,
     OptimizerConfig,
     PublishedConfig,
+    SharpnessAwareConfig,
     SizeStep,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PublishedConfig",
+    "SharpnessAwareConfig",
     "SizeStep",
     "TrainConfig",
     "load_config",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ from training.config.sections import (
     OptimizerConfig,
     PublishedConfig,
     Section,
+    SharpnessAwareConfig,
     SizeStep,
 )
 
@@ -35,6 +36,11 @@ class TrainConfig(Section):
     ema_momentum: float | None = Field(
         default=None, gt=0, lt=1, description="of the moving average of the weights, which is validated and kept"
     )
+    averaged_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="number of last epochs whose mean weights are the result; None: the weights of the best epoch",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
         default="auto", description="auto: mixed_bfloat16 on hardware with bfloat16 arithmetic, float32 elsewhere"
     )
@@ -45,10 +51,15 @@ class TrainConfig(Section):
     fine_tuning: FineTuningConfig | None = Field(default=None, description="None: one optimiser for all epochs")
     balance: BalanceConfig = BalanceConfig()
     adversarial: AdversarialConfig | None = Field(default=None, description="None: no adversarial images")
+    sharpness_aware: SharpnessAwareConfig | None = Field(default=None, description="None: one pass for each batch")
     annotator_votes: AnnotatorVotesConfig | None = Field(default=None, description="None: only the original labels")
     distillation: DistillationConfig | None = Field(default=None, description="None: targets are the labels only")
-    warm_start: Path | None = Field(default=None, description="finished run whose best weights are the first weights")
+    warm_start: Path | None = Field(default=None, description="finished run whose weights are the first weights")
     progressive_sizes: tuple[SizeStep, ...] = ()
+    validation_size: Literal["crop", "training"] = Field(
+        default="crop",
+        description="side of validation images: of the service's face crop, or of the training images of the epoch",
+    )
     published: PublishedConfig | None = Field(default=None, description="None: a recipe of this project")
 
     @property
@@ -70,10 +81,47 @@ class TrainConfig(Section):
         reached = [step.size_px for step in self.progressive_sizes if step.epoch <= epoch]
         return reached[-1] if reached else CROP_SIZE_PX
 
+    def validation_size_px(self, epoch: int) -> int:
+        """Return the side of validation images in an epoch (0-based)."""
+        return self.size_px(epoch) if self.validation_size == "training" else CROP_SIZE_PX
+
+    def is_sharpness_aware(self, epoch: int) -> bool:
+        """Tell whether an epoch (0-based) has two gradient passes for each batch."""
+        return self.sharpness_aware is not None and epoch >= self.epochs - self.sharpness_aware.last_epochs
+
+    @property
+    def first_averaged_epoch(self) -> int:
+        """The first epoch (0-based) whose weights are part of the mean; `epochs` without a mean."""
+        return self.epochs - (self.averaged_epochs or 0)
+
     def with_architecture(self, key: str) -> TrainConfig:
         """Return the same recipe for another network with its default options; its name ends in the key."""
         model = ModelConfig(architecture=key)
         return self.model_copy(update={"name": f"{self.name}_{key}", "model": model, "published": None})
+
+    def with_epochs(self, epochs: int) -> TrainConfig:
+        """Return the same recipe for another number of epochs; its sizes, phases and schedules are scaled with it."""
+        scale = epochs / self.epochs
+
+        def scaled(number: int | None) -> int | None:
+            return None if number is None else max(1, round(number * scale))
+
+        table: dict[str, Any] = self.model_dump() | {"epochs": epochs, "averaged_epochs": scaled(self.averaged_epochs)}
+        # Two steps can fall into the same epoch; the last one then counts.
+        sizes = {min(round(step.epoch * scale), epochs - 1): step.size_px for step in self.progressive_sizes}
+        table["progressive_sizes"] = [{"epoch": epoch, "size_px": size_px} for epoch, size_px in sizes.items()]
+        if table["averaged_epochs"] is not None:
+            table["averaged_epochs"] = min(table["averaged_epochs"], epochs - max(sizes, default=0))
+        if self.sharpness_aware is not None:
+            table["sharpness_aware"]["last_epochs"] = scaled(self.sharpness_aware.last_epochs)
+        optimizers = [table["optimizer"]]
+        if self.fine_tuning is not None:
+            table["fine_tuning"]["from_epoch"] = scaled(self.fine_tuning.from_epoch)
+            optimizers.append(table["fine_tuning"]["optimizer"])
+        for optimizer in optimizers:
+            for key in ("warmup_epochs", "hold_epochs", "decay_epochs"):
+                optimizer[key] *= scale
+        return TrainConfig.model_validate(table)
 
     def with_seed_in_paths(self) -> TrainConfig:
         """Return a copy in which the seed replaces `{seed}` in the folders of the parent runs."""
@@ -100,10 +148,30 @@ class TrainConfig(Section):
     def _check_parts(self) -> Self:
         if self.fine_tuning is not None and self.fine_tuning.from_epoch >= self.epochs:
             raise ValueError("fine_tuning.from_epoch must be less than epochs")
-        if self.loss.name == "sparse" and (self.loss.label_smoothing or self.augment.mixup_alpha):
-            raise ValueError("the loss `sparse` takes whole labels: remove label_smoothing and mixup_alpha")
+        if self.loss.name == "sparse" and (self.loss.label_smoothing or self.augment.mixes):
+            raise ValueError("the loss `sparse` takes whole labels: remove label_smoothing, mixup and CutMix")
         if self.loss.name == "sparse" and self.distillation is not None:
             raise ValueError("the loss `sparse` takes whole labels: remove distillation")
+        return self
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        balanced = self.loss.class_weights == "balanced" or self.balance.oversample
+        if self.loss.logit_adjustment and balanced:
+            raise ValueError("choose one way to balance: logit_adjustment, class_weights or oversample")
+        return self
+
+    @model_validator(mode="after")
+    def _check_last_epochs(self) -> Self:
+        if self.sharpness_aware is not None and self.sharpness_aware.last_epochs > self.epochs:
+            raise ValueError("sharpness_aware.last_epochs must be at most epochs")
+        if self.averaged_epochs is None:
+            return self
+        if self.early_stopping_patience is not None:
+            raise ValueError("averaged_epochs needs all epochs: remove early_stopping_patience")
+        first = self.first_averaged_epoch
+        if first < 0 or self.size_px(first) != self.size_px(self.epochs - 1):
+            raise ValueError("averaged_epochs must be at most epochs, and all of them must have the same image size")
         return self
 
     @model_validator(mode="after")

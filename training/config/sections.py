@@ -54,12 +54,21 @@ class AugmentConfig(Section):
     shear_degrees: float = Field(default=0.0, ge=0, lt=90)
     crop: float = Field(default=0.0, ge=0, lt=1, description="largest share of the side that is cut off")
     mixup_alpha: float = Field(default=0.0, ge=0, description="of the beta distribution of shares; 0: no mixup")
+    cutmix_alpha: float = Field(default=0.0, ge=0, description="of the beta distribution of areas; 0: no CutMix")
+    cutmix_share: float = Field(
+        default=0.5, gt=0, lt=1, description="share of the batches that CutMix mixes if mixup is set too"
+    )
     blur_probability: float = Field(default=0.0, ge=0, le=1)
     blur_max_sigma: float = Field(default=1.2, gt=0, description="pixels of the training image")
     noise_probability: float = Field(default=0.0, ge=0, le=1)
     noise_max_deviation: float = Field(default=12.0, gt=0, description="grey levels")
     jpeg_probability: float = Field(default=0.0, ge=0, le=1)
     jpeg_min_quality: int = Field(default=25, ge=1, le=100)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs."""
+        return bool(self.mixup_alpha or self.cutmix_alpha)
 
     @model_validator(mode="after")
     def _check_zoom(self) -> Self:
@@ -98,7 +107,7 @@ class FineTuningConfig(Section):
 
 
 class SizeStep(Section):
-    """The side of training images from an epoch on. Validation always uses 48 px."""
+    """The side of training images from an epoch on. `validation_size` selects the side of validation images."""
 
     epoch: int = Field(ge=0, description="0-based")
     size_px: int = Field(ge=16, le=96)
@@ -111,6 +120,12 @@ class LossConfig(Section):
     focal_gamma: float = Field(default=2.0, ge=0, description="focal only; 0 is cross-entropy")
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    logit_adjustment: float = Field(
+        default=0.0,
+        ge=0,
+        description="factor of log(share of the label in Training), added to the logits in the loss; 1: every label"
+        " counts the same in the best answer",
+    )
 
 
 class BalanceConfig(Section):
@@ -136,10 +151,24 @@ class AnnotatorVotesConfig(Section):
 
 
 class DistillationConfig(Section):
-    """Finished runs whose predictions are part of the targets of the original labels' head."""
+    """Finished networks whose predictions are part of the targets of the original labels' head."""
 
-    runs: tuple[Path, ...] = Field(min_length=1, description="run folders; their probabilities are averaged")
+    runs: tuple[Path, ...] = Field(
+        min_length=1, description="run folders or exported ONNX files; their probabilities are averaged"
+    )
     share: float = Field(default=0.5, gt=0, le=1, description="share of the target; the label is the rest")
+    images: Literal["original", "augmented"] = Field(
+        default="original",
+        description="what the networks predict: Training images with their mirror images, once; or every augmented and"
+        " mixed batch as the student sees it (consistent distillation)",
+    )
+
+
+class SharpnessAwareConfig(Section):
+    """Sharpness-aware minimisation (SAM) in the last epochs, with two gradient passes for each batch."""
+
+    last_epochs: int = Field(ge=1, description="number of epochs")
+    radius: float = Field(default=0.05, gt=0, description="length of the step to the weights of the second pass")
 
 
 class PublishedConfig(Section):

@@ -7,9 +7,6 @@ stay uint8, as in serving.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -34,34 +31,12 @@ def augment_batch(images: Images, config: AugmentConfig, generator: np.random.Ge
     return np.stack([_augment(image[:, :, 0], config, generator, size_px) for image in images])[..., np.newaxis]
 
 
-@dataclass(frozen=True)
-class Mix:
-    """Mixup: how each row of a batch is blended with another row.
-
-    Attributes:
-        partners: int64 (N,), index of the other row.
-        shares: float32 (N,), weight of the row itself, at least 0.5.
-
-    Reference:
-        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2017.
-    """
-
-    partners: npt.NDArray[np.int64]
-    shares: npt.NDArray[np.float32]
-
-    @classmethod
-    def draw(cls, count: int, alpha: float, generator: np.random.Generator) -> Mix:
-        """Draw random partners, and shares from a beta distribution."""
-        shares = generator.beta(alpha, alpha, size=count)
-        return cls(generator.permutation(count), np.maximum(shares, 1 - shares).astype(np.float32))
-
-    def blend(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Blend the rows of an array (N, ...); integer types are rounded."""
-        shares = self.shares.reshape(-1, *[1] * (rows.ndim - 1))
-        blended = shares * rows + (1 - shares) * rows[self.partners]
-        rounded = blended.round() if np.issubdtype(rows.dtype, np.integer) else blended
-        result: npt.NDArray[Any] = rounded.astype(rows.dtype)
-        return result
+def resize_batch(images: Images, size_px: int) -> Images:
+    """Scale images uint8 (N, H, W, 1) to uint8 (N, size_px, size_px, 1) with the interpolation of augmentation."""
+    if images.shape[1:3] == (size_px, size_px):
+        return images
+    resized = [cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for image in images[..., 0]]
+    return np.asarray(np.stack(resized)[..., np.newaxis], dtype=np.uint8)
 
 
 def _augment(image: Images, config: AugmentConfig, generator: np.random.Generator, size_px: int) -> Images:

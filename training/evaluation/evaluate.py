@@ -13,7 +13,8 @@ import onnxruntime as ort
 from joblib import cpu_count
 
 from app.contract.contrast import with_min_contrast
-from app.contract.manifest import Latency, Manifest, SplitMetrics, manifest_path
+from app.contract.manifest import Latency, Manifest, PredictionSets, SplitMetrics, manifest_path
+from app.contract.scores import probabilities
 from app.inference.session import EmotionSession
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.duplicates import duplicates_across
@@ -21,6 +22,7 @@ from training.data.splits import Fer2013, Split, SplitData
 from training.evaluation.corruptions import CORRUPTIONS, corrupted
 from training.evaluation.cost import latency_ms
 from training.evaluation.metrics import measure
+from training.evaluation.prediction_sets import calibrate, with_measurement
 from training.files import write_text
 from training.provenance import describe_environment
 
@@ -80,7 +82,8 @@ def measure_file(
 ) -> Manifest:
     """Measure an ONNX file on splits of FER2013. Writes nothing.
 
-    If both test splits are given, the metrics over both together are added.
+    If both test splits are given, the metrics over both together are added. PublicTest also calibrates the prediction
+    sets, against the labels that the model learned.
 
     Args:
         model_path: ONNX file with its manifest.
@@ -102,17 +105,35 @@ def measure_file(
     session.self_test()
     manifest, temperature = session.manifest, session.manifest.contract.temperature
     predictions = {split.value: _predict(session, dataset, split) for split in splits}
+    learned = predictions
     update: dict[str, Any] = {"metrics": {**manifest.metrics, **_metrics(predictions, temperature)}}
     if votes is not None:
         against_majority = {
             split.value: _with_labels(predictions[split], votes.of(dataset[split].names).majority()) for split in splits
         }
         update["annotator_metrics"] = {**manifest.annotator_metrics, **_metrics(against_majority, temperature)}
+        if manifest.provenance.learned_labels == "annotators":
+            learned = against_majority
+    update["prediction_sets"] = _prediction_sets(manifest, learned)
     if corruptions and Split.PRIVATE_TEST in splits:
         update["robustness"] = _robustness(session, dataset[Split.PRIVATE_TEST], votes)
     if timed:
         update["latency"] = measure_latency(model_path)
     return manifest.model_copy(update=update)
+
+
+def _prediction_sets(manifest: Manifest, predictions: Mapping[str, _Predictions]) -> dict[str, PredictionSets]:
+    """Calibrate the prediction sets on PublicTest, and measure them on both test splits, as far as they are given."""
+    sets = manifest.prediction_sets
+    for split in (Split.PUBLIC_TEST, Split.PRIVATE_TEST):
+        if split not in predictions:
+            continue
+        logits, labels = predictions[split].logits, predictions[split].labels
+        scores = probabilities(logits, manifest.contract.temperature)
+        if split is Split.PUBLIC_TEST:
+            sets = calibrate(scores, labels)
+        sets = with_measurement(sets, split.value, scores, labels)
+    return sets
 
 
 def measure_latency(model_path: Path) -> Latency:

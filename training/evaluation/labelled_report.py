@@ -8,9 +8,11 @@ from typing import Any
 
 from app.contract.labels import LABELS
 from app.contract.manifest import GroupMetrics, LabelledSetMetrics, Manifest
+from app.contract.scores import probabilities
 from training.evaluation import plots
 from training.evaluation.labelled import EvaluatedSplit, Evaluation
-from training.evaluation.text_report import classification_table, group_table
+from training.evaluation.prediction_sets import measure_sets
+from training.evaluation.text_report import classification_table, group_table, prediction_set_table
 
 
 def as_text(result: Evaluation) -> str:
@@ -24,6 +26,10 @@ def as_text(result: Evaluation) -> str:
             f"{contract.name} {contract.version} on {split.name}{fewer}\n{classification_table(split.metrics)}"
         )
         blocks += [group_table(comparison) for comparison in split.comparisons]
+        if prediction_sets := result.manifest.prediction_sets:
+            scores = probabilities(split.logits, contract.temperature)
+            measured = {asked: measure_sets(scores, split.labels, sets) for asked, sets in prediction_sets.items()}
+            blocks.append(prediction_set_table(measured))
     return "\n\n".join(blocks)
 
 

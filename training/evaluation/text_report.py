@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from app.contract.manifest import SplitMetrics
+from collections.abc import Mapping
+
+from app.contract.manifest import SetMetrics, SplitMetrics
 from training.evaluation.groups import MIN_TESTED, Group, GroupComparison
 from training.evaluation.metrics import wilson_interval
 
@@ -44,6 +46,15 @@ def group_table(comparison: GroupComparison) -> str:
             f"{group.name:<{width}} {group.images:>8} {group.accuracy:>9.1%}  {interval:<17} {_group_verdict(group)}"
         )
     return "\n".join([*lines, verdict(comparison)])
+
+
+def prediction_set_table(measured: Mapping[str, SetMetrics]) -> str:
+    """Return the measured coverage of the prediction sets of each coverage, as aligned text."""
+    lines = [f"{'coverage asked':>14} {'measured':>9} {'mean size':>10}  lowest of an emotion"]
+    for asked, row in measured.items():
+        label, lowest = min(row.coverage_by_emotion.items(), key=lambda item: item[1])
+        lines.append(f"{float(asked):>14.0%} {row.coverage:>9.1%} {row.mean_size:>10.2f}  {lowest:.1%} ({label})")
+    return "\n".join(lines)
 
 
 def verdict(comparison: GroupComparison) -> str:

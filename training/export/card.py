@@ -20,6 +20,7 @@ from training.export.card_tables import (
     calibration_rows,
     class_table,
     confusion_table,
+    prediction_set_rows,
     robustness_rows,
     seeds_table,
 )
@@ -97,6 +98,7 @@ def model_card(manifest: Manifest, files: Sequence[ModelFile] = (), seeds: Mappi
         class_table=class_table(private),
         confusion_table=confusion_table(private),
         calibration_rows=calibration_rows(metrics),
+        sets_section=_sets_section(manifest, label_set),
         seeds_section=_seeds_section(seeds, manifest.provenance),
         robustness_section=_robustness_section(manifest, private, label_set),
         files_section=_files_section(files, label_set),
@@ -154,7 +156,8 @@ def _runs_section(config: Mapping[str, Any]) -> str:
         initial, targets = "random", "labels"
         if parent is not None:
             restored = ", restored from its exported file" if "restored_from" in parent else ""
-            initial = f"best weights of `{parent['name']}`{restored}"
+            kind = "averaged" if parent.get("averaged_epochs") else "best"
+            initial = f"{kind} weights of `{parent['name']}`{restored}"
         if distillation := run.get("distillation"):
             names = ", ".join(f"`{Path(parent_run).name}`" for parent_run in distillation["runs"])
             targets = f"{distillation['share']:.0%} predictions of {names} (distillation), the rest labels"
@@ -166,6 +169,17 @@ def _annotator_section(manifest: Manifest) -> str:
     if not manifest.annotator_metrics:
         return ""
     return card_text.ANNOTATOR_SECTION.format(table=accuracy_table(manifest.annotator_metrics))
+
+
+def _sets_section(manifest: Manifest, label_set: str) -> str:
+    if not manifest.prediction_sets:
+        return ""
+    return card_text.SETS_SECTION.format(
+        label_set=label_set,
+        labels=" | ".join(LABELS),
+        rule=" | ".join(["---:"] * len(LABELS)),
+        rows=prediction_set_rows(manifest.prediction_sets),
+    )
 
 
 def _robustness_section(manifest: Manifest, private: SplitMetrics, label_set: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.contract.labels import LABELS
-from app.contract.manifest import SplitMetrics
+from app.contract.manifest import PredictionSets, SplitMetrics
 
 
 def accuracy_table(metrics: Mapping[str, SplitMetrics]) -> str:
@@ -50,6 +50,19 @@ def calibration_rows(metrics: Mapping[str, SplitMetrics]) -> str:
         f" | {row.nll:.3f} |"
         for split, row in metrics.items()
     )
+
+
+def prediction_set_rows(prediction_sets: Mapping[str, PredictionSets]) -> str:
+    """Return one table row per coverage and split, with the coverage of each emotion."""
+    rows = []
+    for asked, sets in prediction_sets.items():
+        for split, measured in sets.measured.items():
+            by_emotion = " | ".join(f"{measured.coverage_by_emotion[label]:.1%}" for label in LABELS)
+            rows.append(
+                f"| {float(asked):.0%} | {split} | {sets.method.replace('_', ' ')} | {measured.coverage:.1%}"
+                f" | {measured.mean_size:.2f} | {by_emotion} |"
+            )
+    return "\n".join(rows)
 
 
 def robustness_rows(robustness: Mapping[str, float], accuracy: float) -> str:

@@ -57,7 +57,7 @@ the logits by the temperature.
 
 ![Accuracy against confidence on PrivateTest]({name}.reliability.png)
 
-{seeds_section}{robustness_section}{files_section}## Intended use
+{sets_section}{seeds_section}{robustness_section}{files_section}## Intended use
 
 The model describes the *apparent expression* of a face in a photograph. It does not measure what a person feels, means
 or is like. Intended uses are research, accessibility aids and creative tools that people choose to use, and statistics
@@ -118,6 +118,19 @@ ANNOTATOR_SECTION = """\
 
 Ten people labelled each image. An image counts if more than half of the votes, without single votes, are for one of the
 seven emotions. This majority label equals FER2013's own label on 62 % of the images.
+
+"""
+
+SETS_SECTION = """### Prediction sets, {label_set}
+
+With `coverage` the service adds the smallest set of emotions that holds the label with this frequency (split conformal
+prediction). PublicTest calibrates the thresholds, so its rows show the fit; PrivateTest shows new images. An emotion
+has its own threshold where the coverage of all images permits it (class conditional), otherwise all share one
+(marginal).
+
+| coverage asked | split | thresholds | coverage | mean size | {labels} |
+| ---: | --- | --- | ---: | ---: | {rule} |
+{rows}
 
 """
 

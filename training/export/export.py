@@ -58,7 +58,7 @@ def export(
     head: Head = Head.ORIGINAL,
     precision: Precision = "float32",
 ) -> Manifest:
-    """Export the best weights of a run and measure the ONNX file on PublicTest.
+    """Export the weights of a run and measure the ONNX file on PublicTest.
 
     Args:
         run: A finished run.

@@ -18,7 +18,7 @@ from training.fit.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Network:
-    """A network with the weights of its best epoch.
+    """A network with the weights of a finished run.
 
     Attributes:
         trained: Model whose logits the ONNX graph must reproduce.
@@ -36,7 +36,7 @@ class Network:
 
 
 def load_network(run: RunFolder, head: Head = Head.ORIGINAL) -> Network:
-    """Load the best weights of a finished run, in float32.
+    """Load the weights of a finished run, in float32.
 
     Raises:
         TrainingError: The run is not finished, or was trained without this head.
@@ -46,7 +46,7 @@ def load_network(run: RunFolder, head: Head = Head.ORIGINAL) -> Network:
         raise TrainingError(f"{run.path} is not finished: it has no {run.report.name}. Train it to its end first.")
     keras.config.set_dtype_policy("float32")
     with_heads = build_with_heads(config)
-    with_heads.load_weights(run.best_weights)
+    with_heads.load_weights(run.result_weights)
     trained = single_head(with_heads, head)
     return Network(
         trained=trained,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from training.architectures.heads import Head, build_with_heads
 from training.config import TrainConfig
@@ -11,19 +13,27 @@ from training.fit.optimizers import build_optimizer, build_plateau
 from training.fit.run_folder import RunState
 
 
-def compile_model(config: TrainConfig, steps_per_epoch: int, epoch: int = 0) -> keras.Model:
+def compile_model(
+    config: TrainConfig, steps_per_epoch: int, epoch: int = 0, label_shares: npt.NDArray[np.float64] | None = None
+) -> keras.Model:
     """Return a fresh model, compiled for an epoch (0-based); its optimiser is built, so that a checkpoint fits."""
     model = build_with_heads(config)
-    compile_for_epoch(model, config, steps_per_epoch, epoch)
+    compile_for_epoch(model, config, steps_per_epoch, epoch, label_shares)
     return model
 
 
-def compile_for_epoch(model: keras.Model, config: TrainConfig, steps_per_epoch: int, epoch: int) -> None:
+def compile_for_epoch(
+    model: keras.Model,
+    config: TrainConfig,
+    steps_per_epoch: int,
+    epoch: int,
+    label_shares: npt.NDArray[np.float64] | None,
+) -> None:
     """Compile a model with its losses and a fresh optimiser: the optimiser of an epoch (0-based)."""
     optimizer_config, _, epochs = config.optimizer_of(epoch)
     optimizer = build_optimizer(optimizer_config, epochs, steps_per_epoch)
     optimizer.build(model.trainable_variables)
-    losses = {Head.ORIGINAL.value: build_loss(config.loss)}
+    losses = {Head.ORIGINAL.value: build_loss(config.loss, label_shares)}
     loss_weights = {Head.ORIGINAL.value: 1.0}
     if config.annotator_votes is not None:
         # Without label smoothing: the votes are soft labels already.

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,68 +14,20 @@ import numpy.typing as npt
 from app.contract.contrast import with_min_contrast
 from training.architectures.heads import Head
 from training.config import LossConfig, TrainConfig
-from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
-from training.data.augment import Mix, augment_batch
+from training.data.annotator_votes import NO_MAJORITY
 from training.data.balance import epoch_order
+from training.data.batches import BatchDrawer
 from training.data.splits import SplitData
 from training.errors import TrainingError
 from training.fit.adversarial import FastGradientSign
-from training.fit.distillation import distillation_targets
-from training.fit.losses import build_loss, image_weights, targets_for
-from training.fit.run_folder import RunFolder
-from training.fit.weight_average import WeightAverage
+from training.fit.losses import build_loss, targets_for
+from training.fit.sharpness import SharpnessAware
+from training.fit.targets import Targets
+from training.fit.weight_average import EpochMean, StoredWeights, WeightAverage
 
 _EVALUATION_BATCH = 256
 
 Logits = npt.NDArray[np.float32]
-# An array for each head, by the head's name.
-ByHead = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Targets of the heads for Training or for a batch.
-
-    Attributes:
-        labels: By head, (N, 7) shares of the labels, or (N,) codes for the loss `sparse`.
-        weights: By head, float32 (N,) weights of the images in the loss.
-    """
-
-    labels: ByHead
-    weights: ByHead
-
-    def take(self, indices: npt.NDArray[np.int64]) -> Targets:
-        """Return the targets of some images."""
-        return Targets(
-            {head: labels[indices] for head, labels in self.labels.items()},
-            {head: weights[indices] for head, weights in self.weights.items()},
-        )
-
-    def blend(self, mix: Mix) -> Targets:
-        """Return the targets of mixed images."""
-        return Targets(
-            {head: mix.blend(labels) for head, labels in self.labels.items()},
-            {head: mix.blend(weights) for head, weights in self.weights.items()},
-        )
-
-
-def build_targets(config: TrainConfig, training: SplitData, votes: AnnotatorVotes | None, run: RunFolder) -> Targets:
-    """Return the targets for Training: labels, blended with distillation targets, and annotator votes."""
-    original = Head.ORIGINAL.value
-    labels = {original: targets_for(config.loss, training.labels)}
-    weights = {original: image_weights(config.loss, training.labels)}
-    if config.distillation is not None:
-        labels[original] = distillation_targets(
-            labels[original],
-            training.images,
-            config.distillation.runs,
-            config.distillation.share,
-            run.distillation_answers,
-        )
-    if config.annotator_votes is not None and votes is not None:
-        annotators = Head.ANNOTATORS.value
-        labels[annotators], weights[annotators] = votes.of(training.names).targets()
-    return Targets(labels, weights)
 
 
 @dataclass
@@ -86,16 +37,31 @@ class Learner:
     Attributes:
         model: The compiled TRAINED network with its heads.
         average: Moving average of the weights.
+        mean: Mean of the weights after the last epochs.
         attacker: Attack for adversarial training.
+        sharpness: Training step with two gradient passes.
     """
 
     model: keras.Model
     average: WeightAverage | None
+    mean: EpochMean | None
     attacker: FastGradientSign | None
+    sharpness: SharpnessAware | None
+
+    @property
+    def averages(self) -> list[StoredWeights]:
+        """The averages of the weights, in their order in a checkpoint."""
+        return [average for average in (self.average, self.mean) if average is not None]
 
 
 def train_epoch(
-    learner: Learner, training: SplitData, targets: Targets, config: TrainConfig, epoch: int, steps: int
+    learner: Learner,
+    drawer: BatchDrawer,
+    training: SplitData,
+    targets: Targets,
+    config: TrainConfig,
+    epoch: int,
+    steps: int,
 ) -> dict[str, float]:
     """Train one epoch (0-based).
 
@@ -109,14 +75,17 @@ def train_epoch(
     order = epoch_order(training.labels, config.balance, generator)
     # Dropout draws from the backend's global generator. A new seed in every epoch makes a resumed run exact.
     keras.utils.set_random_seed(int(generator.integers(2**31)))
+    sharpness = learner.sharpness if config.is_sharpness_aware(epoch) else None
     bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
     totals: Counter[str] = Counter()
-    for step in range(steps):
-        chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
-        images, batch = _make_batch(training.images[chosen], targets.take(chosen), config, epoch, step)
+    for step, batch in enumerate(drawer.batches(order, epoch, steps)):
+        images, wanted = batch.images, targets.of_batch(batch)
         if learner.attacker is not None:
-            images = learner.attacker.attack(images, batch.labels[Head.ORIGINAL.value])
-        logs = learner.model.train_on_batch(images, batch.labels, sample_weight=batch.weights, return_dict=True)
+            images = learner.attacker.attack(images, wanted.labels[Head.ORIGINAL.value])
+        if sharpness is not None:
+            logs = sharpness.train_on_batch(images, wanted.labels, wanted.weights)
+        else:
+            logs = learner.model.train_on_batch(images, wanted.labels, sample_weight=wanted.weights, return_dict=True)
         if not np.isfinite(logs["loss"]):
             raise TrainingError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step + 1}: lower the learning rate."
@@ -135,7 +104,7 @@ def validate(
 
     Args:
         model: The network with its heads.
-        validation: PublicTest.
+        validation: PublicTest, at the side of validation images.
         majority: Majority labels of the annotators for PublicTest, for a model with an annotators' head.
         loss: The loss of the original labels.
 
@@ -159,17 +128,6 @@ def predict(model: keras.Model, images: npt.NDArray[np.uint8]) -> dict[str, Logi
     """Return the logits (N, 7) of each head."""
     logits: dict[str, Logits] = model.predict(with_min_contrast(images), batch_size=_EVALUATION_BATCH, verbose=0)
     return logits
-
-
-def _make_batch(
-    images: npt.NDArray[np.uint8], targets: Targets, config: TrainConfig, epoch: int, step: int
-) -> tuple[npt.NDArray[np.uint8], Targets]:
-    generator = np.random.default_rng([config.seed, epoch, step])
-    images = augment_batch(images, config.augment, generator, config.size_px(epoch))
-    if config.augment.mixup_alpha:
-        mix = Mix.draw(len(images), config.augment.mixup_alpha, generator)
-        images, targets = mix.blend(images), targets.blend(mix)
-    return with_min_contrast(images), targets
 
 
 def _logs_of_original(logs: Mapping[str, float]) -> dict[str, float]:

@@ -32,7 +32,7 @@ from training.fit.run_folder import RunFolder
 # The only network whose file contains all its weights: the branches of `repvgg` are lost in the file.
 _ARCHITECTURE = "vgg"
 # Parts of the run that are not in the file: the annotators' head, and the parent runs.
-_LOST = {"annotator_votes": None, "warm_start": None, "distillation": None}
+_LOST = {"annotator_votes": None, "warm_start": None, "distillation": None, "averaged_epochs": None}
 _IMAGES = 4096  # for the statistics
 _BATCH = 128
 _PARITY = 1e-3  # largest difference of a logit

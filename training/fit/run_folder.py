@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +21,12 @@ from training.config import TrainConfig, load_recorded_config, with_current_name
 from training.errors import TrainingError
 from training.files import write_json, write_text
 from training.fit.precision import Policy
-from training.fit.weight_average import WeightAverage
+from training.fit.weight_average import StoredWeights
 
 # Entries of the provenance that list the values of all sessions, in order, each value once.
 _COLLECTED = {"commit", "precision"}
 _SEPARATOR = ", "
-_DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged file
+DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged .npz file
 
 
 @dataclass
@@ -65,6 +66,7 @@ class RunFolder:
         self.history = path / "history.json"
         self.checkpoint = path / "checkpoint.npz"
         self.best_weights = path / "best.weights.h5"
+        self.averaged_weights = path / "averaged.weights.h5"
         self.provenance = path / "provenance.json"
         self.report = path / "report.json"
         self.distillation_answers = path / "distillation.npz"
@@ -127,17 +129,22 @@ class RunFolder:
             provenance = provenance | {key: _SEPARATOR.join([*values, *new])}
         write_json(self.provenance, provenance)
 
-    def save_best_weights(self, model: keras.Model) -> None:
-        """Replace the best weights by the weights of a model."""
+    @property
+    def result_weights(self) -> Path:
+        """The weights that the run is for: the mean of the last epochs, or those of the best epoch."""
+        return self.best_weights if self.read_config().averaged_epochs is None else self.averaged_weights
+
+    def save_weights(self, model: keras.Model, path: Path) -> None:
+        """Replace one of the weights files by the weights of a model."""
         unfinished = self.path / "unfinished.weights.h5"
         model.save_weights(unfinished)
-        unfinished.replace(self.best_weights)
+        unfinished.replace(path)
 
-    def save_checkpoint(self, model: keras.Model, average: WeightAverage | None, state: RunState) -> None:
-        """Write everything that the next epoch depends on: weights, optimiser, average of the weights, state."""
+    def save_checkpoint(self, model: keras.Model, averages: Sequence[StoredWeights], state: RunState) -> None:
+        """Write everything that the next epoch depends on: weights, optimiser, averages of the weights, state."""
         variables = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
-        averages = average.arrays() if average is not None else []
-        arrays = {f"array_{index:04d}": array for index, array in enumerate(variables + averages)}
+        averaged = [array for average in averages for array in average.arrays()]
+        arrays = {f"array_{index:04d}": array for index, array in enumerate(variables + averaged)}
         unfinished = self.checkpoint.with_suffix(".tmp")
         with unfinished.open("wb") as file:
             np.savez(file, state=np.array(json.dumps(vars(state))), **arrays)
@@ -151,11 +158,11 @@ class RunFolder:
         try:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 return int(json.loads(str(saved["state"]))["epochs_done"])
-        except _DAMAGED:
+        except DAMAGED:
             return 0
 
-    def load_checkpoint(self, model: keras.Model, average: WeightAverage | None) -> RunState:
-        """Set a compiled, built model and its average to the last whole epoch.
+    def load_checkpoint(self, model: keras.Model, averages: Sequence[StoredWeights]) -> RunState:
+        """Set a compiled, built model and its averages to the last whole epoch.
 
         Returns:
             The state after that epoch; without a checkpoint a fresh state, and the model is unchanged.
@@ -169,14 +176,15 @@ class RunFolder:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
                 state = RunState(**with_current_names(json.loads(str(saved["state"]))))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise TrainingError(f"{self.checkpoint} is damaged: {error}. Delete it to train from the start.") from error
         variables = _variables(model)
-        self._check_arrays(arrays, variables, len(model.weights) if average is not None else 0)
+        self._check_arrays(arrays, variables, len(averages) * len(model.weights))
         for variable, array in zip(variables, arrays, strict=False):
             variable.assign(array)
-        if average is not None:
-            average.restore(arrays[len(variables) :])
+        for index, average in enumerate(averages):
+            start = len(variables) + index * len(model.weights)
+            average.restore(arrays[start : start + len(model.weights)])
         return state
 
     def _check_arrays(self, arrays: list[npt.NDArray[Any]], variables: list[keras.Variable], averages: int) -> None:

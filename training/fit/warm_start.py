@@ -1,4 +1,4 @@
-"""Warm start: the first weights of a run are the best weights of a finished run."""
+"""Warm start: the first weights of a run are the weights of a finished run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.fit.widen import widen
 
 
 def warm_start_from(model: keras.Model, path: Path, seed: int) -> None:
-    """Set the weights of a fresh model to the best weights of a finished run, including normalisation statistics.
+    """Set the weights of a fresh model to the weights of a finished run, including normalisation statistics.
 
     The state of the optimiser in the file is ignored. A wider model of the same layers starts with the same logits (see
     `training.fit.widen`). An annotators' head stays fresh if the finished run has none.

@@ -11,6 +11,8 @@ SCORES = dict(zip(LABELS, (0.01, 0.0, 0.01, 0.93, 0.01, 0.02, 0.02), strict=True
 FACE: dict[str, Any] = {
     "box": {"x": 112, "y": 80, "width": 96, "height": 96},
     "detection_confidence": 0.997,
+    "roll_degrees": None,
+    "landmarks": None,
     "emotion": "happy",
     "confidence": 0.93,
     "scores": SCORES,
@@ -42,6 +44,7 @@ INFO: dict[str, Any] = {
     "preprocess_id": "grey48-box1.04-area-contrast35-v2",
     "temperature": 1.2,
     "provider": "CPUExecutionProvider",
+    "detector": "haar",
     "commit": "e61438956d40074cbe20a166a320bc8be846bec6",
     "metrics": {},
     "coverages": [0.8, 0.9, 0.95],

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from app.api.schemas.base import Document, ModelName
+from app.config import DetectorName
 from app.contract.manifest import Manifest, SplitMetrics
 
 
@@ -53,14 +54,22 @@ class Info(Document):
     preprocess_id: str
     temperature: float
     provider: str = Field(description="the execution provider in use")
+    detector: DetectorName = Field(description="the face detector in use")
     commit: str = Field(description="commit of the training code")
     metrics: Mapping[str, SplitMetrics] = Field(description="measured on this model file, by split")
     coverages: list[float] = Field(description="values of the parameter `coverage` that this model supports")
     limits: Limits
 
     @classmethod
-    def of(cls, manifest: Manifest, provider: str, limits: Limits) -> Info:
-        """Render the manifest of a model."""
+    def of(cls, manifest: Manifest, provider: str, detector: DetectorName, limits: Limits) -> Info:
+        """Render the manifest of a model.
+
+        Args:
+            manifest: The manifest.
+            provider: The execution provider in use.
+            detector: The face detector in use.
+            limits: The limits in force.
+        """
         contract = manifest.contract
         return cls(
             name=contract.name,
@@ -70,6 +79,7 @@ class Info(Document):
             preprocess_id=contract.preprocess_id,
             temperature=contract.temperature,
             provider=provider,
+            detector=detector,
             commit=manifest.provenance.commit,
             metrics=manifest.metrics,
             coverages=sorted(map(float, manifest.prediction_sets)),

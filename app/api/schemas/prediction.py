@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from app import domain
 from app.api.schemas import examples
 from app.api.schemas.base import Document, ModelName, Probability
 from app.api.schemas.problem import Problem
@@ -16,6 +18,7 @@ from app.domain import UNCERTAIN, Doubt, FaceEmotion, ImageResult, ImageWarning,
 Uncertain = Literal["uncertain"]
 
 _SCORE_DIGITS = 6
+_PIXEL_DIGITS = 1  # of points and angles
 _DIGITS = 3  # of times
 
 
@@ -28,6 +31,29 @@ class Box(Document):
     height: int
 
 
+class Point(Document):
+    """A position in pixels of the upright image."""
+
+    x: float
+    y: float
+
+
+class Landmarks(Document):
+    """Five points of a face. Right and left are the person's own: the right eye is on the left of a picture."""
+
+    right_eye: Point
+    left_eye: Point
+    nose: Point
+    right_mouth_corner: Point
+    left_mouth_corner: Point
+
+    @classmethod
+    def of(cls, landmarks: Sequence[domain.Point]) -> Landmarks:
+        """Render five points, in the order of `Detection.landmarks`."""
+        points = (Point(x=round(point.x, _PIXEL_DIGITS), y=round(point.y, _PIXEL_DIGITS)) for point in landmarks)
+        return cls(**dict(zip(cls.model_fields, points, strict=True)))
+
+
 class Face(Document):
     """One face and its apparent expression."""
 
@@ -35,6 +61,12 @@ class Face(Document):
     detection_confidence: Probability | None = Field(
         description="probability that the box shows a face; null with detect=false"
     )
+    roll_degrees: float | None = Field(
+        description="angle of the face in the image plane, positive clockwise as the viewer sees it, -180 to 180; null"
+        " if the detector does not know it. The service turns faces of 15 degrees and more upright before it"
+        " classifies them"
+    )
+    landmarks: Landmarks | None = Field(description="null if the detector does not know them")
     emotion: Emotion | Uncertain
     confidence: Probability = Field(description="the highest score, also if the emotion is uncertain")
     scores: dict[Emotion, Probability] = Field(description="all seven labels, summing to 1")
@@ -50,6 +82,8 @@ class Face(Document):
         return cls(
             box=Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height),
             detection_confidence=None if detected is None else round(detected, _SCORE_DIGITS),
+            roll_degrees=None if face.roll_degrees is None else round(face.roll_degrees, _PIXEL_DIGITS),
+            landmarks=None if face.landmarks is None else Landmarks.of(face.landmarks),
             emotion=_emotion(face, doubt),
             confidence=round(face.confidence, _SCORE_DIGITS),
             scores={Emotion(label): round(score, _SCORE_DIGITS) for label, score in face.scores.items()},

@@ -31,14 +31,27 @@ EXAMPLE: dict[str, Any] = {
 
 
 class Region(BaseModel):
-    """Box of a face in pixels of the upright image. The service does not detect eyes: they are always null."""
+    """Box and eyes of a face in pixels of the upright image. Left and right are the person's own.
+
+    The eyes are null if the detector of the service does not find them (`haar`).
+    """
 
     x: int
     y: int
     w: int
     h: int
-    left_eye: None = None
-    right_eye: None = None
+    left_eye: tuple[int, int] | None = None
+    right_eye: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, face: FaceEmotion) -> Self:
+        """Return the place of one face."""
+        box = face.box
+        eyes: dict[str, tuple[int, int]] = {}
+        if face.landmarks is not None:
+            right, left = ((round(point.x), round(point.y)) for point in face.landmarks[:2])
+            eyes = {"left_eye": left, "right_eye": right}
+        return cls(x=box.x, y=box.y, w=box.width, h=box.height, **eyes)
 
 
 class Analysis(BaseModel):
@@ -54,11 +67,11 @@ class Analysis(BaseModel):
     @classmethod
     def of(cls, face: FaceEmotion) -> Self:
         """Return one classified face as DeepFace describes it."""
-        box, confidence = face.box, face.detection_confidence
+        confidence = face.detection_confidence
         return cls(
             emotion={label: round(100 * score, _PERCENT_DIGITS) for label, score in face.scores.items()},
             dominant_emotion=face.emotion,
-            region=Region(x=box.x, y=box.y, w=box.width, h=box.height),
+            region=Region.of(face),
             face_confidence=0.0 if confidence is None else round(confidence, 2),
         )
 

@@ -9,11 +9,17 @@ from PIL import Image, JpegImagePlugin
 from app.contract.preprocess import GreyImage
 from app.domain import ImageWarning
 from app.errors import ErrorCode, FerError
-from app.vision.decode.formats import SUPPORTED_FORMATS, identify_format
+from app.vision.decode.formats import identify_format
+from app.vision.decode.heif import decode_heif
 from app.vision.decode.limits import BoundedReader, check_limits
 from app.vision.decode.orientation import upright_size
+from app.vision.decode.picture_items import still_picture
 from app.vision.decode.pixels import decode_pixels
 from app.vision.decode.reduction import ChooseReduction, full_size
+from app.vision.decode.repair import RepairedFile, repair
+from app.vision.decode.tiff import full_picture
+from app.vision.decode.truncation import check_missing_share, is_truncated
+from app.vision.decode.unsupported import unsupported_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def decode_image(data: bytes, max_pixels: int, choose: ChooseReduction = full_si
     decoded. Only the first frame of an animation or a multi-page file is decoded. Thread-safe.
 
     Args:
-        data: Complete JPEG, PNG, WebP, BMP, GIF or TIFF file in any common colour mode. Transparent pixels become
+        data: JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file in any common colour mode. Transparent pixels become
             white.
         max_pixels: Largest accepted width times height of what is decoded.
         choose: Chooses the reduction at which a JPEG is decoded; see `app.vision.decode.reduction`.
@@ -71,16 +77,9 @@ def decode_image(data: bytes, max_pixels: int, choose: ChooseReduction = full_si
         raise FerError(ErrorCode.EMPTY_IMAGE, "the image has no bytes")
     image_format = identify_format(data)
     if image_format is None:
-        raise FerError(
-            ErrorCode.UNSUPPORTED_IMAGE_FORMAT,
-            f"expected a {SUPPORTED_FORMATS} file. Received: a file with none of their signatures",
-        )
+        raise unsupported_format(data)
     try:
-        with _open(data, image_format) as image:
-            stored_size = image.size
-            reduction = check_limits(image, data, max_pixels, choose)
-            grey = decode_pixels(image, data, reduction)
-            return DecodedImage(grey, (), reduction, None if reduction == 1 else upright_size(image, stored_size))
+        return _decode(data, image_format, max_pixels, choose)
     except FerError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -94,6 +93,43 @@ def decode_image(data: bytes, max_pixels: int, choose: ChooseReduction = full_si
             ErrorCode.UNDECODABLE_IMAGE,
             f"the {image_format} file is truncated, corrupt or of an unsupported kind ({len(data)} bytes)",
         ) from error
+
+
+def _decode(data: bytes, image_format: str, max_pixels: int, choose: ChooseReduction) -> DecodedImage:
+    """Decode with the decoder of the format."""
+    if image_format == "HEIF":
+        return DecodedImage(decode_heif(data, max_pixels))
+    if image_format == "AVIF":
+        data = still_picture(data, max_pixels)
+    if image_format == "TIFF":
+        picture = full_picture(data, max_pixels)
+        if picture.grey is not None:
+            return DecodedImage(picture.grey)
+        data = picture.data
+    if image_format == "JPEG" and (repaired := repair(image_format, data)):
+        return _decode_with_pillow(repaired, image_format, max_pixels, choose)
+    try:
+        return _decode_with_pillow(RepairedFile(data, ()), image_format, max_pixels, choose)
+    except (FerError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise
+    except Exception:
+        if (repaired := repair(image_format, data)) is None:
+            raise
+    return _decode_with_pillow(repaired, image_format, max_pixels, choose)
+
+
+def _decode_with_pillow(
+    file: RepairedFile, image_format: str, max_pixels: int, choose: ChooseReduction
+) -> DecodedImage:
+    data, warnings = file
+    with _open(data, image_format) as image:
+        stored_size = image.size
+        reduction = check_limits(image, data, max_pixels, choose)
+        grey = decode_pixels(image, data, reduction)
+        if image_format == "JPEG" and (warnings or is_truncated(image, data)):
+            check_missing_share(image)
+            warnings = (ImageWarning.TRUNCATED,)
+        return DecodedImage(grey, warnings, reduction, None if reduction == 1 else upright_size(image, stored_size))
 
 
 def _open(data: bytes, image_format: str) -> Image.Image:

@@ -85,3 +85,16 @@ def coefficients_per_pixel(image: Image.Image) -> float:
     # Pillow's `layer` has one entry per component: id, horizontal sampling, vertical sampling, quantization table.
     samples: list[int] = [horizontal * vertical for _, horizontal, vertical, _ in getattr(image, "layer", ())]
     return sum(samples) / max(samples, default=1)
+
+
+def find_end_of_image(data: bytes) -> int:
+    """Return the position of the marker that ends the first image of a JPEG file; the end of the file without one."""
+    position = 2
+    while (marker := _MARKER.search(data, position)) and marker[0] != _END_OF_IMAGE:
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return marker.start() if marker else len(data)
+
+
+def has_end_of_image(data: bytes) -> bool:
+    """Return whether a JPEG file has the marker that ends its first image."""
+    return data.endswith(_END_OF_IMAGE) or find_end_of_image(data) < len(data)

@@ -156,6 +156,8 @@ def _bytes_per_pixel(image: Image.Image) -> float:
     """Return the peak memory of decoding a file that is not a JPEG, in bytes per pixel."""
     if image.format == "WEBP":
         return _PLAIN_WEBP_BYTES if is_plain_webp(image) else _OTHER_WEBP_BYTES
+    if image.format == "AVIF":
+        return _GREY_BYTES  # `picture_items` has checked all of it
     if image.mode == "L":
         return _MODE_BYTES["LA"] if "transparency" in image.info else _GREY_BYTES
     return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)

@@ -6,7 +6,7 @@ from PIL import Image
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation to the operation that makes the image upright; 1 is upright. Source: EXIF 2.32, 4.6.4.
-_OPERATIONS = {
+OPERATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,6 +40,6 @@ def upright_operation(image: Image.Image) -> Image.Transpose | None:
         image: Loaded image: a PNG may have its EXIF data after its pixels, and Pillow turns a TIFF while it loads.
     """
     try:
-        return _OPERATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+        return OPERATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata must not make an intact image unreadable
         return None

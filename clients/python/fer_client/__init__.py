@@ -11,7 +11,7 @@ Example::
 from fer_client.async_client import AsyncFerClient
 from fer_client.client import FerClient
 from fer_client.errors import ApiError, ConnectionFailedError, FerClientError
-from fer_client.models import Box, Face, ImageSize, Model, Prediction, Timings
+from fer_client.models import Box, Face, ImageSize, Landmarks, Model, Point, Prediction, Timings
 from fer_client.retries import RetryPolicy
 
 __all__ = [
@@ -23,7 +23,9 @@ __all__ = [
     "FerClient",
     "FerClientError",
     "ImageSize",
+    "Landmarks",
     "Model",
+    "Point",
     "Prediction",
     "RetryPolicy",
     "Timings",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -18,6 +18,25 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """Position in pixels of the upright image."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Five points of a face. Right and left are the person's own."""
+
+    right_eye: Point
+    left_eye: Point
+    nose: Point
+    right_mouth_corner: Point
+    left_mouth_corner: Point
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """One face and its apparent expression.
 
@@ -27,6 +46,8 @@ class Face:
         emotion: Label with the highest score.
         confidence: Highest score, from 0 to 1.
         scores: Score of every label, from 0 to 1; the sum is 1.
+        roll_degrees: Angle of the face in the image plane, positive clockwise; None if the service does not know it.
+        landmarks: Five points of the face; None if the service does not know them.
     """
 
     box: Box
@@ -34,6 +55,8 @@ class Face:
     emotion: str
     confidence: float
     scores: Mapping[str, float]
+    roll_degrees: float | None = None
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +156,18 @@ class Prediction:
 
 
 def _face(document: Mapping[str, Any]) -> Face:
-    box = document["box"]
+    box, landmarks = document["box"], document.get("landmarks")
     return Face(
         box=Box(box["x"], box["y"], box["width"], box["height"]),
         detection_confidence=document["detection_confidence"],
         emotion=document["emotion"],
         confidence=document["confidence"],
         scores=dict(document["scores"]),
+        roll_degrees=document.get("roll_degrees"),
+        landmarks=None if landmarks is None else _landmarks(landmarks),
     )
+
+
+def _landmarks(document: Mapping[str, Any]) -> Landmarks:
+    points = {field.name: document[field.name] for field in fields(Landmarks)}
+    return Landmarks(**{name: Point(point["x"], point["y"]) for name, point in points.items()})

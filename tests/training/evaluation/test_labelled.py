@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from app.contract.labels import LABELS
-from app.contract.manifest import load_manifest, manifest_path
+from app.contract.manifest import PredictionSets, load_manifest, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import write_csv
 from tests.support.labelled import encoded, write_files, write_table
@@ -50,6 +50,18 @@ def run(capsys, monkeypatch, *arguments: object) -> tuple[int, str, str]:
     status = main()
     output = capsys.readouterr()
     return status, output.out, output.err
+
+
+def test_evaluate_prints_the_coverage_of_the_models_prediction_sets(capsys, monkeypatch, model, table):
+    manifest = load_manifest(model)
+    every = PredictionSets(method="marginal", thresholds=dict.fromkeys(LABELS, 0.0))
+    top = PredictionSets(method="marginal", thresholds=dict.fromkeys(LABELS, 1.0))
+    changed = manifest.model_copy(update={"prediction_sets": {"0.8": top, "0.9": every}})
+    manifest_path(model).write_text(changed.model_dump_json())
+    _, out, _ = run(capsys, monkeypatch, "evaluate", model, "--data", table)
+    rows = [line.split() for line in out.splitlines() if line.strip().startswith(("80%", "90%"))]
+    assert rows[0][:3] == ["80%", "75.0%", "1.00"]
+    assert rows[1][:3] == ["90%", "100.0%", "7.00"]
 
 
 def test_groups_have_the_right_verdict(capsys, monkeypatch, model, table, tmp_path):

@@ -30,6 +30,10 @@ def test_card_has_the_figures_of_the_manifest(models):
     assert f"**{manifest.metrics['PrivateTest'].accuracy:.2%}**" in card
     assert f"| one ninth occluded | {manifest.robustness['one ninth occluded']:.2%} |" in card
     assert manifest.sha256 in card
+    sets = manifest.prediction_sets["0.9"]
+    measured = sets.measured["PrivateTest"]
+    assert f"| 90% | PrivateTest | {sets.method.replace('_', ' ')} | {measured.coverage:.1%}" in card
+    assert set(sets.measured) == {"PublicTest", "PrivateTest"}
     assert "{" not in card
     with pytest.raises(TrainingError, match="PrivateTest"):
         model_card(manifest.model_copy(update={"metrics": {}}))

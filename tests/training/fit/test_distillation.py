@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,13 +13,15 @@ from app.contract.scores import probabilities
 from tests.support.datasets import tiny_config
 from training import provenance
 from training.architectures.heads import Head, build_with_heads
+from training.config import DistillationConfig
+from training.data.augment import resize_batch
 from training.data.fer2013 import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
 from training.export.card import model_card
 from training.export.export import export
 from training.fit import distillation
-from training.fit.distillation import distillation_targets
+from training.fit.distillation import ConsistentTeachers, distillation_targets
 from training.fit.parent_runs import weights_sha256
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
@@ -90,6 +93,77 @@ def test_train_with_distillation_learns_the_predictions(first, dataset, tmp_path
     np.testing.assert_array_equal(*weights)
 
 
+@pytest.fixture(scope="module")
+def exported(first, dataset, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "teacher.onnx"
+    export(first, dataset, path)
+    return path
+
+
+def test_consistent_teachers_predict_the_batch_at_the_size_of_their_training(first, exported, dataset):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, size=(5, 24, 24, 1), dtype=np.uint8)
+    labels = np.eye(7, dtype=np.float32)[:5]
+    views = resize_batch(images, 48)
+    parent = build_with_heads(first.read_config())
+    parent.load_weights(first.best_weights)
+    predictions = probabilities(np.asarray(parent(views)[Head.ORIGINAL.value].detach()), 1.0)
+    for run in (first.path, exported):
+        targets = ConsistentTeachers(DistillationConfig(runs=(run,), share=0.75)).blend(labels, images)
+        np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * predictions, atol=1e-4)
+        assert targets.dtype == np.float32
+
+
+def test_train_with_consistent_distillation_shows_teacher_and_student_the_same_batch(
+    first, dataset, tmp_path, monkeypatch
+):
+    seen, trained = [], []
+
+    class Recorder(ConsistentTeachers):
+        def blend(self, targets, images):
+            seen.append(images)
+            return super().blend(targets, images)
+
+    original = keras.Model.train_on_batch
+
+    def record_batch(self, images, *arguments, **options):
+        trained.append(images)
+        return original(self, images, *arguments, **options)
+
+    monkeypatch.setattr("training.fit.targets.ConsistentTeachers", Recorder)
+    monkeypatch.setattr(keras.Model, "train_on_batch", record_batch)
+    config = consistent_config(first.path, augment={"rotation_degrees": 10, "cutmix_alpha": 1.0})
+    run = RunFolder(tmp_path)
+    train(config, dataset, run, stop_after_epochs=1)
+    assert len(seen) == len(trained) == 4
+    assert all(np.array_equal(one, other) for one, other in zip(seen, trained, strict=True))
+    assert not run.distillation_answers.exists()
+
+
+def consistent_config(run, **changes):
+    sizes = [{"epoch": 0, "size_px": 24}, {"epoch": 1, "size_px": 48}]
+    return tiny_config(
+        epochs=2,
+        progressive_sizes=sizes,
+        distillation={"runs": [run], "share": 1.0, "images": "augmented"},
+        **({"augment": {"mixup_alpha": 1.0}} | changes),
+    )
+
+
+@pytest.mark.parametrize("teacher", ["run", "file"])
+def test_train_with_consistent_distillation_resumes_exactly(first, exported, dataset, tmp_path, teacher):
+    config = consistent_config(first.path if teacher == "run" else exported)
+    whole, pieces = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "pieces")
+    train(config, dataset, whole)
+    for _ in range(2):
+        train(config, dataset, pieces, stop_after_epochs=1)
+    with np.load(whole.checkpoint) as one, np.load(pieces.checkpoint) as other:
+        for name in set(one.files) - {"state"}:
+            np.testing.assert_array_equal(one[name], other[name])
+    sha256 = weights_sha256([first.path if teacher == "run" else exported])
+    assert json.loads(whole.provenance.read_text())["parent_runs"] == sha256
+
+
 def test_train_of_a_finished_run_predicts_nothing_and_keeps_its_provenance(first, dataset, tmp_path, monkeypatch):
     run, config = RunFolder(tmp_path / "second"), tiny_config(epochs=1, distillation={"runs": [first.path]})
     train(config, dataset, run)
@@ -136,6 +210,10 @@ def test_provenance_and_card_follow_a_chain_of_runs_to_its_beginning(first, data
 
 
 def test_parent_runs_that_are_not_finished_are_refused(dataset, tmp_path):
-    for changes in ({"warm_start": tmp_path / "none"}, {"distillation": {"runs": [tmp_path / "none"]}}):
-        with pytest.raises(TrainingError, match=r"not a finished run"):
+    for changes in (
+        {"warm_start": tmp_path / "none"},
+        {"distillation": {"runs": [tmp_path / "none"]}},
+        {"distillation": {"runs": [tmp_path / "none.onnx"]}},
+    ):
+        with pytest.raises(TrainingError, match=r"not a finished run|none.onnx does not exist"):
             train(tiny_config(epochs=1, **changes), dataset, RunFolder(tmp_path / "run"))

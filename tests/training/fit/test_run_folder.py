@@ -49,10 +49,10 @@ def test_checkpoint_restores_weights_optimizer_average_and_state(run):
     scramble(model, 3)
     average = WeightAverage(model, 0.9)
     scramble(model, 2)
-    run.save_checkpoint(model, average, STATE)
+    run.save_checkpoint(model, [average], STATE)
     other = compile_model(tiny_config(), 4)
     other_average = WeightAverage(other, 0.9)
-    assert run.load_checkpoint(other, other_average) == STATE
+    assert run.load_checkpoint(other, [other_average]) == STATE
     for one, two in zip(weights_of(model), weights_of(other), strict=True):
         np.testing.assert_array_equal(one, two)
         assert one.dtype == two.dtype
@@ -65,9 +65,9 @@ def test_checkpoint_has_the_random_state_of_dropout(run):
     seeds = [variable for variable in model.non_trainable_variables if "seed" in variable.path]
     assert len(seeds) == 3  # two stages and the head
     seeds[0].assign(keras.ops.ones_like(seeds[0]) * 77)
-    run.save_checkpoint(model, None, STATE)
+    run.save_checkpoint(model, [], STATE)
     other = compile_model(tiny_config(), 4)
-    run.load_checkpoint(other, None)
+    run.load_checkpoint(other, [])
     restored = [variable for variable in other.non_trainable_variables if "seed" in variable.path]
     assert (keras.ops.convert_to_numpy(restored[0]) == 77).all()
 
@@ -75,7 +75,7 @@ def test_checkpoint_has_the_random_state_of_dropout(run):
 def test_checkpoint_absent_is_a_fresh_state(run):
     model = compile_model(tiny_config(), 4)
     before = weights_of(model)
-    assert run.load_checkpoint(model, None) == RunState.fresh()
+    assert run.load_checkpoint(model, []) == RunState.fresh()
     for one, two in zip(before, weights_of(model), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -84,33 +84,33 @@ def test_checkpoint_of_other_widths_is_refused_and_changes_nothing(run):
     narrow, wide = (
         compile_model(tiny_config(model={"architecture": "vgg", "widths": widths}), 4) for widths in ([4, 6], [4, 8])
     )
-    run.save_checkpoint(wide, None, STATE)
+    run.save_checkpoint(wide, [], STATE)
     before = weights_of(narrow)
     with pytest.raises(
         TrainingError, match=r"expected shape \(3, 3, 4, 6\) for .*block2_conv1.*Received: \(3, 3, 4, 8\)"
     ):
-        run.load_checkpoint(narrow, None)
+        run.load_checkpoint(narrow, [])
     for one, two in zip(before, weights_of(narrow), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_checkpoint_of_another_depth_is_refused(run):
-    run.save_checkpoint(compile_model(tiny_config(), 4), None, STATE)
+    run.save_checkpoint(compile_model(tiny_config(), 4), [], STATE)
     deeper = compile_model(tiny_config(model={"architecture": "vgg", "widths": [4, 8, 8]}), 4)
     with pytest.raises(TrainingError, match=r"expected \d+ arrays. Received: \d+"):
-        run.load_checkpoint(deeper, None)
+        run.load_checkpoint(deeper, [])
 
 
 def test_checkpoint_without_the_average_it_needs_is_refused(run):
     model = compile_model(tiny_config(), 4)
-    run.save_checkpoint(model, None, STATE)
+    run.save_checkpoint(model, [], STATE)
     with pytest.raises(TrainingError, match="does not fit"):
-        run.load_checkpoint(model, WeightAverage(model, 0.9))
+        run.load_checkpoint(model, [WeightAverage(model, 0.9)])
 
 
 def test_checkpoint_write_that_fails_keeps_the_earlier_checkpoint(run, monkeypatch):
     model = compile_model(tiny_config(), 4)
-    run.save_checkpoint(model, None, STATE)
+    run.save_checkpoint(model, [], STATE)
     written = run.checkpoint.read_bytes()
 
     def full_disk(file, **arrays):
@@ -119,7 +119,7 @@ def test_checkpoint_write_that_fails_keeps_the_earlier_checkpoint(run, monkeypat
 
     monkeypatch.setattr(run_module.np, "savez", full_disk)
     with pytest.raises(OSError, match="No space"):
-        run.save_checkpoint(model, None, RunState.fresh())
+        run.save_checkpoint(model, [], RunState.fresh())
     assert run.checkpoint.read_bytes() == written
 
 

@@ -11,12 +11,13 @@ import training.fit.train as train_module
 from app.contract.labels import LABELS
 from tests.support.datasets import split_of, tiny_config
 from training.config import AdversarialConfig, AugmentConfig, BalanceConfig, LossConfig, OptimizerConfig
-from training.data.augment import Mix, augment_batch
+from training.data.augment import augment_batch
 from training.data.balance import epoch_length, epoch_order, with_copies
 from training.data.fer2013 import Split
+from training.data.mix import Mix, draw_mix
 from training.fit.adversarial import FastGradientSign
 from training.fit.compiling import compile_model
-from training.fit.losses import build_loss, image_weights, targets_for
+from training.fit.losses import build_loss, image_weights, label_shares, targets_for
 from training.fit.optimizers import build_optimizer
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
@@ -70,6 +71,13 @@ def test_balanced_class_weights_give_every_label_the_same_sum():
     [
         {"loss": {"name": "sparse", "label_smoothing": 0.1}},
         {"loss": {"name": "sparse"}, "augment": {"mixup_alpha": 0.2}},
+        {"loss": {"name": "sparse"}, "augment": {"cutmix_alpha": 0.2}},
+        {"loss": {"logit_adjustment": 1.0, "class_weights": "balanced"}},
+        {"loss": {"logit_adjustment": 1.0}, "balance": {"oversample": True}},
+        {"averaged_epochs": 4},
+        {"averaged_epochs": 2, "early_stopping_patience": 1},
+        {"averaged_epochs": 2, "progressive_sizes": [{"epoch": 2, "size_px": 24}]},
+        {"sharpness_aware": {"last_epochs": 4}},
         {"optimizer": {"learning_rate": 1, "schedule": "plateau", "warmup_epochs": 1}},
         {"fine_tuning": {"from_epoch": 3, "optimizer": {"learning_rate": 1}}},
         {"balance": {"copies_up_to": {"joy": 3}}},
@@ -79,6 +87,16 @@ def test_balanced_class_weights_give_every_label_the_same_sum():
 def test_incompatible_options_are_refused(changes):
     with pytest.raises(ValidationError):
         tiny_config(**changes)
+
+
+def test_logit_adjustment_adds_the_log_shares_in_the_loss_only():
+    config = LossConfig(logit_adjustment=0.5)
+    shares = label_shares(np.array([0] * 90 + [4] * 10))
+    adjusted = LOGITS + 0.5 * np.log(np.maximum(shares, 1e-5))
+    expected = -np.log(np.exp(adjusted)[[0, 1], LABELS_OF_LOGITS] / np.exp(adjusted).sum(axis=1)).mean()
+    targets = targets_for(config, LABELS_OF_LOGITS)
+    assert float(build_loss(config, shares)(targets, LOGITS)) == pytest.approx(expected, rel=1e-4)
+    assert loss_of(config) == pytest.approx(loss_of(LossConfig()))
 
 
 # Balance
@@ -155,6 +173,26 @@ def test_mixup_blends_pairs_of_images_and_their_labels():
     assert blended.dtype == np.uint8
     np.testing.assert_allclose(blended[:, 0, 0, 0], targets @ np.arange(64), atol=0.51)
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+
+
+def test_cutmix_pastes_a_box_of_the_partner_and_weights_the_labels_by_area():
+    generator = np.random.default_rng(0)
+    mix = Mix.draw_boxes(64, 1.0, 16, generator)
+    images = np.arange(64, dtype=np.uint8).reshape(64, 1, 1, 1) * np.ones((1, 16, 16, 1), np.uint8)
+    mixed, targets = mix.mix_images(images), mix.blend(np.eye(64, dtype=np.float32))
+    for index, partner in enumerate(mix.partners):
+        assert set(np.unique(mixed[index])) <= {index, partner}
+        np.testing.assert_allclose(targets[index, index], (mixed[index] == index).mean(), atol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    assert np.ptp(mix.shares) > 0.6
+
+
+def test_batches_are_mixed_by_mixup_and_cutmix_in_their_shares():
+    config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_share=0.25)
+    generator = np.random.default_rng(0)
+    with_boxes = [draw_mix(4, config, 16, generator).boxes is not None for _ in range(400)]
+    assert 0.2 < np.mean(with_boxes) < 0.3
+    assert draw_mix(4, AugmentConfig(), 16, generator) is None
 
 
 def test_adversarial_images_raise_the_loss_by_small_changes(dataset):
@@ -243,6 +281,11 @@ OPTIONS: dict[str, dict] = {
     "oversample": {"balance": {"oversample": True}},
     "copies": {"balance": {"copies_up_to": {"disgust": 30}}},
     "mixup": {"augment": {"mixup_alpha": 0.4}},
+    "cutmix": {"augment": {"cutmix_alpha": 1.0}},
+    "mixup_or_cutmix": {"augment": {"mixup_alpha": 1.0, "cutmix_alpha": 1.0}},
+    "logit_adjustment": {"loss": {"logit_adjustment": 1.0}},
+    "sharpness_aware": {"sharpness_aware": {"last_epochs": 2}},
+    "averaged_epochs": {"averaged_epochs": 2},
     "adversarial": {"adversarial": {"epsilon": 0.03}},
     "adam_then_sgd": {"fine_tuning": {"from_epoch": 1, "optimizer": {"name": "sgd", "learning_rate": 0.05}}},
     "plateau": {"optimizer": {"learning_rate": 0.5, "schedule": "plateau", "patience_epochs": 1, "decay_factor": 0.5}},

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-import training.fit.epoch as epoch_module
 import training.fit.train as train_module
 from tests.support.datasets import edition_files, tiny_config, write_archive, write_votes
 from tests.support.paths import REPOSITORY
 from training import cli
 from training.cli import options
 from training.config import OptimizerConfig, load_config
+from training.data import batches
 from training.data.fer2013 import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.fit.compiling import compile_model
@@ -80,7 +80,7 @@ def test_train_interrupted_after_each_epoch_gives_the_same_weights(dataset, tmp_
 
 def test_train_interrupted_within_an_epoch_loses_only_that_epoch(dataset, tmp_path, uninterrupted, monkeypatch):
     run, calls = RunFolder(tmp_path), 0
-    original = epoch_module.augment_batch
+    original = batches.augment_batch
 
     def interrupt(*arguments):
         nonlocal calls
@@ -89,7 +89,7 @@ def test_train_interrupted_within_an_epoch_loses_only_that_epoch(dataset, tmp_pa
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(epoch_module, "augment_batch", interrupt)
+    monkeypatch.setattr(batches, "augment_batch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(tiny_config(), dataset, run)
     assert len(read(run.history)) == 1
@@ -189,13 +189,13 @@ def test_train_uses_every_image_at_most_once_per_epoch_in_a_new_order(dataset, t
         dataset[Split.TRAINING].names,
     )
     seen: list[int] = []
-    original = epoch_module.augment_batch
+    original = batches.augment_batch
 
     def spy(images, *arguments):
         seen.extend(images[:, 0, 0, 0].tolist())
         return original(images, *arguments)
 
-    monkeypatch.setattr(epoch_module, "augment_batch", spy)
+    monkeypatch.setattr(batches, "augment_batch", spy)
     splits = dict(dataset.splits) | {Split.TRAINING: numbered}
     train(tiny_config(epochs=2), Fer2013(splits, dataset.sha256), RunFolder(tmp_path))
     first, second = seen[:64], seen[64:]
@@ -236,13 +236,13 @@ def test_train_half_precision_resumes_exactly(dataset, tmp_path):
 
 def test_train_progressive_sizes_train_at_their_size(dataset, tmp_path, monkeypatch):
     sizes = []
-    original = epoch_module.augment_batch
+    original = batches.augment_batch
 
     def spy(images, config, generator, size_px):
         sizes.append(size_px)
         return original(images, config, generator, size_px)
 
-    monkeypatch.setattr(epoch_module, "augment_batch", spy)
+    monkeypatch.setattr(batches, "augment_batch", spy)
     steps = [{"epoch": 0, "size_px": 24}, {"epoch": 2, "size_px": 48}]
     train(tiny_config(progressive_sizes=steps), dataset, RunFolder(tmp_path))
     assert sizes == [24] * 8 + [48] * 4
@@ -388,7 +388,9 @@ def test_command_line_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, 
 def test_command_line_seed_replaces_that_of_the_config(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(options, "load_fer2013", lambda source: None)
-    monkeypatch.setattr(train_module, "train", lambda config, dataset, run, votes: trained.append((config, run.path)))
+    monkeypatch.setattr(
+        train_module, "train", lambda config, dataset, run, votes, **options: trained.append((config, run.path))
+    )
     config = REPOSITORY / "training/configs/vgg_second.toml"
     votes = write_votes(tmp_path / "votes.csv", {"one": "0,9,1,0,0,0,0,0,0,0"})
     monkeypatch.setattr(

@@ -138,20 +138,23 @@ def test_predict_min_face_size_uses_the_smaller_side():
     asyncio.run(scenario())
 
 
-def test_predict_crops_along_the_roll_and_returns_roll_and_landmarks():
+@pytest.mark.parametrize(("roll", "turned_back"), [(-20.0, -20.0), (14.9, 0.0), (15.0, 15.0)])
+def test_predict_crops_along_a_large_roll_and_returns_roll_and_landmarks(roll, turned_back):
     box, landmarks = FaceBox(0, 0, 40, 40), tuple(Point(x, 20.0) for x in (5.0, 15.0, 20.0, 25.0, 35.0))
 
     class RollDetector:
         def detect(self, grey):
-            return [Detection(box, 1.0, 20.0, landmarks)]
+            return [Detection(box, 1.0, roll, landmarks)]
 
     async def scenario():
         image = picture(1, seed=3)
         async with running_pipeline(FakeClassifier(), RollDetector()) as pipeline:
             (face,) = (await pipeline.predict(encoded(image), PredictOptions(), deadline(5))).faces
-        (expected,) = probabilities(np.stack(FakeClassifier().classify([crop_face(image, box, 20.0)])), TEMPERATURE)
+        (expected,) = probabilities(
+            np.stack(FakeClassifier().classify([crop_face(image, box, turned_back)])), TEMPERATURE
+        )
         assert list(face.scores.values()) == expected.tolist()
-        assert (face.roll_degrees, face.landmarks) == (20.0, landmarks)
+        assert (face.roll_degrees, face.landmarks) == (roll, landmarks)
 
     asyncio.run(scenario())
 
@@ -175,5 +178,31 @@ def test_logits_after_the_deadline_are_deadline_exceeded():
             with pytest.raises(FerError) as caught:
                 await pipeline.logits(np.zeros((1, 48, 48, 1), np.uint8), deadline(0.05))
             assert caught.value.code == ErrorCode.DEADLINE_EXCEEDED
+
+    asyncio.run(scenario())
+
+
+def test_predict_gives_a_detector_that_uses_colour_a_reduced_colour_image():
+    received = []
+
+    class RedDetector(FakeDetector):
+        colour_pixels = 64 * 48
+
+        def detect(self, grey, colour=None):
+            received.append((grey.shape, None if colour is None else (colour.shape, colour[0, 0].tolist())))
+            return []
+
+        def track(self, grey, known, colour=None):
+            return self.detect(grey, colour)
+
+    async def scenario():
+        red = np.zeros((96, 128, 3), np.uint8)
+        red[..., 0] = 200
+        async with running_pipeline(FakeClassifier(), RedDetector()) as pipeline:
+            for known in (None, ()):
+                await pipeline.predict(encoded(red), PredictOptions(), deadline(5), known)
+            await pipeline.predict(encoded(picture(0)), PredictOptions(), deadline(5))
+        assert received[:2] == [((96, 128), ((48, 64, 3), [200, 0, 0]))] * 2
+        assert received[2:] == [((120, 160), None)]
 
     asyncio.run(scenario())

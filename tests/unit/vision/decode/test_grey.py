@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 
 import numpy as np
@@ -68,16 +67,26 @@ def test_decode_grey_uses_luma_weights():
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "colour key", "16 bit key"])
 def test_decode_grey_makes_transparent_pixels_white(kind):
+    # Transparent but for the first pixel, which is black.
     if kind == "palette":
-        data = encode(Image.new("P", (16, 16), 0), "PNG", transparency=0)
+        image = Image.new("P", (16, 16), 0)
+        image.putpalette(bytes(768))
+        image.putpixel((0, 0), 1)
+        data = encode(image, "PNG", transparency=0)
     elif kind == "colour key":
-        data = encode(Image.new("RGB", (16, 16), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
+        image = Image.new("RGB", (16, 16), (1, 2, 3))
+        image.putpixel((0, 0), (0, 0, 0))
+        data = encode(image, "PNG", transparency=(1, 2, 3))
     elif kind == "16 bit key":
-        pixels = (b"IDAT", zlib.compress(bytes(33 * 16)))
-        data = png_file(png_header(16, 16, bits=16), (b"tRNS", struct.pack(">H", 0)), pixels)
+        pixels = (b"IDAT", zlib.compress(b"\0\0\0" + (b"\1\0" * 15) + (b"\0" + b"\1\0" * 16) * 15))
+        data = png_file(png_header(16, 16, bits=16), (b"tRNS", b"\1\0"), pixels)
     else:
-        data = encode(Image.new(kind, (16, 16), (0,) * len(kind)), "PNG")
-    assert decode_grey(data, MAX_PIXELS).min() == 255
+        image = Image.new(kind, (16, 16), (0,) * len(kind))
+        image.putpixel((0, 0), (0,) * (len(kind) - 1) + (255,))
+        data = encode(image, "PNG")
+    decoded = decode_grey(data, MAX_PIXELS)
+    assert decoded[0, 0] == 0
+    assert decoded.ravel()[1:].min() == 255
 
 
 def test_decode_grey_blends_half_transparent_pixels_with_white():

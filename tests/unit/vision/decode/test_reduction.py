@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from app.domain import ImageWarning
 from app.errors import ErrorCode, FerError
 from app.vision.decode import decode_image, reduction
 from app.vision.decode.limits import check_limits
@@ -146,3 +147,18 @@ def test_lossless_jpeg_is_decoded_in_full():
     image = decode_image(lossless_jpeg(pixels), MAX_PIXELS, reduction.fixed(8))
     assert image.reduction == 1
     np.testing.assert_array_equal(image.grey, pixels)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_complete_reduced_jpeg_that_ends_with_the_middle_grey_is_not_truncated(factor):
+    scene = np.full((301, 403), 128, np.uint8)
+    scene[:100] = np.random.default_rng(0).integers(0, 256, (100, 403))
+    image = decode_image(encode(Image.fromarray(scene), "JPEG"), MAX_PIXELS, reduction.fixed(factor))
+    assert image.warnings == ()
+
+
+def test_reduced_jpeg_without_its_end_is_truncated():
+    scene = np.random.default_rng(0).integers(0, 256, (301, 403), dtype=np.uint8)
+    data = encode(Image.fromarray(scene), "JPEG")
+    image = decode_image(data[: round(len(data) * 0.95)] + b"\xff\xd9", MAX_PIXELS, reduction.fixed(2))
+    assert image.warnings == (ImageWarning.TRUNCATED,)
