@@ -13,10 +13,10 @@ import numpy as np
 from app.config import Settings
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
 from app.domain import Detection
+from app.engine.vision_stages import Detector
 from app.inference.session import EmotionSession
 from app.main import load_detector
 from app.vision.decode import decode_grey, decode_image, reduction
-from app.vision.detection.detector import FaceDetector
 from benchmarks.workloads import FACES, PHOTOGRAPHS, Workload
 from tests.support.paths import REPOSITORY
 
@@ -56,7 +56,7 @@ def measure_stages(workloads: Mapping[str, Workload], rounds: int) -> dict[str, 
 
 
 def _measure_file(
-    detector: FaceDetector, session: EmotionSession, file: bytes, detect: bool, rounds: int
+    detector: Detector, session: EmotionSession, file: bytes, detect: bool, rounds: int
 ) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in (*STAGES, TOTAL)}
     faces, size = 0, (0, 0)

@@ -176,6 +176,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="keep the N largest faces of an image (default: %(default)s)",
     )
+    _add_confidence_options(predict)
+    predict.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="number of processes (default: 1); each loads the model"
+    )
+    return parser
+
+
+def _add_confidence_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--min-detection-confidence",
         type=_probability,
@@ -196,10 +204,6 @@ def _parser() -> argparse.ArgumentParser:
         choices=COVERAGES,
         help="add the prediction set: the smallest set of emotions that holds the label with this frequency",
     )
-    predict.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="number of processes (default: 1); each loads the model"
-    )
-    return parser
 
 
 def _probability(text: str) -> float:

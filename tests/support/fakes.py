@@ -108,7 +108,7 @@ class LandmarkDetector(FakeDetector):
         return [
             replace(
                 face,
-                weight=0.9,
+                confidence=0.9,
                 roll_degrees=20.04,
                 landmarks=tuple(Point(face.box.x + x, face.box.y + y) for x, y in places),
             )
