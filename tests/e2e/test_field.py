@@ -24,12 +24,7 @@ def test_field_images_exist():
     assert len(CASES) >= 40, FIELD_IMAGES
 
 
-# The detector decides these; not all of them are solved.
-_DETECTION = pytest.mark.xfail(reason="depends on the detector", strict=False)
-_PARAMETERS = [pytest.param(case, id=case.path.name, marks=[_DETECTION] if case.is_detection else []) for case in CASES]
-
-
-@pytest.mark.parametrize("case", _PARAMETERS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.path.name)
 def test_field_image_is_answered_as_its_readme_asks(client, case: FieldCase):
     response = client.post("/predict" + case.query, content=case.path.read_bytes())
     assert case.is_met(response.status_code, response.json()), (

@@ -41,8 +41,6 @@ _WANTED = {
     "cut-*.jpg": TRUNCATED,
     "*": ONE,
 }
-# The detector decides these; the decoder decides all others.
-DETECTION = ("tilt*", "dark-*", "haze-*", "avatar-*", "gallery-*", "long-*", "false-*")
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ class FieldCase:
     def query(self) -> str:
         """Query of the request."""
         return "?detect=false" if self.path.name.startswith("dark-crop") else ""
-
-    @property
-    def is_detection(self) -> bool:
-        """Whether the answer depends on the detector more than on the decoder."""
-        return any(fnmatch.fnmatch(self.path.name, pattern) for pattern in DETECTION)
 
     def is_met(self, status: int, answer: dict[str, Any]) -> bool:
         """Return whether an answer is as wanted."""
