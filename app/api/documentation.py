@@ -14,6 +14,7 @@ from app.api.problems import PROBLEM_JSON, STATUS, problem
 from app.api.schemas import examples
 from app.api.schemas.problem import Problem
 from app.api.schemas.stream import FramePrediction, StreamError, StreamKey
+from app.api.urgency import header_parameters
 from app.errors import ErrorCode, FerError
 
 FILE = {"type": "string", "format": "binary"}
@@ -118,7 +119,7 @@ def example_batch() -> dict[str, Any]:
 
 
 def predict_body() -> dict[str, Any]:
-    """Return the request body of `POST /predict`."""
+    """Return the request body and the headers of `POST /predict`."""
     keys = {JSON_FIELDS[0]: BASE64, **_option_properties()}
     return _request_body(
         {
@@ -131,7 +132,7 @@ def predict_body() -> dict[str, Any]:
 
 
 def batch_body() -> dict[str, Any]:
-    """Return the request body of `POST /predict/batch`."""
+    """Return the request body and the headers of `POST /predict/batch`."""
     keys = {JSON_LIST_FIELD: {"type": "array", "items": BASE64}, **_option_properties()}
     return _request_body(
         {
@@ -193,4 +194,4 @@ def _object(properties: dict[str, Any], required: str | None = None) -> dict[str
 
 def _request_body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
     content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": header_parameters()}

@@ -48,7 +48,7 @@ def test_document_has_every_request_form_and_an_example_of_every_status(client):
         "application/octet-stream",
     }
     headers = {parameter["name"] for parameter in predict["parameters"] if parameter["in"] == "header"}
-    assert headers == {"priority", "x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"}
+    assert headers == {"Priority", "X-Request-Timeout-Ms", "X-Envoy-Expected-Rq-Timeout-Ms"}
     parameters = {parameter["name"]: parameter for parameter in predict["parameters"] if parameter["in"] == "query"}
     assert {name: parameter["schema"].get("default") for name, parameter in parameters.items()} == {
         "detect": True,
