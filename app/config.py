@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     max_inflight_per_key: int | None = Field(
         default=None, ge=1, description="largest number of requests in progress with one API key; None: no limit"
     )
+    max_inflight_bytes: int | None = Field(
+        default=None, ge=1024, description="bytes of the bodies in progress; None: as many as fit into the memory"
+    )
+    vision_threads: int | None = Field(
+        default=None, ge=1, le=1024, description="None: by the number of cores, as many as fit into the memory"
+    )
     deadline_ms: int = Field(default=5000, ge=1)
     drain_s: float = Field(default=5.0, ge=0, le=86_400)
     api_keys: _Keys = ()
@@ -161,6 +167,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{ENV_PREFIX}DETECTOR=yunet needs the path of its ONNX file in {ENV_PREFIX}DETECTOR_MODEL; make yunet"
                 " fetches the file. Received: no path"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        if self.max_inflight_bytes is not None and self.max_inflight_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"{_variable('max_inflight_bytes')}: expected at least {_variable('max_body_bytes')},"
+                f" {self.max_body_bytes}. Received: {self.max_inflight_bytes}"
             )
         return self
 

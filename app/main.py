@@ -36,8 +36,9 @@ from app.inference.session import EmotionSession
 from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.tracing import NoTracing, Tracing, load_tracing
+from app.server.capacity import available_memory_bytes, log_capacity, plan_capacity
 from app.server.connection_close import ConnectionCloseMiddleware
-from app.server.cpus import available_cpus, lower_thread_priority, vision_thread_count
+from app.server.cpus import available_cpus, lower_thread_priority
 from app.vision.detection import FaceDetector, NetworkAcceptance
 from app.vision.yunet import YuNetDetector
 
@@ -70,23 +71,14 @@ def create_app(
             the process.
         tracing: Recorder of traces; None records nothing.
     """
-    readiness, metrics, tracing = Readiness(), Metrics(), tracing or NoTracing()
-    engine = build_engine(
-        settings, readiness=readiness, metrics=metrics, tracing=tracing, detector=detector, on_fatal=on_fatal
-    )
-    deadline_s = settings.deadline_ms / 1000
-    admission = Admission(engine, settings.max_queue, deadline_s, settings.max_inflight_per_key)
-    service = Service(settings, metrics, readiness, tracing, engine, admission)
-    metrics.ready.set_function(lambda: readiness.state is State.READY)
-    metrics.deadline_seconds.set(deadline_s)
-
+    service = _build_service(settings, detector, on_fatal, tracing or NoTracing())
     app = FastAPIOffline(
         title="fer-serve",
         version=API_VERSION,
         description=_DESCRIPTION,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the address of this instance, not of the proxy
-        lifespan=_lifespan_of(engine, tracing, classifier),
+        lifespan=_lifespan_of(service.engine, service.tracing, classifier),
         telemetry=_FASTAPI_TELEMETRY,
         generate_unique_id_function=operation_id,
         openapi_tags=[STREAM_TAG],
@@ -99,7 +91,7 @@ def create_app(
     app.add_middleware(RequestMiddleware, service=service)
     if settings.cors_origins:
         _allow_origins(app, settings)
-    app.add_middleware(ConnectionCloseMiddleware, readiness=readiness)
+    app.add_middleware(ConnectionCloseMiddleware, readiness=service.readiness)
     return app
 
 
@@ -138,7 +130,7 @@ def build_engine(
         tracing: Recorder of traces; None records nothing.
         detector: Face detector; None for the detector of the settings.
         on_fatal: Called when no model can be served any more.
-        vision_threads: Threads for decoding and detection; None for one more than cores.
+        vision_threads: Threads for decoding and detection; None for those of the capacity.
         model_threads: Cores that one model run may use; None for all cores.
 
     Raises:
@@ -146,10 +138,10 @@ def build_engine(
         SelfTestError: The face verifier does not reproduce its golden vectors.
         DetectorModelError: The model file of the detector cannot be used.
     """
-    cpus = available_cpus()
+    capacity = plan_capacity(settings, available_cpus(), available_memory_bytes())
     cv2.setNumThreads(1)  # images are processed in parallel, not the parts of one image
     config = EngineConfig(
-        vision_threads=vision_threads or vision_thread_count(cpus),
+        vision_threads=vision_threads or capacity.vision_threads,
         max_batch=settings.max_batch,
         max_pixels=settings.max_pixels,
         deadline_s=settings.deadline_ms / 1000,
@@ -158,7 +150,7 @@ def build_engine(
     return Engine(
         config,
         detector or load_detector(settings),
-        lambda: open_session(settings, model_threads or cpus),
+        lambda: open_session(settings, model_threads or capacity.cores),
         readiness or Readiness(),
         metrics or Metrics(),
         on_stage=(tracing or NoTracing()).stage,
@@ -199,6 +191,24 @@ def open_session(settings: Settings, threads: int) -> EmotionSession:
     session.self_test()
     session.warm_up(settings.max_batch)
     return session
+
+
+def _build_service(settings: Settings, detector: Detector | None, on_fatal: OnFatal, tracing: Tracing) -> Service:
+    readiness, metrics = Readiness(), Metrics()
+    capacity = plan_capacity(settings, available_cpus(), available_memory_bytes())
+    log_capacity(capacity)
+    engine = build_engine(
+        settings, readiness=readiness, metrics=metrics, tracing=tracing, detector=detector, on_fatal=on_fatal
+    )
+    deadline_s = settings.deadline_ms / 1000
+    admission = Admission(
+        engine, settings.max_queue, deadline_s, settings.max_inflight_per_key, max_bytes=capacity.inflight_bytes
+    )
+    metrics.ready.set_function(lambda: readiness.state is State.READY)
+    metrics.deadline_seconds.set(deadline_s)
+    metrics.inflight_bytes.set_function(lambda: admission.held_bytes)
+    metrics.inflight_bytes_limit.set(capacity.inflight_bytes)
+    return Service(settings, metrics, readiness, tracing, engine, admission)
 
 
 def _lifespan_of(

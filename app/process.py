@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from app.api.service import Service
 from app.config import LogFormat, Settings, SettingsError, load_settings
 from app.contract.manifest import ManifestError
 from app.inference.session import SelfTestError
@@ -24,6 +27,7 @@ from app.server.address import listening_sockets, trusted_addresses
 from app.server.drain import DrainingServer
 from app.server.memory import tune_allocator
 from app.server.protocol import BoundedHttpProtocol
+from app.server.stream_protocol import BoundedWebSocketProtocol
 from app.vision.yunet import DetectorModelError
 
 _BAD_SETTINGS = 2
@@ -75,6 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
     """Return uvicorn's server for the application."""
+    service = app.state.service
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -88,14 +93,23 @@ def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
         server_header=False,
         timeout_keep_alive=settings.keep_alive_s,
         http=BoundedHttpProtocol,
-        ws="websockets-sansio",
+        ws=websocket_protocol(service),
         # A frame above the body limit gets an error message. Above this size its connection is closed (1009).
         ws_max_size=2 * settings.max_body_bytes,
         ws_per_message_deflate=False,  # images are compressed already, and a compressed bomb costs time to inflate
         timeout_graceful_shutdown=max(LAST_REQUESTS_S, math.ceil(settings.deadline_ms / 1000)),
     )
-    service = app.state.service
     return DrainingServer(config, service.readiness, settings.drain_s, service.engine.reload)
+
+
+def websocket_protocol(service: Service) -> type[asyncio.Protocol]:
+    """Return uvicorn's WebSocket protocol with the limits of the service."""
+    protocol = partial(
+        BoundedWebSocketProtocol,
+        admission=service.admission,
+        message_timeout_s=service.settings.deadline_ms / 1000,
+    )
+    return cast(type[asyncio.Protocol], protocol)  # uvicorn only calls it
 
 
 class _LoggingParser(argparse.ArgumentParser):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from app.api.byte_budget import ByteBudget, HeldBytes
 from app.errors import ErrorCode, FerError
 
 # Longest expected wait, as a share of the deadline. A burst may fill the queue up to the first share. A backlog that
@@ -37,14 +38,16 @@ class Queues(Protocol):
         """Return for how long the queue of a file size has not been empty, in seconds."""
 
 
-class Permit:
-    """The right to one answer.
+class Permit(HeldBytes):
+    """The right to one answer, and the memory for its body.
 
     Args:
         check_wait: Refuses a file size (bytes) that would wait too long.
+        budget: Memory for bodies.
     """
 
-    def __init__(self, check_wait: Callable[[float], None]) -> None:
+    def __init__(self, check_wait: Callable[[float], None], budget: ByteBudget) -> None:
+        super().__init__(budget)
         self._check_wait = check_wait
 
     def confirm(self, size_bytes: float) -> None:
@@ -69,14 +72,23 @@ class Admission:
         max_queue: Largest number of permits, and of open streams.
         deadline_s: Longest time from admission to the response, in seconds.
         max_per_caller: Largest number of permits of one caller; None for no limit.
+        max_bytes: Largest number of bytes of bodies in memory at once.
     """
 
-    def __init__(self, queues: Queues, max_queue: int, deadline_s: float, max_per_caller: int | None = None) -> None:
+    def __init__(
+        self,
+        queues: Queues,
+        max_queue: int,
+        deadline_s: float,
+        max_per_caller: int | None = None,
+        max_bytes: float = math.inf,
+    ) -> None:
         self._queues = queues
         self._max_queue = max_queue
         self._max_bulk = max(1, int(max_queue * BULK_PERMITS_SHARE))
         self._deadline_s = deadline_s
         self._max_per_caller = max_per_caller
+        self._budget = ByteBudget(max_bytes)
         self._permits = 0
         self._bulk_permits = 0
         self._permits_of: Counter[str] = Counter()
@@ -88,11 +100,16 @@ class Admission:
         """Number of permits that requests and frames hold."""
         return self._permits
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of bodies that requests and frames hold."""
+        return self._budget.held_bytes
+
     @contextmanager
     def acquire(
         self, size_bytes: float, *, bulk: bool = False, timeout_s: float = math.inf, caller: str = ""
     ) -> Iterator[Permit]:
-        """Hold one permit.
+        """Hold one permit. The caller also holds memory with `Permit.hold` before it keeps any part of a body.
 
         Args:
             size_bytes: Size of the body; infinite if it is unknown.
@@ -109,17 +126,23 @@ class Admission:
 
         check_wait(size_bytes)
         self._check_permits(bulk, caller)
+        permit = Permit(check_wait, self._budget)
         self._permits += 1
         self._bulk_permits += bulk
         self._permits_of[caller] += 1
         try:
-            yield Permit(check_wait)
+            yield permit
         finally:
+            permit.release()
             self._permits -= 1
             self._bulk_permits -= bulk
             self._permits_of[caller] -= 1
             if not self._permits_of[caller]:
                 del self._permits_of[caller]
+
+    def hold_bytes(self) -> HeldBytes:
+        """Return an account for a message that is in memory before it needs a permit. It holds nothing yet."""
+        return HeldBytes(self._budget)
 
     @contextmanager
     def open_stream(self) -> Iterator[None]:

@@ -19,9 +19,9 @@ _WATCH_AFTER_S = 0.02
 class RequestBody:
     """Receive the body of one request, within the body limit.
 
-    The bytes are counted while they arrive, whatever the headers declare. A body that arrived in pieces confirms its
-    permit at its end. From then on the disconnect of the client cancels the task that answers the request, so that its
-    work leaves every queue.
+    The bytes are counted while they arrive, whatever the headers declare, and the permit holds their memory. A body
+    that arrived in pieces confirms its permit at its end. From then on the disconnect of the client cancels the task
+    that answers the request, so that its work leaves every queue.
 
     Args:
         receive: Receives ASGI messages from the server.
@@ -54,12 +54,10 @@ class RequestBody:
         Raises:
             FerError: `payload_too_large` or `overloaded`.
         """
-        if self._declared is not None and self._declared > self._max_bytes:
-            raise self._too_large(self._declared)
+        self._accept(self._declared or 0)
         message = await self._receive()
         self._received += len(message.get("body", b""))
-        if self._received > self._max_bytes:
-            raise self._too_large(self._received)
+        self._accept(self._received)
         self._messages += 1
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._complete()
@@ -72,6 +70,16 @@ class RequestBody:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # without the reference there is no cycle that would keep the body in memory
+
+    def _accept(self, size_bytes: int) -> None:
+        """Hold memory for a body of at least a size, or refuse the body."""
+        if size_bytes > self._max_bytes:
+            raise FerError(
+                ErrorCode.PAYLOAD_TOO_LARGE,
+                f"the body may have {self._max_bytes} bytes. Received: at least {size_bytes}",
+            )
+        if (permit := self._state.get("permit")) is not None:
+            permit.hold(size_bytes)
 
     def _complete(self) -> None:
         if self._messages > 1 and (permit := self._state.get("permit")) is not None:
@@ -87,8 +95,3 @@ class RequestBody:
             pass
         self.client_disconnected = True
         self.task.cancel()
-
-    def _too_large(self, received: int) -> FerError:
-        return FerError(
-            ErrorCode.PAYLOAD_TOO_LARGE, f"the body may have {self._max_bytes} bytes. Received: at least {received}"
-        )

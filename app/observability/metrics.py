@@ -46,6 +46,10 @@ class Metrics:
             "fer_stage_duration_seconds", "Time that one image spends in one stage.", "stage", _STAGE_SECONDS
         )
         self.inflight = self._gauge("fer_inflight_requests", "Requests in progress.")
+        self.inflight_bytes = self._gauge("fer_inflight_bytes", "Bytes of the bodies of requests in progress.")
+        self.inflight_bytes_limit = self._gauge(
+            "fer_inflight_bytes_limit", "Bytes of bodies at once; above it requests are refused."
+        )
         self.vision_queue_depth = self._gauge("fer_vision_queue_depth", "Images that wait for a vision thread.")
         self.queue_depth = self._gauge("fer_queue_depth", "Faces that wait for the model.")
         self.batch_size = self._histogram("fer_batch_size", "Faces in one model run.", _BATCH_FACES)

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from app.process import websocket_protocol
 from app.server.protocol import BoundedHttpProtocol
 
 
@@ -22,7 +23,7 @@ def serving(app: FastAPI, **options: Any) -> Iterator[str]:
         app: The application.
         options: Further options of uvicorn.
     """
-    protocols = {"http": BoundedHttpProtocol, "ws": "websockets-sansio"}
+    protocols = {"http": BoundedHttpProtocol, "ws": websocket_protocol(app.state.service)}
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", **protocols, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -49,8 +49,8 @@ def test_opencv_is_below_the_version_without_cascade_classifiers():
 @pytest.mark.parametrize(
     ("lock", "names"),
     [
-        ("requirements/cpu.lock", ["requirements/cpu.txt"]),
-        ("requirements/gpu.lock", ["requirements.txt", "requirements/cuda.txt"]),
+        ("requirements/cpu.lock", ["requirements/cpu.txt", "requirements/otel.txt"]),
+        ("requirements/gpu.lock", ["requirements.txt", "requirements/cuda.txt", "requirements/otel.txt"]),
     ],
 )
 def test_lock_has_every_requirement_at_its_version_with_hashes(lock, names):

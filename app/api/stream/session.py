@@ -55,7 +55,7 @@ class StreamSession:
         self._service = service_of(websocket)
         self._request_id: str = websocket.state.request_id
         self._predictor = StreamPredictor(options, smoothing)
-        self._frames = NewestFrame(self._service.metrics.frames("dropped").inc)
+        self._frames = NewestFrame(self._service.metrics.frames("dropped").inc, self._service.admission.hold_bytes())
         self._arrived = 0
 
     async def serve(self) -> None:
@@ -120,6 +120,7 @@ class StreamSession:
             service.metrics.open_streams.dec()
             search = self._predictor.search
             await _cancel_all(tasks if search is None else [*tasks, search])
+            self._frames.end()  # gives back the memory of the frame that waits
             tasks.clear()  # a finished task keeps its exception, whose traceback keeps this frame
 
     async def _receive_frames(self) -> None:
@@ -128,7 +129,10 @@ class StreamSession:
             message = await self._receive()
             if (data := message.get("bytes")) is not None:
                 self._arrived += 1
-                self._frames.put(Frame(self._arrived, data, asyncio.get_running_loop().time()))
+                try:
+                    self._frames.put(Frame(self._arrived, data, asyncio.get_running_loop().time()))
+                except FerError as error:
+                    await self._send_error(error, self._arrived)
                 await asyncio.sleep(0)  # an idle answering task takes the frame before a newer one replaces it
             elif self._arrived or _key_in(message) is None:  # a key that was not needed is ignored
                 detail = "expected an image file in a binary message. Received: text"
@@ -171,7 +175,8 @@ class StreamSession:
                 ErrorCode.PAYLOAD_TOO_LARGE,
                 f"a frame may have {settings.max_body_bytes} bytes. Received: {len(frame.data)}",
             )
-        with self._service.admission.acquire(len(frame.data)):
+        with self._service.admission.acquire(len(frame.data)) as permit:
+            permit.hold(len(frame.data))
             deadline = frame.arrived_s + settings.deadline_ms / 1000
             result, tracks = await self._predictor.predict(frame, self._service.engine.model.pipeline, deadline)
         return FramePrediction.of_frame(result, tracks, self._request_id, frame.number, self._frames.dropped)

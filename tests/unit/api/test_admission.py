@@ -187,3 +187,22 @@ def test_acquire_limits_the_permits_of_one_caller():
             pass
     with admission.acquire(1, caller="a"):
         assert admission.permits == 1
+
+
+def test_permits_hold_at_most_max_bytes_and_give_them_back():
+    admission = Admission(FakeQueues(), 3, DEADLINE_S, max_bytes=100)
+    with admission.acquire(60) as first:
+        first.hold(60)
+        first.hold(40)  # less than what is held already
+        assert admission.held_bytes == 60
+        with admission.acquire(50) as second:
+            second.hold(30)
+            with pytest.raises(FerError) as refused:
+                second.hold(41)
+        assert refused.value.code == ErrorCode.OVERLOADED
+        assert admission.held_bytes == 60
+        message = admission.hold_bytes()
+        message.hold(40)
+        assert admission.held_bytes == 100
+        message.release()
+    assert admission.held_bytes == 0
