@@ -22,13 +22,13 @@ FROM ${BASE} AS runtime
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fer
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 FER_HOST=0.0.0.0
 WORKDIR /srv
+COPY deploy/docker/healthcheck /usr/local/bin/healthcheck
 COPY app ./app
 COPY models ./models
 USER 10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('FER_PORT', '8000')}/readyz\", timeout=2)"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck"]
 # The kernel drops a SIGTERM that arrives before process 1 handles it, but keeps a blocked one. The service unblocks it.
 ENTRYPOINT ["env", "--block-signal=TERM", "python", "-m", "app"]
 

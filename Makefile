@@ -14,7 +14,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header 
 
 .DEFAULT_GOAL := help
 .PHONY: help serve yunet test test-clients lint format train bench bench-quality stress soak audit lock openapi docker-test \
-	compose-test swarm-test kubernetes-test clean
+	memory-test compose-test swarm-test kubernetes-test clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,14 +72,17 @@ audit: .venv-dev/installed ## Look up known vulnerabilities of the service's pac
 
 lock: .venv-dev/installed ## Write the lock files after a change of the requirements
 	$(DEV) $(PIP) uv==0.13.9
-	.venv-dev/bin/uv pip compile requirements/cpu.txt $(LOCK_OPTIONS) -o requirements/cpu.lock
-	.venv-dev/bin/uv pip compile requirements.txt requirements/cuda.txt $(LOCK_OPTIONS) -o requirements/gpu.lock
+	.venv-dev/bin/uv pip compile requirements/cpu.txt requirements/otel.txt $(LOCK_OPTIONS) -o requirements/cpu.lock
+	.venv-dev/bin/uv pip compile requirements.txt requirements/cuda.txt requirements/otel.txt $(LOCK_OPTIONS) -o requirements/gpu.lock
 
 openapi: .venv-dev/installed ## Write openapi.json after a change of the API
 	$(DEV) -m app.openapi > openapi.json
 
 docker-test: ## Build the image and test the container
 	tests/e2e/docker_test.sh
+
+memory-test: ## Test the memory limit of the container with large bodies and images
+	tests/e2e/memory_test.sh
 
 compose-test: ## Test the Compose stack: replicas, load balancer, Prometheus
 	tests/e2e/compose_test.sh

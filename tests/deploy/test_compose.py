@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 import yaml
 
 from app.config import ENV_PREFIX, Settings
-from app.engine.readiness import State
 from app.main import create_app
 from tests.support.paths import REPOSITORY
 
@@ -22,6 +17,7 @@ COMPOSE_FILES = (
     "docker-compose.gpu.yml",
     "deploy/swarm/stack.yml",
     "deploy/swarm/gpu.yml",
+    "deploy/swarm/keys.yml",
     "tests/e2e/stand-ins/compose.yml",
 )
 
@@ -96,31 +92,27 @@ def test_swarm_resolves_each_task_and_rolls_back_failed_updates():
     assert (deploy["update_config"]["order"], deploy["update_config"]["failure_action"]) == ("start-first", "rollback")
 
 
-@pytest.mark.parametrize(
-    ("state", "status"), [(State.READY, 0), (State.DRAINING, 0), (State.STARTING, 1), (State.UNHEALTHY, 1)]
-)
-def test_swarm_health_check_accepts_a_draining_task(state, status, client):
-    readiness = client.app.state.service.readiness
-    readiness.state = state
-    response = client.get("/readyz")
+def test_swarm_checks_health_with_the_program_of_the_image():
+    assert load("deploy/swarm/stack.yml")["services"]["fer"]["healthcheck"]["test"] == [
+        "CMD",
+        "healthcheck",
+        "--draining",
+    ]
 
-    class Replay(BaseHTTPRequestHandler):
-        def do_GET(self):
-            assert self.path == "/readyz"
-            self.send_response(response.status_code)
-            self.end_headers()
-            self.wfile.write(response.content)
 
-        def log_message(self, *_):
-            pass
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/swarm/stack.yml"])
+def test_logs_of_every_service_rotate(name):
+    for service in load(name)["services"].values():
+        assert service["logging"]["driver"] == "json-file"
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
 
-    with HTTPServer(("127.0.0.1", 0), Replay) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        command, _, option, code = load("deploy/swarm/stack.yml")["services"]["fer"]["healthcheck"]["test"]
-        assert (command, option) == ("CMD", "-c")
-        code = code.replace("8000", str(server.server_port))
-        assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == status
-        server.shutdown()
+
+def test_swarm_keys_are_files_that_the_service_reads():
+    service = load("deploy/swarm/keys.yml")["services"]["fer"]
+    targets = {f"/run/secrets/{secret['target']}" for secret in service["secrets"]}
+    assert targets == set(service["environment"].values())
+    assert set(service["environment"]) == {"FER_API_KEYS_FILE", "FER_ADMIN_KEYS_FILE"}
+    assert {secret["uid"] for secret in service["secrets"]} == {"10001"}  # as in the Dockerfile
 
 
 def test_load_balancer_checks_an_existing_route():

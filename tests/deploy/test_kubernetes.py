@@ -102,7 +102,8 @@ def test_settings_are_known_and_service_links_are_disabled(container, pod, objec
 def test_grace_period_is_longer_than_pre_stop_drain_and_last_requests(container, pod):
     from app.process import LAST_REQUESTS_S
 
-    (pre_stop_s,) = re.findall(r"sleep\((\d+)\)", " ".join(container["lifecycle"]["preStop"]["exec"]["command"]))
+    program, pre_stop_s = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
     drain_s = next(float(entry["value"]) for entry in container["env"] if entry["name"] == "FER_DRAIN_S")
     assert pod["terminationGracePeriodSeconds"] > int(pre_stop_s) + drain_s + LAST_REQUESTS_S
     probe = container["readinessProbe"]

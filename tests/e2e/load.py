@@ -69,9 +69,16 @@ class Results:
 
 
 def run_worker(
-    url: str, requests: list[Request], start: int, stop: threading.Event, results: Results, started_at: float
+    url: str,
+    requests: list[Request],
+    key: str | None,
+    start: int,
+    stop: threading.Event,
+    results: Results,
+    started_at: float,
 ) -> None:
     """Send requests over one persistent connection until the event is set."""
+    headers = {"X-API-Key": key} if key else {}
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
     position = start
@@ -80,7 +87,7 @@ def run_worker(
         position += 1
         started = time.monotonic()
         try:
-            connection.request("POST", request.path, request.body, {"Content-Type": request.content_type})
+            connection.request("POST", request.path, request.body, {**headers, "Content-Type": request.content_type})
             response = connection.getresponse()
             response.read()
             outcome = str(response.status)
@@ -99,12 +106,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="time limit")
     parser.add_argument("--until", type=Path, help="stop when this file exists")
     parser.add_argument("--bad", action="store_true", help="also send invalid requests, which must get a 4xx status")
+    parser.add_argument("--key", help="API key to send")
     parser.add_argument("--may-lose", type=int, default=0, help="number of failures that are allowed")
     arguments = parser.parse_args()
     requests = good_requests() + (bad_requests() if arguments.bad else [])
     stop, results, started_at = threading.Event(), Results(), time.monotonic()
     workers = [
-        threading.Thread(target=run_worker, args=(arguments.url, requests, index, stop, results, started_at))
+        threading.Thread(
+            target=run_worker, args=(arguments.url, requests, arguments.key, index, stop, results, started_at)
+        )
         for index in range(arguments.workers)
     ]
     for worker in workers:

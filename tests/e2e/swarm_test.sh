@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test of the Swarm stack on one node: replicas behind the load balancer, with load during a scale-up, a scale-down, a killed
-# replica, a rolling update, an update that fails and is rolled back, and a manual rollback. Needs Docker. If the machine
-# is not a swarm, it becomes one during the test.
+# replica, a rolling update, an update that fails and is rolled back, a manual rollback, and API keys from secrets. Needs
+# Docker. If the machine is not a swarm, it becomes one during the test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export BALANCER_PORT=${BALANCER_PORT:-18081} FER_IMAGE=fer-serve-test/fer:1
@@ -27,6 +27,7 @@ finish() {
     sleep 1
   done
   docker volume rm "${stack}_prometheus" >/dev/null 2>&1 || true
+  docker secret rm "$stack-api-keys" "$stack-admin-keys" >/dev/null 2>&1 || true
   if [[ -n $joined ]]; then docker swarm leave --force >/dev/null; fi
   docker image rm fer-serve-test/fer:1 fer-serve-test/fer:2 >/dev/null 2>&1 || true
   rm -rf "$work"
@@ -89,7 +90,8 @@ if [[ $(docker info --format '{{.Swarm.LocalNodeState}}') != active ]]; then
   joined=yes
 fi
 docker stack config --compose-file deploy/swarm/stack.yml --compose-file deploy/swarm/gpu.yml >/dev/null
-echo "docker stack config: the stack is valid, with and without GPUs"
+docker stack config --compose-file deploy/swarm/stack.yml --compose-file deploy/swarm/keys.yml >/dev/null
+echo "docker stack config: the stack is valid, with and without GPUs and keys"
 
 docker stack deploy --resolve-image never --compose-file deploy/swarm/stack.yml "$stack" >/dev/null 2>&1 \
   || fail "docker stack deploy"
@@ -145,3 +147,19 @@ await 900 "the rollback is complete" updated rollback_completed
 await 60 "the load balancer uses 3 replicas" in_use 3
 [[ $(images) == fer-serve-test/fer:2 ]] || fail "after the rollback the images are $(images)"
 stop_load "another update and its manual rollback under load"
+
+printf 'first-key\nsecond-key\n' | docker secret create "$stack-api-keys" - >/dev/null
+printf 'admin-key\n' | docker secret create "$stack-admin-keys" - >/dev/null
+start_load --key second-key
+API_KEYS_SECRET=$stack-api-keys ADMIN_KEYS_SECRET=$stack-admin-keys FER_IMAGE=fer-serve-test/fer:2 \
+  docker stack deploy --resolve-image never --compose-file deploy/swarm/stack.yml --compose-file deploy/swarm/keys.yml "$stack" \
+  >/dev/null 2>&1 || fail "docker stack deploy with keys"
+sleep 5
+await 900 "the update is complete" updated completed
+await 60 "the load balancer uses 3 replicas" in_use 3
+stop_load "rolling update to API keys from secrets under load"
+status() { curl --silent --output /dev/null --write-out '%{http_code}' "$@"; }
+[[ $(status "$public/info") == 401 ]] || fail "/info without a key is not 401"
+[[ $(status -H 'X-API-Key: second-key' "$public/info") == 200 ]] || fail "/info with a key is not 200"
+[[ $(status --request POST -H 'X-API-Key: admin-key' "$public/admin/reload") == 200 ]] || fail "/admin/reload is not 200"
+echo "secrets: 401 without a key, 200 with a key of the file, and POST /admin/reload with the admin key"
