@@ -44,22 +44,31 @@ class OptionsQuery(BaseModel):
         json_schema_extra={"enum": [*COVERAGES, None]},
     )
 
-    def merged(self, body_options: Mapping[str, Any]) -> PredictOptions:
+    @classmethod
+    def of_body(cls, values: Mapping[str, Any], *, strict: bool) -> OptionsQuery:
+        """Return the options that a body carries.
+
+        Args:
+            values: Values by name.
+            strict: True for values of a JSON document, which must have the type of the option. False for the texts of a
+                form, which are read like those of the query.
+
+        Raises:
+            FerError: `invalid_parameter`.
+        """
+        try:
+            return cls.model_validate(values, strict=strict)
+        except ValidationError as error:
+            raise invalid_parameter(error) from None
+
+    def predict_options(self, body: OptionsQuery | None = None) -> PredictOptions:
         """Return the options of a request. A query parameter overrides the same option in the body.
 
         Args:
-            body_options: Options that the body carries, by name.
-
-        Raises:
-            FerError: `invalid_parameter`: a value of the body is not valid.
+            body: Options of the body; None if the request has no body.
         """
-        options = self
-        if body_options:
-            given = self.model_dump(include=self.model_fields_set)
-            try:
-                options = OptionsQuery.model_validate({**body_options, **given})
-            except ValidationError as error:
-                raise invalid_parameter(error) from None
+        given = self.model_dump(include=self.model_fields_set)
+        options = self if body is None else body.model_copy(update=given)
         return PredictOptions(
             detect=options.detect,
             max_faces=options.max_faces,

@@ -116,6 +116,63 @@ def test_unknown_name_is_refused(client, path, place, name):
 
 
 @on_both_routes
+@pytest.mark.parametrize("as_file", [True, False], ids=["file", "text"])
+@pytest.mark.parametrize("name", ["max_face", "Detect", "smoothing", "photo", "image_base64"])
+def test_unknown_part_of_a_form_is_refused(client, path, name, as_file):
+    part = (name, ("b.png", PNG) if as_file else (None, "1"))
+    # /predict accepts one file and refuses a second one before its name matters.
+    expected = ErrorCode.TOO_MANY_IMAGES if as_file and path == "/predict" else ErrorCode.INVALID_PARAMETER
+    problem = assert_problem(client.post(path, files=[("file", ("a.png", PNG)), part]), expected)
+    if expected is ErrorCode.INVALID_PARAMETER:
+        assert problem["detail"].startswith(f"{name}: expected a file named file or image, or a text named detect, ")
+
+
+def test_detail_of_an_unknown_part_is_short(client):
+    response = client.post("/predict", files={"file": ("a.png", PNG), "x" * 2000: (None, "1")})
+    assert len(assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]) < 400
+
+
+@on_both_routes
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_faces", True),
+        ("max_faces", "3"),
+        ("max_faces", 3.0),
+        ("max_faces", None),
+        ("min_face_size", False),
+        ("detect", 0),
+        ("detect", "false"),
+        ("require_face", "yes"),
+        ("min_confidence", "0.5"),
+        ("min_confidence", True),
+        ("min_detection_confidence", "1"),
+        ("coverage", "0.9"),
+    ],
+)
+def test_json_value_of_another_type_is_refused_with_its_name(client, path, name, value):
+    response = post(client, path, "json", PNG, {name: value})
+    assert assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"].startswith(f"{name}: Input should be a valid")
+
+
+@on_both_routes
+def test_json_accepts_whole_numbers_and_a_null_coverage(client, path):
+    options = {"min_confidence": 1, "min_detection_confidence": 0, "coverage": None}
+    assert predict(client, path, "json", PNG, options)["faces"][0]["emotion"] == "uncertain"
+
+
+@on_both_routes
+@pytest.mark.parametrize("place", ["query", "form"])
+@pytest.mark.parametrize(("name", "text"), [("detect", "False"), ("detect", "0"), ("detect", "no")])
+def test_query_and_form_accept_the_texts_of_a_boolean(client, path, place, name, text):
+    if place == "query":
+        body = client.post(path, params={name: text}, files={"file": ("a.png", NO_FACE)}).json()
+    else:
+        body = client.post(path, files={"file": ("a.png", NO_FACE)}, data={name: text}).json()
+    assert len(body.get("results", [body])[0]["faces"]) == 1
+
+
+@on_both_routes
 @in_every_place
 def test_min_confidence_makes_a_face_with_weaker_scores_uncertain(client, path, place):
     (face,) = client.post("/predict", content=PNG).json()["faces"]

@@ -6,9 +6,9 @@ memory only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -32,21 +32,21 @@ _BATCH_BODY = body_type("BatchBody", others=(JSON_LIST_FIELD, *_OPTIONS))
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """The image of a request, and the options in its body by name."""
+    """The image of a request, and the options in its body."""
 
     image: bytes
-    options: dict[str, Any]
+    options: OptionsQuery
 
 
 @dataclass(frozen=True, slots=True)
 class BatchInput:
-    """The images of a batch request in input order, and the options in its body by name.
+    """The images of a batch request in input order, and the options in its body.
 
     An entry that is not base64 is an error in the place of the image.
     """
 
     images: list[bytes | FerError]
-    options: dict[str, Any]
+    options: OptionsQuery
 
 
 async def read_image(request: Request) -> ImageInput:
@@ -68,9 +68,9 @@ async def read_image(request: Request) -> ImageInput:
             raise FerError(
                 ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}"
             )
-        return ImageInput(from_base64(text, JSON_FIELDS[0]), option_values(document, _OPTIONS))
+        return ImageInput(from_base64(text, JSON_FIELDS[0]), _json_options(document))
     if _may_be_image(kind, body):
-        return ImageInput(body, {})
+        return ImageInput(body, OptionsQuery())
     raise FerError(
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
         f"expected multipart/form-data, application/json, image/* or application/octet-stream. Received: {kind[:100]}",
@@ -104,7 +104,7 @@ async def read_images(request: Request, max_images: int) -> BatchInput:
     elif kind == JSON:
         document = decode_json(await read_body(request), _BATCH_BODY)
         images = _read_list(getattr(document, JSON_LIST_FIELD), max_images)
-        options = option_values(document, _OPTIONS)
+        options = _json_options(document)
     else:
         raise FerError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
@@ -115,24 +115,51 @@ async def read_images(request: Request, max_images: int) -> BatchInput:
     return BatchInput(images, options)
 
 
-async def _read_files(request: Request, max_files: int) -> tuple[list[bytes], dict[str, Any]]:
+async def _read_files(request: Request, max_files: int) -> tuple[list[bytes], OptionsQuery]:
     """Read the files of a form, at least one, and the options in its text parts."""
     parts = await read_form(request, max_files)
-    files = [part.data for part in parts if part.name in FILE_FIELDS and _is_image(part)]
-    if len(files) > max_files:
+    images = [part for part in parts if _is_image(part)]
+    if len(images) > max_files:
         raise _too_many(max_files)
-    if not files:
-        received = ", ".join(f"{'a file' if part.is_file else 'a text'} named {part.name[:50]}" for part in parts[:5])
+    if not images:
+        received = ", ".join(map(_describe, parts[:5]))
         raise FerError(
             ErrorCode.MALFORMED_REQUEST,
             f"expected a file part named {' or '.join(FILE_FIELDS)}. Received: {received or 'no part'}",
         )
-    return files, {part.name: part.text for part in parts if part.name in _OPTIONS and not part.is_file}
+    texts = _option_texts(part for part in parts if not _is_image(part))
+    return [part.data for part in images], OptionsQuery.of_body(texts, strict=False)
+
+
+def _option_texts(parts: Iterable[Part]) -> dict[str, str]:
+    """Return the texts of options by name.
+
+    Raises:
+        FerError: `invalid_parameter`: a part is not an option.
+    """
+    texts: dict[str, str] = {}
+    for part in parts:
+        if part.is_file or part.name not in _OPTIONS:
+            raise FerError(
+                ErrorCode.INVALID_PARAMETER,
+                f"{part.name[:50]}: expected a file named {' or '.join(FILE_FIELDS)}, or a text named"
+                f" {', '.join(_OPTIONS)}. Received: {_describe(part)}",
+            )
+        texts[part.name] = part.text
+    return texts
+
+
+def _describe(part: Part) -> str:
+    return f"{'a file' if part.is_file else 'a text'} named {part.name[:50]}"
+
+
+def _json_options(document: msgspec.Struct) -> OptionsQuery:
+    return OptionsQuery.of_body(option_values(document, _OPTIONS), strict=True)
 
 
 def _is_image(part: Part) -> bool:
     """A client may omit the file name. Such a part is an image if it is not ASCII text: no image file is ASCII."""
-    return part.is_file or not part.data.isascii()
+    return part.name in FILE_FIELDS and (part.is_file or not part.data.isascii())
 
 
 def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:

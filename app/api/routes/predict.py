@@ -45,7 +45,7 @@ Options = Annotated[OptionsQuery, Query()]
 async def predict(request: Request, query: Options) -> Prediction:
     """Send the image as a multipart part `file`, as base64 in JSON (`{"image": ...}`), or as the raw body."""
     received = await read_image(request)
-    options = query.merged(received.options)
+    options = query.predict_options(received.options)
     result = await service_of(request).engine.predict(
         received.image, options, request.state.deadline, bulk=request.state.bulk
     )
@@ -62,7 +62,7 @@ async def predict_batch(request: Request, query: Options) -> BatchPrediction:
     """Send repeated multipart parts `file`, or `{"images": ["<base64>", ...]}`. A bad image fails only its entry."""
     service = service_of(request)
     received = await read_images(request, service.settings.max_images)
-    options = query.merged(received.options)
+    options = query.predict_options(received.options)
     model = service.engine.model
     results = await asyncio.gather(*(_predict_entry(model, data, options, request) for data in received.images))
     return BatchPrediction(

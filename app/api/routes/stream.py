@@ -26,4 +26,4 @@ class StreamQuery(OptionsQuery):
 @router.websocket("/ws")
 async def stream(websocket: WebSocket, query: Annotated[StreamQuery, Query()]) -> None:
     """Answer each frame with JSON, or drop it for a newer one."""
-    await StreamSession(websocket, query.merged({}), query.smoothing).serve()
+    await StreamSession(websocket, query.predict_options(), query.smoothing).serve()
