@@ -7,8 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from app.api.options import OptionsQuery
+from app.api.parsing.body import MULTIPART
 from app.api.parsing.images import FILE_FIELDS, JSON_FIELDS, JSON_LIST_FIELD
 from app.api.problems import PROBLEM_JSON, STATUS, problem
 from app.api.schemas import examples
@@ -18,6 +20,8 @@ from app.api.urgency import header_parameters
 from app.errors import ErrorCode, FerError
 
 FILE = {"type": "string", "format": "binary"}
+_FORM_FILE = {**FILE, "description": "the image file (alias: image)"}
+_FORM_FILES = {"type": "array", "items": FILE, "description": "the image files, one part each"}
 BASE64 = {
     "type": "string",
     "description": "the image file in base64; a data URL of any media type is accepted",
@@ -119,45 +123,36 @@ def example_batch() -> dict[str, Any]:
 
 
 def predict_body() -> dict[str, Any]:
-    """Return the request body and the headers of `POST /predict`."""
-    keys = {JSON_FIELDS[0]: BASE64, **_option_properties()}
+    """Return the request body of `POST /predict`.
+
+    JSON is first: generators of clients that support one media type, such as openapi-generator, choose the first one.
+    """
     return _request_body(
         {
-            "multipart/form-data": _object({FILE_FIELDS[0]: {**FILE, "description": "the image file (alias: image)"}}),
-            "application/json": _object(keys, required=JSON_FIELDS[0]),
+            "application/json": _json_object("PredictBody", JSON_FIELDS[0], BASE64),
+            **_form(_FORM_FILE),
             "image/*": FILE,
             "application/octet-stream": FILE,
         }
     )
 
 
+def predict_form_body() -> dict[str, Any]:
+    """Return the request body of `POST /predict/form`."""
+    return _request_body(_form(_FORM_FILE))
+
+
 def batch_body() -> dict[str, Any]:
-    """Return the request body and the headers of `POST /predict/batch`."""
-    keys = {JSON_LIST_FIELD: {"type": "array", "items": BASE64}, **_option_properties()}
+    """Return the request body of `POST /predict/batch`, JSON first as in `predict_body`."""
+    images = {"type": "array", "items": BASE64}
     return _request_body(
-        {
-            "multipart/form-data": _object({FILE_FIELDS[0]: {"type": "array", "items": FILE}}),
-            "application/json": _object(keys, required=JSON_LIST_FIELD),
-        }
+        {"application/json": _json_object("PredictBatchBody", JSON_LIST_FIELD, images), **_form(_FORM_FILES)}
     )
 
 
-def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model without references, for bodies that FastAPI does not document by itself."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def inline(part: Any) -> Any:
-        if isinstance(part, list):
-            return [inline(entry) for entry in part]
-        if not isinstance(part, dict):
-            return part
-        siblings = {name: inline(value) for name, value in part.items() if name != "$ref"}
-        if "$ref" in part:
-            return inline(definitions[part["$ref"].rpartition("/")[2]]) | siblings
-        return siblings
-
-    return {name: inline(value) for name, value in schema.items()}
+def batch_form_body() -> dict[str, Any]:
+    """Return the request body of `POST /predict/batch/form`."""
+    return _request_body(_form(_FORM_FILES))
 
 
 def operation_id(route: APIRoute) -> str:
@@ -176,20 +171,31 @@ def extend_openapi(app: FastAPI) -> None:
             "bearer": {"type": "http", "scheme": "bearer"},
         }
         document["security"] = [{}, {"key": []}, {"bearer": []}]  # a key is needed only if the operator set keys
-        for message in (FramePrediction, StreamError, StreamKey):
-            document["components"]["schemas"][message.__name__] = inlined_schema(message)
+        document["components"]["schemas"] |= _stream_schemas()
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way to extend the document
 
 
-def _option_properties() -> dict[str, Any]:
-    properties: dict[str, Any] = inlined_schema(OptionsQuery)["properties"]
-    return properties
+def _stream_schemas() -> dict[str, Any]:
+    """Return the schemas of the messages of `/ws` and of their parts, by name. FastAPI documents no WebSocket."""
+    messages: tuple[type[BaseModel], ...] = (FramePrediction, StreamError, StreamKey)
+    _, schemas = models_json_schema(
+        [(message, "serialization") for message in messages], ref_template="#/components/schemas/{model}"
+    )
+    definitions: dict[str, Any] = schemas["$defs"]
+    return definitions
 
 
-def _object(properties: dict[str, Any], required: str | None = None) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [required or next(iter(properties))]}
+def _json_object(title: str, required: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a JSON body with images and options. Generated clients use the title as name of the type."""
+    options = OptionsQuery.model_json_schema()["properties"]
+    return {"title": title, "type": "object", "properties": {required: schema, **options}, "required": [required]}
+
+
+def _form(files: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    name = FILE_FIELDS[0]
+    return {MULTIPART: {"type": "object", "properties": {name: files}, "required": [name]}}
 
 
 def _request_body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:

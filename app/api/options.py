@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from app.api.problems import invalid_parameter
 from app.contract.prediction_sets import COVERAGES
@@ -37,11 +38,13 @@ class OptionsQuery(BaseModel):
     min_confidence: float = Field(
         0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'
     )
-    coverage: Annotated[float, AfterValidator(_check_coverage)] | None = Field(
+    # Documented without null, which a query does not have, and without an enum: generators of clients read no enum of
+    # numbers.
+    coverage: Annotated[float, AfterValidator(_check_coverage)] | SkipJsonSchema[None] = Field(
         None,
         description="adds `prediction_set` to each face: the smallest set of emotions that holds the label with this"
-        " frequency, measured on FER2013",
-        json_schema_extra={"enum": [*COVERAGES, None]},
+        f" frequency, measured on FER2013. One of {', '.join(map(str, COVERAGES))}",
+        json_schema_extra={"minimum": min(COVERAGES), "maximum": max(COVERAGES), "examples": list(COVERAGES)},
     )
 
     @classmethod

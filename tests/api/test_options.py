@@ -152,7 +152,9 @@ def test_detail_of_an_unknown_part_is_short(client):
 )
 def test_json_value_of_another_type_is_refused_with_its_name(client, path, name, value):
     response = post(client, path, "json", PNG, {name: value})
-    assert assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"].startswith(f"{name}: Input should be a valid")
+    assert assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"].startswith(
+        f"{name}: Input should be a valid"
+    )
 
 
 @on_both_routes

@@ -13,9 +13,11 @@ from app.api.documentation import (
     IMAGE_ERRORS,
     REQUEST_ERRORS,
     batch_body,
+    batch_form_body,
     example_batch,
     example_response,
     predict_body,
+    predict_form_body,
     problem_responses,
 )
 from app.api.options import OptionsQuery
@@ -35,11 +37,25 @@ router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), ADMIT])
 Options = Annotated[OptionsQuery, Query()]
 
 
+_PREDICT_RESPONSES = example_response(examples.PREDICTION) | problem_responses(
+    *REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES
+)
+_BATCH_RESPONSES = example_response(example_batch()) | problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES)
+
+
+# A generator of clients that supports one media type for each operation finds the forms at paths of their own.
+@router.post(
+    "/predict/form",
+    summary="Predict one image in a form: `/predict` for generated clients",
+    description="Send the image as a multipart part `file`.",
+    name="predict_form",
+    responses=_PREDICT_RESPONSES,
+    openapi_extra=predict_form_body(),
+)
 @router.post(
     "/predict",
     summary="Find the faces of one image and classify their expressions",
-    responses=example_response(examples.PREDICTION)
-    | problem_responses(*REQUEST_ERRORS, *IMAGE_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    responses=_PREDICT_RESPONSES,
     openapi_extra=predict_body(),
 )
 async def predict(request: Request, query: Options) -> Prediction:
@@ -53,9 +69,17 @@ async def predict(request: Request, query: Options) -> Prediction:
 
 
 @router.post(
+    "/predict/batch/form",
+    summary="Predict many images in a form: `/predict/batch` for generated clients",
+    description="Send repeated multipart parts `file`. A bad image fails only its entry.",
+    name="predict_batch_form",
+    responses=_BATCH_RESPONSES,
+    openapi_extra=batch_form_body(),
+)
+@router.post(
     "/predict/batch",
     summary="Predict many images: one result or one error for each",
-    responses=example_response(example_batch()) | problem_responses(*REQUEST_ERRORS, ErrorCode.TOO_MANY_IMAGES),
+    responses=_BATCH_RESPONSES,
     openapi_extra=batch_body(),
 )
 async def predict_batch(request: Request, query: Options) -> BatchPrediction:

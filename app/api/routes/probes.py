@@ -43,7 +43,7 @@ async def readyz(request: Request) -> Ready:
     response_class=Response,
     dependencies=[Depends(authorise_metrics)],
     responses={
-        200: {"content": {"text/plain": {"example": "fer_inflight_requests 1.0\n"}}},
+        200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": "fer_inflight_requests 1.0\n"}}},
         **problem_responses(ErrorCode.UNAUTHORIZED),
     },
 )

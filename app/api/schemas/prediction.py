@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+from typing_extensions import TypeAliasType
 
 from app import domain
 from app.api.schemas import examples
@@ -181,9 +183,22 @@ class BatchEntryError(Document):
     error: Problem
 
 
+class _OneOf:
+    """Document a union as `oneOf`: generators of clients merge the types of Pydantic's `anyOf` into one."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core_schema)
+        return {"oneOf": schema["anyOf"]}
+
+
+BatchEntry = TypeAliasType("BatchEntry", Annotated[Prediction | BatchEntryError, _OneOf()])
+
+
 class BatchPrediction(Document):
     """The response of `POST /predict/batch`: one result or one error for each image, in input order."""
 
-    results: list[Prediction | BatchEntryError]
+    results: list[BatchEntry]
     model: ModelName
     request_id: str
