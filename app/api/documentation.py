@@ -20,8 +20,6 @@ from app.api.urgency import header_parameters
 from app.errors import ErrorCode, FerError
 
 FILE = {"type": "string", "format": "binary"}
-_FORM_FILE = {**FILE, "description": "the image file (alias: image)"}
-_FORM_FILES = {"type": "array", "items": FILE, "description": "the image files, one part each"}
 BASE64 = {
     "type": "string",
     "description": "the image file in base64; a data URL of any media type is accepted",
@@ -130,7 +128,7 @@ def predict_body() -> dict[str, Any]:
     return _request_body(
         {
             "application/json": _json_object("PredictBody", JSON_FIELDS[0], BASE64),
-            **_form(_FORM_FILE),
+            MULTIPART: open_form(FILE_FIELDS[0], FILE),
             "image/*": FILE,
             "application/octet-stream": FILE,
         }
@@ -139,20 +137,39 @@ def predict_body() -> dict[str, Any]:
 
 def predict_form_body() -> dict[str, Any]:
     """Return the request body of `POST /predict/form`."""
-    return _request_body(_form(_FORM_FILE))
+    return _request_body({MULTIPART: _form({**FILE, "description": "the image file"})})
 
 
 def batch_body() -> dict[str, Any]:
     """Return the request body of `POST /predict/batch`, JSON first as in `predict_body`."""
-    images = {"type": "array", "items": BASE64}
     return _request_body(
-        {"application/json": _json_object("PredictBatchBody", JSON_LIST_FIELD, images), **_form(_FORM_FILES)}
+        {
+            "application/json": _json_object("PredictBatchBody", JSON_LIST_FIELD, {"type": "array", "items": BASE64}),
+            MULTIPART: open_form(FILE_FIELDS[0], {}),
+        }
     )
 
 
 def batch_form_body() -> dict[str, Any]:
     """Return the request body of `POST /predict/batch/form`."""
-    return _request_body(_form(_FORM_FILES))
+    return _request_body({MULTIPART: _form({"type": "array", "items": FILE, "description": "one part each"})})
+
+
+def open_form(required: str, part: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a form that is not the first media type of its operation.
+
+    It names no properties: openapi-generator's TypeScript client would import a model for them that it does not write.
+
+    Args:
+        required: Name of the part with the image.
+        part: Schema of a part; empty if parts may be repeated.
+    """
+    return {
+        "type": "object",
+        "required": [required],
+        "additionalProperties": part,
+        "description": f"a part `{required}` with the image file, and options as parts with texts",
+    }
 
 
 def operation_id(route: APIRoute) -> str:
@@ -193,9 +210,8 @@ def _json_object(title: str, required: str, schema: dict[str, Any]) -> dict[str,
     return {"title": title, "type": "object", "properties": {required: schema, **options}, "required": [required]}
 
 
-def _form(files: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    name = FILE_FIELDS[0]
-    return {MULTIPART: {"type": "object", "properties": {name: files}, "required": [name]}}
+def _form(files: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {FILE_FIELDS[0]: files}, "required": [FILE_FIELDS[0]]}
 
 
 def _request_body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -186,9 +186,7 @@ class BatchEntryError(Document):
 class _OneOf:
     """Document a union as `oneOf`: generators of clients merge the types of Pydantic's `anyOf` into one."""
 
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core_schema)
         return {"oneOf": schema["anyOf"]}
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app.api.auth import authorise
-from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_response
+from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_response, open_form
 from app.api.permits import ADMIT
 from app.api.problems import STATUS
 from app.api.service import service_of
@@ -53,9 +53,7 @@ _BODY: dict[str, Any] = {
                 "schema": {"type": "object", "properties": {"img": BASE64, **_OPTIONS}, "required": ["img"]},
                 "example": {"img": "data:image/jpeg;base64,/9j/4AAQ", "actions": ["emotion"]},
             },
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"img": FILE, **_OPTIONS}, "required": ["img"]}
-            },
+            "multipart/form-data": {"schema": open_form("img", FILE)},
         },
     }
 }
