@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
 CONFIG ?= training/configs/vgg.toml
 MINUTES ?= 10
+TYPESCRIPT ?= 5.9.3
 YUNET_URL ?= https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx
 
 SERVE := .venv/bin/python
@@ -13,8 +14,8 @@ LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements/gpu.lock || e
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve yunet test test-clients lint format train bench bench-quality stress soak audit lock openapi docker-test \
-	memory-test compose-test swarm-test kubernetes-test clean
+.PHONY: help serve yunet test test-clients test-generated test-kserve lint format train bench bench-quality stress soak audit lock openapi \
+	docker-test memory-test compose-test swarm-test kubernetes-test clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,17 @@ test-clients: .venv-dev/installed ## Test the compatible APIs with their officia
 	rm -rf .venv-client && $(PYTHON) -m venv .venv-client
 	.venv-client/bin/python $(PIP) ./clients/python
 	cd / && $(CURDIR)/.venv-client/bin/python -c "from fer_client import FerClient; FerClient('http://127.0.0.1:8000').close()"
+
+test-generated: .venv-dev/installed ## Generate clients from openapi.json in Python and, with npm, TypeScript, and test them
+	$(PYTHON) -m venv .venv-generators
+	.venv-generators/bin/python $(PIP) -r requirements/generators.txt
+	if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv-generators typescript@$(TYPESCRIPT); fi
+	$(DEV) -m pytest -rs tests/client/test_generated.py
+
+test-kserve: .venv-dev/installed ## Test the Open Inference Protocol with KServe's client
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/python $(PIP) -r requirements/kserve.txt
+	$(DEV) -m pytest -rs tests/compat/test_kserve.py
 
 lint: .venv-dev/installed ## Check style, types and imports
 	$(DEV) -m ruff check .
@@ -95,8 +107,8 @@ kubernetes-test: .venv-dev/installed ## Check the Kubernetes manifests
 	$(DEV) -m pytest tests/deploy/test_kubernetes.py
 
 clean: ## Remove environments and caches
-	rm -rf .venv .venv-dev .venv-client .schemathesis .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
-		.grimp_cache
+	rm -rf .venv .venv-dev .venv-client .venv-generators .venv-kserve .schemathesis .hypothesis .pytest_cache .mypy_cache \
+		.ruff_cache .import_linter_cache .grimp_cache
 
 .venv/installed: $(LOCK)
 	$(PYTHON) -m venv .venv

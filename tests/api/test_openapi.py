@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from app.api.problems import STATUS
 from app.domain import ImageWarning
 from app.errors import ErrorCode
 from app.openapi import document
+from tests.support.images import PNG
 from tests.support.paths import REPOSITORY
 
 
@@ -21,6 +24,33 @@ def test_operation_ids_are_readable_and_unique():
     identifiers = [operation["operationId"] for operation in operations]
     assert {"predict", "predict_batch", "healthz", "readyz", "metrics", "info", "reload"} <= set(identifiers)
     assert len(set(identifiers)) == len(identifiers)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_every_form_has_an_operation_for_generators_that_use_the_first_media_type(client, path):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert next(iter(paths[path]["post"]["requestBody"]["content"])) == "application/json"
+    form = paths[f"{path}/form"]["post"]
+    (schema,) = (content["schema"] for content in form["requestBody"]["content"].values())
+    assert schema["required"] == list(schema["properties"]) == ["file"]
+    assert form["responses"].keys() == paths[path]["post"]["responses"].keys()
+    assert form["parameters"] == paths[path]["post"]["parameters"]
+    answers = [client.post(route, files={"file": ("a.png", PNG)}).json() for route in (path, f"{path}/form")]
+    faces = [(answer["results"][0] if "results" in answer else answer)["faces"] for answer in answers]
+    assert faces[0] == faces[1] != []
+
+
+def test_parameters_are_not_null_and_schemas_have_references():
+    openapi = document()
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            assert all("anyOf" not in parameter["schema"] for parameter in operation.get("parameters", []))
+    schemas = openapi["components"]["schemas"]
+    assert schemas["FramePrediction"]["properties"]["faces"]["items"] == {"$ref": "#/components/schemas/TrackedFace"}
+    assert [entry["$ref"].rpartition("/")[2] for entry in schemas["BatchEntry"]["oneOf"]] == [
+        "Prediction",
+        "BatchEntryError",
+    ]
 
 
 def test_document_describes_the_stream_and_its_messages():

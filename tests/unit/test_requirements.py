@@ -15,6 +15,8 @@ FILES = (
     "requirements/cuda.txt",
     "requirements/dev.txt",
     "requirements/clients.txt",
+    "requirements/generators.txt",
+    "requirements/kserve.txt",
     "requirements/otel.txt",
 )
 
