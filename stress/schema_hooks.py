@@ -1,5 +1,7 @@
 """Extension of schemathesis, which loads the module that SCHEMATHESIS_HOOKS names."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import schemathesis
@@ -12,7 +14,7 @@ MIN_TIMEOUT_MS = 30_000
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
     """Remove short timeouts of the caller: a caller that waits for a millisecond gets a 504, as documented."""
     del context, kwargs
     headers: Any = case.headers or {}
