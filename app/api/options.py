@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from app.api.problems import invalid_parameter
 from app.contract.prediction_sets import COVERAGES
@@ -17,6 +16,17 @@ def _check_coverage(value: float) -> float:
     if value not in COVERAGES:
         raise ValueError(f"expected one of {', '.join(map(str, COVERAGES))}")
     return value
+
+
+# Documented without null, which a query does not have, and without an enum: generators of clients read no enum of
+# numbers.
+_COVERAGE_SCHEMA = {
+    "type": "number",
+    "minimum": min(COVERAGES),
+    "maximum": max(COVERAGES),
+    "examples": list(COVERAGES),
+}
+Coverage = Annotated[Annotated[float, AfterValidator(_check_coverage)] | None, WithJsonSchema(_COVERAGE_SCHEMA)]
 
 
 class OptionsQuery(BaseModel):
@@ -38,13 +48,10 @@ class OptionsQuery(BaseModel):
     min_confidence: float = Field(
         0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'
     )
-    # Documented without null, which a query does not have, and without an enum: generators of clients read no enum of
-    # numbers.
-    coverage: Annotated[float, AfterValidator(_check_coverage)] | SkipJsonSchema[None] = Field(
+    coverage: Coverage = Field(
         None,
         description="adds `prediction_set` to each face: the smallest set of emotions that holds the label with this"
         f" frequency, measured on FER2013. One of {', '.join(map(str, COVERAGES))}",
-        json_schema_extra={"minimum": min(COVERAGES), "maximum": max(COVERAGES), "examples": list(COVERAGES)},
     )
 
     @classmethod
