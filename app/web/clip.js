@@ -52,14 +52,16 @@ export class Clip {
     this.file = file;
     this.#parameters = parameters;
     this.video.src = URL.createObjectURL(file);
-    await new Promise((resolve, reject) => {
-      this.video.onloadeddata = resolve;
+    const ready = new Promise((resolve, reject) => {
+      this.video.onloadedmetadata = resolve;
       this.video.onerror = () => reject(new Error("This browser cannot play the file."));
     });
+    this.video.play().catch(() => {}); // before the data is there: some phones load none until then
+    await ready;
+    this.video.onerror = () => this.running && this.on.problem("The file is damaged at this point.");
     if (this.video.videoWidth === 0) throw new Error("The file has sound only.");
     this.#follow();
     this.#stream.open(parameters);
-    await this.video.play().catch(() => {}); // the browser may wait for the user to press Play
   }
 
   /** Use other parameters for the frames to come. */
@@ -97,6 +99,7 @@ export class Clip {
       if (this.file !== file) return;
       const record = this.#recorded(time_s);
       if (record) this.on.show(record);
+      this.on.change();
       next();
     });
     next();

@@ -59,6 +59,8 @@ async function loadServiceInfo() {
     service = { maxBytes: model.limits.max_body_bytes, coverage };
     $("model").textContent = `Model ${model.name} ${model.version}.`;
     $("key-form").hidden = true;
+    $("source").hidden = !model.source_url;
+    if (model.source_url) $("source").href = model.source_url;
   } catch (error) {
     if (error.code === "unauthorized") showKeyForm();
     else if (error.code === "not_ready") setTimeout(loadServiceInfo, INFO_RETRY_MS);

@@ -64,7 +64,8 @@ export class FrameStream {
   #sendFrame(socket, time) {
     if (!this.#isCurrent(socket)) return;
     const next = () => onVideoFrame(this.video, (nextTime) => this.#sendFrame(socket, nextTime));
-    if (this.#sent.size >= MAX_IN_FLIGHT || this.video.videoWidth === 0 || !this.on.wants(time)) return next();
+    const isReady = this.#sent.size < MAX_IN_FLIGHT && this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    if (!isReady || !this.on.wants(time)) return next();
     this.#capture((jpeg) => {
       if (jpeg && this.#isCurrent(socket)) {
         socket.send(jpeg);

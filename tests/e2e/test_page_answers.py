@@ -145,6 +145,15 @@ def test_page_links_to_the_model_card(page, service):
     expect(page.locator("body")).to_contain_text(f"Model card: fer_vgg {service.get('/info').json()['version']}")
 
 
+def test_page_links_to_the_source_code_of_the_operator(browser, page):
+    expect(page.get_by_role("link", name="Source")).to_have_count(0)
+    with (
+        service_process(FER_SOURCE_URL="https://git.example.com/fer") as (client, _),
+        opened(browser, client) as linked,
+    ):
+        expect(linked.get_by_role("link", name="Source")).to_have_attribute("href", "https://git.example.com/fer")
+
+
 def show_start(page: Page, pictures) -> None:
     expect(page.locator("#model")).to_contain_text("Model")
 

@@ -7,10 +7,14 @@ import io
 import json
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import CLIP_PART_S, TIMEOUT_MS, expect_error, expect_faces, needs_chromium, opened
+from tests.support.process import service_process
 
 pytestmark = needs_chromium
 
@@ -139,6 +143,17 @@ def test_file_that_the_browser_cannot_play_is_an_error(page, pictures):
     expect(page.get_by_text("Drop a photo or video here")).to_be_visible()
 
 
+def test_file_with_sound_only_is_an_error(page, pictures):
+    with av.open(str(pictures / "sound.webm"), "w") as container:
+        stream = container.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    page.set_input_files("#file", pictures / "sound.webm")
+    expect_error(page, "Could not analyse this video. The file has sound only.")
+
+
 def test_photo_replaces_a_video_and_a_video_replaces_the_webcam(page, pictures):
     page.get_by_role("button", name="Use the webcam").click()
     expect_faces(page, 1)
@@ -152,9 +167,6 @@ def test_photo_replaces_a_video_and_a_video_replaces_the_webcam(page, pictures):
 
 
 def test_picture_of_a_video_shows_the_current_frame_with_its_boxes(page, pictures):
-    import cv2
-    import numpy as np
-
     play(page, pictures / "clip.webm")
     go_to(page, 1.5 * CLIP_PART_S)
     expect_faces(page, 1)
@@ -165,8 +177,6 @@ def test_picture_of_a_video_shows_the_current_frame_with_its_boxes(page, picture
 
 
 def test_video_uses_the_key(browser, pictures):
-    from tests.support.process import service_process
-
     with service_process(FER_API_KEYS="secret") as (client, _), opened(browser, client) as page:
         page.get_by_label("API key").fill("secret")
         page.get_by_label("API key").press("Enter")
