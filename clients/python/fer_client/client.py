@@ -109,7 +109,7 @@ class FerClient:
         Args:
             frames: Paths or bytes of image files; a generator for a camera.
             smoothing: Share of the previous scores of a face that remains after 0.1 s, 0 to 1.
-            in_flight: 2 sends the next frame before the answer to the last one, which saves time if frames are at hand.
+            in_flight: 2 sends the next frame before the answer to the last one, which saves the time on the network.
                 1 has the smaller delay for a camera.
             options: See `Options`; they apply to every frame.
 
