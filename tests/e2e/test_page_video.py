@@ -111,11 +111,13 @@ def test_replay_sends_no_frame_again(page, pictures):
     assert len(frames_of(page)) <= sent + 2  # gaps of more than a second on a busy machine
 
 
-def test_face_keeps_its_number_through_a_pause(page, pictures):
+def test_face_keeps_its_number_through_a_pause_and_a_new_stream(page, pictures):
     page.set_input_files("#file", pictures / "clip.webm")
     expect_faces(page, 1)
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(1500)  # the service forgets a track after a second
+    page.wait_for_timeout(1500)  # the service forgets a face that is missing for a second
+    page.get_by_label("Smoothing").press("ArrowRight")  # opens a new stream, which numbers its faces from 1 again
+    page.get_by_label("Smoothing").press("ArrowRight")
     page.get_by_role("button", name="Play").click()
     wait_for_end(page)
     rows = csv.DictReader(io.StringIO(download(page, "CSV").decode()))
