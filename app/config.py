@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     log_client: bool = Field(default=False, description="log the address of the caller of each request")
     web: bool = Field(default=True, description="serve the page at /")
+    source_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="address of the source code, to which the page links"
+    )
     compat: bool = Field(default=True, description="serve the APIs of DeepFace, Rekognition, Azure Face and KServe too")
     tracing: bool | None = Field(default=None, description="None: true if OTEL_EXPORTER_OTLP_ENDPOINT is set")
     protect_metrics: bool = Field(default=False, description="require an API key for /metrics too")

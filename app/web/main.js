@@ -1,50 +1,66 @@
-// Connects the elements of the page: images by file, drop and paste, the webcam, the API key, the status line.
+// Connects the elements of the page: photos, videos, the camera, the API key, the status line.
 
 import { Camera } from "./camera.js";
-import { asJpeg, forUpload } from "./picture.js";
-import { describe, Results } from "./results.js";
-import { info, predict, ServiceError, useKey } from "./service.js";
+import { Clip } from "./clip.js";
+import * as download from "./download.js";
+import { onFile } from "./files.js";
+import {
+  $, announce, announceSometimes, hasPreview, setRatio, setView, showError, showKeyForm, showPreview, showStatistics,
+} from "./page.js";
+import { predictPhoto } from "./photo.js";
+import { Results } from "./results.js";
+import { info, ServiceError, useKey } from "./service.js";
+import { Timeline } from "./timeline.js";
+import { describe } from "./words.js";
 
-const ANNOUNCE_EVERY_MS = 3000; // limits announcements of screen readers while the webcam runs
 const INFO_RETRY_MS = 2000;
-// Errors about a file that a JPEG made by the browser may not have.
-const FILE_ERRORS = ["unsupported_image_format", "undecodable_image", "too_many_pixels", "payload_too_large"];
+const COVERAGE = 0.9; // share of the prediction sets that hold the label
+const VIDEO_NAMES = /\.(mp4|m4v|mov|webm|mkv|avi|ogv)$/i;
+const DEVICE = matchMedia("(pointer: coarse)").matches ? "camera" : "webcam";
 
-const $ = (id) => document.getElementById(id);
 const results = new Results({ boxes: $("boxes"), faces: $("faces") });
 const camera = new Camera($("video"), { answer: showLive, problem: showError, end: endCamera });
+const clip = new Clip($("video"), { show: showRecord, record: addRecord, problem: showClipError, change: showTime });
+const timeline = new Timeline(
+  { canvas: $("rows"), labels: $("tracks"), position: $("position"), time: $("time"), note: $("timeline-note") },
+  { seek: (time_s) => clip.seek(time_s) },
+);
 
 let pending = null; // AbortController of the request in progress; a newer request aborts it
-let shownFile = null; // the image on the page; sent again when the user enters an API key
-let maxBytes = Infinity;
+let photo = null; // {file, answer} on the page; sent again when the user enters an API key
+let service = { maxBytes: Infinity, coverage: {} };
+let loaded = loadServiceInfo();
 let starting = false;
-let announced = { text: "", at: 0 };
 
-$("stage").classList.add("empty");
-$("file").addEventListener("change", () => {
-  if ($("file").files.length) showImage($("file").files[0]);
-  $("file").value = ""; // allows the user to choose the same file again
-});
+setView("invitation");
+onFile(showFile);
 $("camera").addEventListener("click", () => !starting && (camera.running ? stopCamera() : startCamera()));
-$("smoothing").addEventListener("change", () => camera.running && camera.connect(Number($("smoothing").value)));
+$("switch").addEventListener("click", switchCamera);
+$("smoothing").addEventListener("change", () => {
+  for (const source of [camera, clip]) if (source.running) source.connect(streamParameters());
+});
+$("play").addEventListener("click", () => clip.toggle());
+$("all").addEventListener("click", toggleAll);
+$("save-picture").addEventListener("click", savePicture);
+$("save-csv").addEventListener("click", () => saveTable("csv", download.photoCsv, download.videoCsv));
+$("save-json").addEventListener("click", () => saveTable("json", download.photoJson, download.videoJson));
 $("key-form").addEventListener("submit", submitKey);
 $("faces").addEventListener("pointerover", (event) => highlight(event, true));
 $("faces").addEventListener("pointerout", (event) => highlight(event, false));
-document.addEventListener("paste", (event) => acceptFile(event, event.clipboardData));
-for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => highlightDrop(event, true));
-for (const name of ["dragleave", "dragend"]) document.addEventListener(name, (event) => highlightDrop(event, false));
-document.addEventListener("drop", (event) => {
-  highlightDrop(event, false);
-  acceptFile(event, event.dataTransfer);
-});
-loadServiceInfo();
+if (DEVICE === "camera") {
+  for (const part of document.querySelectorAll("[data-phone]")) part.textContent = part.dataset.phone;
+}
+showCameraButton();
 
 async function loadServiceInfo() {
   try {
-    const service = await info();
-    maxBytes = service.limits.max_body_bytes;
-    $("model").textContent = `Model ${service.name} ${service.version}.`;
+    const model = await info();
+    const coverage = model.coverages?.includes(COVERAGE) ? { coverage: COVERAGE } : {};
+    service = { maxBytes: model.limits.max_body_bytes, coverage };
+    $("model").textContent = `Model ${model.name} ${model.version}.`;
     $("key-form").hidden = true;
+    $("source").hidden = !model.source_url;
+    if (model.source_url) $("source").href = model.source_url;
   } catch (error) {
     if (error.code === "unauthorized") showKeyForm();
     else if (error.code === "not_ready") setTimeout(loadServiceInfo, INFO_RETRY_MS);
@@ -52,105 +68,117 @@ async function loadServiceInfo() {
   }
 }
 
-function highlightDrop(event, over) {
-  event.preventDefault();
-  $("stage").classList.toggle("dropping", over);
+function streamParameters() {
+  return { smoothing: $("smoothing").value, ...service.coverage };
 }
 
-function acceptFile(event, transfer) {
-  const file = transfer?.files[0];
-  if (!file) return;
-  event.preventDefault();
-  showImage(file);
+function showFile(file) {
+  reset();
+  if (file.type.startsWith("video/") || VIDEO_NAMES.test(file.name)) showVideo(file);
+  else showPhoto(file);
 }
 
-async function showImage(file) {
-  stopCamera();
+/** Stop everything that is on the page. */
+function reset() {
   pending?.abort();
-  const controller = (pending = new AbortController());
-  shownFile = file;
-  results.clear();
+  pending = photo = null;
+  if (camera.running) stopCamera();
+  if (clip.running) clip.stop();
+  $("busy").hidden = $("timeline").hidden = $("live").hidden = $("statistics").hidden = true;
+  document.querySelector("main").classList.remove("playing");
+  clearResults();
   showError("");
+}
+
+function clearResults() {
+  results.clear();
+  $("all").hidden = $("downloads").hidden = true;
+}
+
+function showAnswer(answer, options) {
+  setRatio(answer.image.width, answer.image.height);
+  results.show(answer, options);
+  $("all").hidden = answer.faces.length === 0;
+}
+
+async function showPhoto(file) {
+  const controller = (pending = new AbortController());
+  photo = { file, answer: null };
   showPreview(file);
   announce("Looking for faces…");
   $("busy").hidden = false;
   try {
-    const answer = await predictPhotograph(file, controller.signal);
-    setRatio(answer.image.width, answer.image.height);
-    results.show(answer);
+    await loaded;
+    const options = { parameters: service.coverage, maxBytes: service.maxBytes, signal: controller.signal };
+    const answer = (photo.answer = await predictPhoto(file, options));
+    showAnswer(answer);
+    $("downloads").hidden = false;
+    $("save-picture").hidden = !hasPreview();
     announce(describe(answer));
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof ServiceError)) throw error;
     announce("No answer.");
-    showError(error.message, error.code);
-    if ($("frame").classList.contains("no-preview")) setView("invitation");
+    showError(`Could not analyse this photo. ${error.message}`, error.code);
+    if (!hasPreview()) setView("invitation");
   } finally {
     if (pending === controller) $("busy").hidden = true;
   }
 }
 
-/** Return the answer for a file. A file that the service refuses is sent again as a JPEG, if the browser can read it. */
-async function predictPhotograph(file, signal) {
+async function showVideo(file) {
+  timeline.clear();
+  setView("video");
+  announce("Loading the video…");
   try {
-    return await predictWithinLimit(await forUpload(file), signal);
+    await loaded;
+    await clip.start(file, streamParameters());
+    setRatio($("video").videoWidth, $("video").videoHeight);
+    $("timeline").hidden = $("live").hidden = $("statistics").hidden = false;
+    document.querySelector("main").classList.add("playing");
+    showTime();
+    announce("The video plays.");
   } catch (error) {
-    if (!FILE_ERRORS.includes(error.code)) throw error;
-    const converted = await asJpeg(file);
-    if (!converted) throw error;
-    return predictWithinLimit(converted, signal);
+    if (clip.file !== file) return; // the user chose another file
+    reset();
+    setView("invitation");
+    announce("No answer.");
+    showError(`Could not analyse this video. ${error.message}`);
   }
 }
 
-function predictWithinLimit(file, signal) {
-  signal.throwIfAborted();
-  if (file.size <= maxBytes) return predict(file, signal);
-  const limit = `This service accepts at most ${megabytes(maxBytes)}`;
-  throw new ServiceError(`The file has ${megabytes(file.size)}. ${limit}`, "payload_too_large");
+function showRecord(record) {
+  showAnswer(record);
+  if ($("video").paused) announce(describe(record));
+  else announceSometimes(record);
 }
 
-function showPreview(file) {
-  const photo = $("photo");
-  if (photo.src) URL.revokeObjectURL(photo.src);
-  setView("photo");
-  $("frame").classList.remove("no-preview");
-  photo.onload = () => setRatio(photo.naturalWidth, photo.naturalHeight);
-  photo.onerror = () => {
-    // Browsers cannot show all formats that the service reads, for example TIFF. The page still shows boxes and scores.
-    photo.hidden = true;
-    $("frame").classList.add("no-preview");
-    if ($("error").textContent) setView("invitation"); // the file is not an image
-  };
-  photo.src = URL.createObjectURL(file);
+function addRecord(record, statistics) {
+  showError("");
+  $("downloads").hidden = $("save-picture").hidden = false;
+  showStatistics(statistics);
+  timeline.add(record, clip.records);
 }
 
-function setRatio(width, height) {
-  $("frame").style.setProperty("--ratio", width / height);
+function showTime() {
+  timeline.show($("video").currentTime, clip.duration_s);
+  $("play").textContent = $("video").paused ? "Play" : "Pause";
 }
 
-function setView(view) {
-  $("stage").classList.toggle("empty", view === "invitation");
-  $("invitation").hidden = view !== "invitation";
-  $("frame").hidden = view === "invitation";
-  $("photo").hidden = view !== "photo";
-  $("video").hidden = view !== "video";
-  $("boxes").classList.toggle("live-boxes", view === "video");
+function showClipError(message, code) {
+  showError(`Could not analyse this video. ${message}`, code);
 }
 
 async function startCamera() {
-  pending?.abort();
-  shownFile = null;
-  results.clear();
-  showError("");
+  reset();
   starting = true; // a disabled button would lose the keyboard focus
   try {
+    await loaded;
     setView("video");
-    await camera.start(Number($("smoothing").value));
-    setRatio($("video").videoWidth, $("video").videoHeight);
-    $("camera").textContent = "Stop the webcam";
-    $("camera").setAttribute("aria-pressed", "true");
-    $("live").hidden = $("statistics").hidden = false;
-    announce("The webcam is on.");
+    await camera.start(streamParameters());
+    showCamera();
+    announce(`The ${DEVICE} is on.`);
+    $("switch").hidden = (await camera.count()) < 2;
   } catch (error) {
     endCamera(error.message);
   } finally {
@@ -158,46 +186,70 @@ async function startCamera() {
   }
 }
 
+function showCamera() {
+  setView("video", camera.mirrored);
+  setRatio($("video").videoWidth, $("video").videoHeight);
+  showCameraButton();
+  $("live").hidden = $("statistics").hidden = false;
+}
+
+async function switchCamera() {
+  if (starting) return;
+  starting = true;
+  await camera.switch(streamParameters());
+  starting = false;
+  if (camera.running) showCamera();
+}
+
 function stopCamera() {
   if (!camera.running) return;
   camera.stop();
   endCamera("");
-  announce("The webcam is off.");
+  announce(`The ${DEVICE} is off.`);
 }
 
 function endCamera(message, code) {
   setView("invitation");
-  results.clear();
-  $("camera").textContent = "Use the webcam";
-  $("camera").setAttribute("aria-pressed", "false");
-  $("live").hidden = $("statistics").hidden = true;
+  clearResults();
+  showCameraButton();
+  $("switch").hidden = $("live").hidden = $("statistics").hidden = true;
   $("statistics").textContent = "";
   announce("Nothing to show yet.");
   showError(message, code);
 }
 
-function showLive(answer, { rate, delay_ms, dropped }) {
+function showCameraButton() {
+  $("camera").textContent = `${camera.running ? "Stop" : "Use"} the ${DEVICE}`;
+  $("camera").setAttribute("aria-pressed", camera.running);
+}
+
+function showLive(answer, statistics) {
   showError("");
-  setRatio(answer.image.width, answer.image.height);
-  results.show(answer, { mirrored: true });
-  $("statistics").textContent = `${Math.round(rate)} frames/s · ${Math.round(delay_ms)} ms · ${dropped} dropped`;
-  const now = performance.now();
-  if (now - announced.at >= ANNOUNCE_EVERY_MS) announce(describe(answer));
+  showAnswer(answer, { mirrored: camera.mirrored });
+  showStatistics(statistics);
+  announceSometimes(answer);
 }
 
-function announce(text) {
-  if (text !== announced.text) $("summary").textContent = text;
-  announced = { text, at: performance.now() };
+function toggleAll() {
+  results.showAll(!results.all);
+  $("all").textContent = results.all ? "Show leading scores" : "Show all scores";
 }
 
-function showError(message, code) {
-  if ($("error").textContent !== message) $("error").textContent = message;
-  if (code === "unauthorized") showKeyForm();
+async function savePicture() {
+  const [source, answer, file] = clip.running
+    ? [$("video"), results.answer, clip.file]
+    : [$("photo"), photo.answer, photo.file];
+  download.save(await download.drawn(source, answer), `${stem(file)}-faces.jpg`);
 }
 
-function showKeyForm() {
-  $("key-form").hidden = false;
-  $("key").focus();
+function saveTable(extension, ofPhoto, ofVideo) {
+  const { file } = photo ?? clip;
+  const table = clip.running ? ofVideo(file.name, clip.records) : ofPhoto(file.name, photo.answer);
+  download.save(table, `${stem(file)}-faces.${extension}`);
+}
+
+function stem(file) {
+  return file.name.replace(/\.[^.]*$/, "");
 }
 
 function submitKey(event) {
@@ -205,15 +257,12 @@ function submitKey(event) {
   useKey($("key").value);
   $("key").value = "";
   showError("");
-  loadServiceInfo();
-  if (shownFile) showImage(shownFile);
+  loaded = loadServiceInfo();
+  if (photo) showFile(photo.file);
+  if (clip.running) loaded.then(() => clip.connect(streamParameters()));
 }
 
 function highlight(event, highlighted) {
   const card = event.target.closest(".face");
   if (card) results.highlight([...$("faces").children].indexOf(card), highlighted);
-}
-
-function megabytes(bytes) {
-  return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

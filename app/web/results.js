@@ -1,22 +1,35 @@
-// Shows an answer: a box over the image and a card with seven scores for each face. Reuses its elements for the next
-// answer, so that live video does not flicker.
+// Shows an answer: a box over the image and a card with scores for each face. Reuses its elements for the next answer,
+// so that live video does not flicker.
+
+import { alternatives, faceNumbers, percent, shownEmotion } from "./words.js";
 
 const SMALL_BOX_PX = 44;
 const TAG_PX = 150; // width of "1 surprise 100 %"
+const LEADING = 2; // scores of a face until the user asks for all
 
 export class Results {
+  #last = null;
+  all = false;
+
   constructor({ boxes, faces }) {
     this.boxes = boxes;
     this.faces = faces;
   }
 
+  /** The answer on the page. */
+  get answer() {
+    return this.#last?.answer;
+  }
+
   clear() {
+    this.#last = null;
     this.boxes.replaceChildren();
     this.faces.replaceChildren();
   }
 
   /** Show the faces of an answer. `mirrored` flips the boxes as the video of the webcam is flipped. */
   show(answer, { mirrored = false } = {}) {
+    this.#last = { answer, mirrored };
     const { width, height } = answer.image;
     const frame = this.boxes.getBoundingClientRect();
     const numbers = faceNumbers(answer.faces);
@@ -30,8 +43,14 @@ export class Results {
         width: face.box.width / width,
         height: face.box.height / height,
       }, frame);
-      fillCard(this.faces.children[index], face, numbers[index]);
+      fillCard(this.faces.children[index], face, numbers[index], this.all ? Infinity : LEADING);
     });
+  }
+
+  /** Show all seven scores of each face, in a fixed order, or only the highest ones. */
+  showAll(all) {
+    this.all = all;
+    if (this.#last) this.show(this.#last.answer, this.#last);
   }
 
   highlight(index, highlighted) {
@@ -40,43 +59,18 @@ export class Results {
 
   #placeBox(box, face, number, share, frame) {
     for (const side of ["left", "top", "width", "height"]) box.style[side] = `${share[side] * 100}%`;
-    box.dataset.emotion = face.emotion;
+    box.dataset.emotion = shownEmotion(face);
     const tag = box.firstChild;
     box.classList.toggle("small", share.width * frame.width < SMALL_BOX_PX);
     tag.classList.toggle("inside", share.top * frame.height < 32);
     tag.classList.toggle("to-left", (1 - share.left) * frame.width < TAG_PX);
     tag.children[0].textContent = number;
-    tag.children[1].textContent = ` ${face.emotion} ${percent(face.confidence)}`;
+    tag.children[1].textContent = ` ${shownEmotion(face)}${isUnclear(face) ? "" : ` ${percent(face.confidence)}`}`;
   }
 }
 
-/** Return a sentence about an answer for the status line and screen readers. */
-export function describe(answer) {
-  if (answer.faces.length === 0) {
-    return "No face found. A face must be turned to the camera and must not be too small.";
-  }
-  if (answer.faces.length === 1) {
-    const [face] = answer.faces;
-    return `One face. It looks ${adjective(face.emotion)} (${percent(face.confidence)}).`;
-  }
-  const counts = new Map();
-  for (const { emotion } of answer.faces) counts.set(emotion, (counts.get(emotion) ?? 0) + 1);
-  const named = [...counts].sort((one, other) => other[1] - one[1]).map(([emotion, count]) =>
-    `${count === answer.faces.length ? "all" : count} look${count === 1 ? "s" : ""} ${adjective(emotion)}`);
-  return `${answer.faces.length} faces: ${named.join(", ")}.`;
-}
-
-function adjective(emotion) {
-  return { disgust: "disgusted", fear: "fearful", surprise: "surprised" }[emotion] ?? emotion;
-}
-
-/** Return the number of each face: its track in a stream, else its position, largest first. */
-function faceNumbers(faces) {
-  return faces.map((face, index) => face.track ?? index + 1);
-}
-
-function percent(share) {
-  return `${Math.round(share * 100)} %`;
+function isUnclear(face) {
+  return shownEmotion(face) === "unclear";
 }
 
 function resize(parent, count, make) {
@@ -97,22 +91,27 @@ function newBox() {
 
 function newCard() {
   const heading = element("h3", "", element("span", "number"), element("span", "name"), element("span", "confidence"));
-  return element("li", "face", heading, element("ul", "scores"));
+  return element("li", "face", heading, element("p", "doubt"), element("ul", "scores"));
 }
 
-function fillCard(card, face, number) {
-  const [heading, scores] = card.children;
+function newRow() {
+  const bar = element("span", "bar");
+  bar.setAttribute("aria-hidden", "true");
+  return element("li", "", element("span", "label"), bar, element("span", "share"));
+}
+
+function fillCard(card, face, number, count) {
+  const [heading, doubt, scores] = card.children;
   const [numberText, name, confidence] = heading.children;
-  card.dataset.emotion = face.emotion;
+  card.dataset.emotion = shownEmotion(face);
   numberText.textContent = `Face ${number}`;
-  name.textContent = face.emotion;
-  confidence.textContent = percent(face.confidence);
-  const entries = Object.entries(face.scores);
-  resize(scores, entries.length, () => {
-    const bar = element("span", "bar");
-    bar.setAttribute("aria-hidden", "true");
-    return element("li", "", element("span", "label"), bar, element("span", "share"));
-  });
+  name.textContent = shownEmotion(face);
+  confidence.textContent = isUnclear(face) ? "" : percent(face.confidence);
+  doubt.hidden = !isUnclear(face);
+  doubt.textContent = isUnclear(face) ? alternatives(face) : "";
+  let entries = Object.entries(face.scores);
+  if (count < entries.length) entries = entries.sort((one, other) => other[1] - one[1]).slice(0, count);
+  resize(scores, entries.length, newRow);
   entries.forEach(([label, share], index) => {
     const row = scores.children[index];
     row.dataset.emotion = label;

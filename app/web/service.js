@@ -19,16 +19,17 @@ export function info() {
   return send("info", {});
 }
 
-/** Return the faces of an image file. */
-export function predict(file, signal) {
-  return send("predict", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal });
+/** Return the faces of an image file. `parameters` are those of the query. */
+export function predict(file, parameters, signal) {
+  const headers = { "Content-Type": "application/octet-stream" };
+  return send(address("predict", parameters), { method: "POST", body: file, headers, signal });
 }
 
 /** Return a WebSocket to /ws. Scripts cannot set its headers, so the first message is the key. */
-export function openStream(smoothing) {
-  const address = new URL(`ws?smoothing=${smoothing}`, location.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  const socket = new WebSocket(address);
+export function openStream(parameters) {
+  const url = new URL(address("ws", parameters), location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url);
   socket.addEventListener("open", () => {
     if (apiKey) socket.send(JSON.stringify({ api_key: apiKey }));
   });
@@ -38,6 +39,11 @@ export function openStream(smoothing) {
 export function sentence(detail) {
   const text = detail.trim();
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}
+
+function address(path, parameters) {
+  const query = new URLSearchParams(parameters).toString();
+  return query ? `${path}?${query}` : path;
 }
 
 async function send(path, options) {

@@ -16,7 +16,7 @@ def test_page_and_the_files_that_it_loads_are_served(client):
     response = client.get("/")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     loaded = set(re.findall(r'(?:src|href)="(web/[^"]+)"', response.text))
-    assert len(loaded) == 3
+    assert loaded == {"web/icon.svg", "web/page.css", "web/main.js", "web/model-card"}
     for name in (*loaded, *(f"web/{name}" for name in FILES)):
         assert client.get(f"/{name}").status_code == 200, name
 
@@ -74,3 +74,13 @@ def test_page_is_counted_under_its_routes(client):
     text = client.get("/metrics").text
     for route in ("/", "/web/{name}"):
         assert f'fer_requests_total{{route="{route}",status="200"}} 1.0' in text
+
+
+def test_page_shows_the_card_of_the_served_model(make_client, tmp_path):
+    for name in ("README.md", "special.md"):
+        (tmp_path / name).write_text(f"# Card in {name}")
+    for model, card in (("special.onnx", "special.md"), ("other.onnx", "README.md")):
+        response = make_client(model=tmp_path / model).get("/web/model-card")
+        assert (response.status_code, response.text) == (200, f"# Card in {card}")
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert make_client(model=tmp_path / "none" / "m.onnx").get("/web/model-card").status_code == 404

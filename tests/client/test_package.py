@@ -54,5 +54,7 @@ def test_wheel_has_only_the_client_and_its_metadata(wheel):
         headers = email.message_from_bytes(archive.read(metadata))
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     assert folders == {"fer_client", f"fer_client-{project['version']}.dist-info"}
-    assert headers.get_all("Requires-Dist") == ["httpx2<3,>=2.16"]
+    required = [line for line in headers.get_all("Requires-Dist") if "extra ==" not in line]
+    assert required == ["httpx2<3,>=2.16"]
+    assert headers.get_all("Provides-Extra") == ["stream", "video"]
     assert version("httpx2") == httpx2.__version__

@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import cv2
+import httpx2
 import numpy as np
-from playwright.sync_api import Browser, sync_playwright
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app.domain import FaceBox
 from tests.support.images import ASTRONAUT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MS = 30_000  # long, because the machine may be busy
 VIDEO_SIZE = (640, 480)
 FACE = FaceBox(176, 66, 96, 96)  # in the portrait, marked manually
 
@@ -30,6 +34,11 @@ def find_chromium() -> Path | None:
     with sync_playwright() as playwright:
         installed = Path(playwright.chromium.executable_path)
     return installed if installed.exists() and not named else None
+
+
+needs_chromium = pytest.mark.skipif(
+    find_chromium() is None, reason="no Chromium found: install one (apt install chromium), or name it in CHROMIUM"
+)
 
 
 @contextmanager
@@ -48,6 +57,33 @@ def chromium(executable: Path, camera: Path | None = None) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, service: httpx2.Client, **options) -> Iterator[Page]:
+    """Open the page in a new window. Any error on its console fails the test, including violations of its CSP."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.goto(str(service.base_url))
+    yield page
+    # Chromium logs every response with status 400 and above; some tests cause these on purpose.
+    assert [error for error in page.errors if "Failed to load resource" not in error] == []
+    context.close()
+
+
+def expect_faces(page: Page, count: int) -> None:
+    """Wait until the page shows this number of faces."""
+    for kind in (".face", ".box"):
+        expect(page.locator(kind)).to_have_count(count, timeout=TIMEOUT_MS)
+
+
+def expect_error(page: Page, text: str) -> None:
+    """Wait until the page shows an error with this text."""
+    expect(page.get_by_role("alert")).to_contain_text(text, timeout=TIMEOUT_MS)
 
 
 def video_frames(count: int) -> list[tuple[np.ndarray, FaceBox]]:
@@ -88,3 +124,23 @@ def write_group(path: Path) -> None:
 def write_empty(path: Path) -> None:
     """Write an image without a face."""
     cv2.imwrite(str(path), np.full((480, 640, 3), (150, 160, 170), np.uint8))
+
+
+CLIP_PART_S = 1.6  # length of each part of the clip: no face, one face, two faces
+_CLIP_FRAMES_PER_S = 10
+
+
+def write_clip(path: Path) -> None:
+    """Write a WebM video of three parts: no face, then a face on the left, then a second face on the right."""
+    portrait = cv2.resize(cv2.imread(str(ASTRONAUT))[10:240, 105:335], (260, 260), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=_CLIP_FRAMES_PER_S)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for index in range(round(3 * CLIP_PART_S * _CLIP_FRAMES_PER_S)):
+            scene = np.full((360, 640, 3), (150, 160, 170), np.uint8)
+            for number in range(int(index / _CLIP_FRAMES_PER_S / CLIP_PART_S)):
+                scene[50:310, 30 + 320 * number : 290 + 320 * number] = portrait
+            frame = av.VideoFrame.from_ndarray(scene, format="bgr24").reformat(format="yuv420p")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

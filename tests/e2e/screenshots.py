@@ -1,4 +1,7 @@
-"""Screenshots of the page for docs/images, with public-domain faces only: `python -m tests.e2e.screenshots`."""
+"""Screenshots of the page for docs/images: `python -m tests.e2e.screenshots`.
+
+They show a portrait in the public domain and mean faces only.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.e2e.browser import chromium, find_chromium, write_group, write_video
+from tests.e2e.browser import TIMEOUT_MS, chromium, find_chromium, write_group, write_video
 from tests.support.images import ASTRONAUT
 from tests.support.paths import REPOSITORY
 from tests.support.process import service_process
@@ -34,7 +37,8 @@ def main() -> int:
         with service_process() as (client, _), chromium(executable, video) as browser:
 
             def shot(name: str, show: Any, size: dict[str, int], scheme: Any = "light", full: bool = False) -> None:
-                page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1)
+                phone = {"is_mobile": True, "has_touch": True} if size is PHONE else {}
+                page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1, **phone)
                 page.goto(str(client.base_url))
                 show(page)
                 page.wait_for_timeout(400)  # until the transitions of bars and boxes end
@@ -43,6 +47,7 @@ def main() -> int:
 
             shot("page.png", lambda page: None, DESKTOP)
             shot("page-faces.jpg", lambda page: choose(page, group, 5), DESKTOP)
+            shot("page-video.jpg", sample_video, DESKTOP)
             shot("page-webcam.jpg", webcam, DESKTOP, "dark")
             shot("page-error.png", lambda page: choose_invalid(page, text), DESKTOP)
             shot("page-phone.jpg", lambda page: choose(page, ASTRONAUT, 1), PHONE, "dark", full=True)
@@ -59,6 +64,16 @@ def choose_invalid(page: Page, file: Path) -> None:
     """Choose a file that is not an image and wait for the error."""
     page.set_input_files("#file", file)
     page.wait_for_selector("#error:not(:empty)")
+
+
+def sample_video(page: Page) -> None:
+    """Play the sample video to its end, and choose a time on the timeline."""
+    page.get_by_role("button", name="video", exact=True).click()
+    page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
+    area = page.locator("#position").bounding_box()
+    assert area is not None
+    page.mouse.click(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+    page.wait_for_selector(".face")
 
 
 def webcam(page: Page) -> None:

@@ -4,81 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import httpx2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from app.contract.labels import LABELS
-from tests.e2e.browser import FACE, chromium, find_chromium, write_empty, write_group, write_video
+from tests.e2e.browser import FACE, TIMEOUT_MS, expect_error, expect_faces, needs_chromium, opened
 from tests.support.images import ASTRONAUT
 from tests.support.process import service_process
 
-CHROMIUM = find_chromium()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium found: install one (apt install chromium), or name it in CHROMIUM"
-)
-TIMEOUT_MS = 30_000  # long, because the machine may be busy
-
-
-@pytest.fixture(scope="module")
-def pictures() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_video(folder / "face.mjpeg")
-        write_group(folder / "group.jpg")
-        write_empty(folder / "empty.jpg")
-        (folder / "letter.jpg").write_text("This file is not an image.")
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def browser(pictures) -> Iterator[Browser]:
-    with chromium(CHROMIUM, pictures / "face.mjpeg") as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[httpx2.Client]:
-    with service_process() as (client, _):
-        yield client
-
-
-@pytest.fixture
-def page(browser, service) -> Iterator[Page]:
-    with opened(browser, service) as page:
-        yield page
-
-
-@contextmanager
-def opened(browser: Browser, service: httpx2.Client, **options) -> Iterator[Page]:
-    """Open the page in a new window. Any error on its console fails the test, including violations of its CSP."""
-    context = browser.new_context(**options)
-    context.set_default_timeout(TIMEOUT_MS)
-    page = context.new_page()
-    page.errors = []
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-    page.goto(str(service.base_url))
-    yield page
-    # Chromium logs every response with status 400 and above; some tests cause these on purpose.
-    assert [error for error in page.errors if "Failed to load resource" not in error] == []
-    context.close()
-
-
-def expect_faces(page: Page, count: int) -> None:
-    for kind in (".face", ".box"):
-        expect(page.locator(kind)).to_have_count(count, timeout=TIMEOUT_MS)
-
-
-def expect_error(page: Page, text: str) -> None:
-    expect(page.get_by_role("alert")).to_contain_text(text, timeout=TIMEOUT_MS)
+pytestmark = needs_chromium
 
 
 def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
@@ -86,6 +24,9 @@ def test_chosen_photograph_shows_its_face_with_seven_scores(page, service):
     expect_faces(page, 1)
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^One face\. It looks happy \(9\d %\)\.$"))
     rows = page.locator(".face .scores li")
+    expect(rows).to_have_count(2)
+    assert rows.first.inner_text().startswith("happy")
+    page.get_by_role("button", name="Show all scores").click()
     assert [text.split("\n")[0] for text in rows.all_inner_texts()] == list(LABELS)
     assert sum(int(re.search(r"(\d+) %", text)[1]) for text in rows.all_inner_texts()) == pytest.approx(100, abs=3)
     response = service.post("/predict", content=ASTRONAUT.read_bytes()).json()
@@ -119,8 +60,8 @@ def test_image_without_a_face_is_not_an_error(page, pictures):
 
 def test_error_is_shown_until_the_next_image(page, pictures):
     page.set_input_files("#file", pictures / "letter.jpg")
-    expect_error(page, "Expected a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.")
-    expect(page.get_by_text("Drop a photograph here")).to_be_visible()
+    expect_error(page, "Could not analyse this photo. Expected a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.")
+    expect(page.get_by_text("Drop a photo or video here")).to_be_visible()
     page.set_input_files("#file", ASTRONAUT)
     expect_faces(page, 1)
     expect(page.locator("#error")).to_have_text("")
@@ -238,7 +179,7 @@ def test_webcam_boxes_move_with_the_face(page):
     )
     page.get_by_role("button", name="Stop the webcam").click()
     expect_faces(page, 0)
-    expect(page.get_by_text("Drop a photograph here")).to_be_visible()
+    expect(page.get_by_text("Drop a photo or video here")).to_be_visible()
 
 
 def test_choosing_an_image_stops_the_webcam(page):
@@ -283,10 +224,10 @@ def test_key_is_requested_used_and_not_stored(browser):
 
 def test_keyboard_reaches_all_controls_in_order(page):
     focused = []
-    for _ in range(3):
+    for _ in range(7):
         page.keyboard.press("Tab")
         focused.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-    assert focused == ["API", "file", "camera"]
+    assert focused == ["Model card", "API", "portrait", "mean faces", "video", "file", "camera"]
     page.keyboard.press("Space")
     expect_faces(page, 1)
     expect(page.get_by_role("button", name="Stop the webcam")).to_be_focused()
@@ -302,11 +243,11 @@ def test_all_controls_have_accessible_names(page):
         ("heading", re.compile("Face 1 *happy")),
         ("region", "Picture"),
         ("region", "Faces"),
-        ("img", re.compile("Your photograph")),
+        ("img", re.compile("Your photo")),
         ("button", "Use the webcam"),
     ):
         expect(page.get_by_role(role, name=name)).to_be_visible()
-    expect(page.get_by_label("Choose a photograph")).to_have_count(1)
+    expect(page.get_by_label("Choose a photo or video")).to_have_count(1)
     unnamed = page.evaluate(
         """[...document.querySelectorAll("input, button, img, video")]
             .filter((part) => !(part.labels?.length || part.alt != null || part.ariaLabel || part.textContent))

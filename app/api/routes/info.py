@@ -25,4 +25,4 @@ async def info(request: Request) -> Info:
     service = service_of(request)
     model = service.engine.model
     limits = Limits(**{name: getattr(service.settings, name) for name in Limits.model_fields})
-    return Info.of(model.manifest, model.provider, service.settings.detector, limits)
+    return Info.of(model.manifest, model.provider, service.settings.detector, limits, service.settings.source_url)

@@ -56,4 +56,5 @@ INFO: dict[str, Any] = {
         "max_queue": 256,
         "deadline_ms": 5000,
     },
+    "source_url": "https://git.example.com/fer-serve",
 }

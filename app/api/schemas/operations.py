@@ -59,9 +59,12 @@ class Info(Document):
     metrics: Mapping[str, SplitMetrics] = Field(description="measured on this model file, by split")
     coverages: list[float] = Field(description="values of the parameter `coverage` that this model supports")
     limits: Limits
+    source_url: str | None = Field(description="address of the source code; null if the operator has not set it")
 
     @classmethod
-    def of(cls, manifest: Manifest, provider: str, detector: DetectorName, limits: Limits) -> Info:
+    def of(
+        cls, manifest: Manifest, provider: str, detector: DetectorName, limits: Limits, source_url: str | None
+    ) -> Info:
         """Render the manifest of a model.
 
         Args:
@@ -69,6 +72,7 @@ class Info(Document):
             provider: The execution provider in use.
             detector: The face detector in use.
             limits: The limits in force.
+            source_url: Address of the source code.
         """
         contract = manifest.contract
         return cls(
@@ -84,4 +88,5 @@ class Info(Document):
             metrics=manifest.metrics,
             coverages=sorted(map(float, manifest.prediction_sets)),
             limits=limits,
+            source_url=source_url,
         )

@@ -11,8 +11,10 @@ Example::
 from fer_client.async_client import AsyncFerClient
 from fer_client.client import FerClient
 from fer_client.errors import ApiError, ConnectionFailedError, FerClientError
-from fer_client.models import Box, Face, ImageSize, Landmarks, Model, Point, Prediction, Timings
+from fer_client.models import Box, Face, FramePrediction, ImageSize, Landmarks, Model, Point, Prediction, Timings
+from fer_client.options import Options
 from fer_client.retries import RetryPolicy
+from fer_client.video import VideoAnswer
 
 __all__ = [
     "ApiError",
@@ -22,11 +24,14 @@ __all__ = [
     "Face",
     "FerClient",
     "FerClientError",
+    "FramePrediction",
     "ImageSize",
     "Landmarks",
     "Model",
+    "Options",
     "Point",
     "Prediction",
     "RetryPolicy",
     "Timings",
+    "VideoAnswer",
 ]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx2
 
-from fer_client import messages
+from fer_client import async_streaming, messages, streaming
 from fer_client.errors import ApiError
 from fer_client.messages import DEFAULT_TIMEOUT_S, OK, Image
-from fer_client.models import Prediction
+from fer_client.models import FramePrediction, Prediction
+from fer_client.options import Options, query
 from fer_client.retries import RETRIED_STATUSES, RetryPolicy
+from fer_client.video import Samples, VideoAnswer
 
 
 class AsyncFerClient:
@@ -35,10 +38,9 @@ class AsyncFerClient:
         retries: RetryPolicy | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        self._url, self._headers, self._timeout_s = url, messages.headers(api_key), timeout_s
         self._retries = retries or RetryPolicy()
-        self._http = httpx2.AsyncClient(
-            base_url=url, headers=messages.headers(api_key), timeout=timeout_s, transport=transport
-        )
+        self._http = httpx2.AsyncClient(base_url=url, headers=self._headers, timeout=timeout_s, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,32 +57,46 @@ class AsyncFerClient:
     async def predict(
         self,
         image: Image,
-        *,
-        detect: bool = True,
-        max_faces: int | None = None,
-        min_face_size: int | None = None,
-        require_face: bool = False,
-        min_detection_confidence: float | None = None,
+        **options: Unpack[Options],
     ) -> Prediction:
         """Detect and classify the faces of one image. See `FerClient.predict`."""
-        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
+        parameters = query(options)
         content = await asyncio.to_thread(messages.image_bytes, image)
         return messages.read_prediction(await self._send("POST", "/predict", params=parameters, content=content))
 
     async def predict_batch(
         self,
         images: Sequence[Image],
-        *,
-        detect: bool = True,
-        max_faces: int | None = None,
-        min_face_size: int | None = None,
-        require_face: bool = False,
-        min_detection_confidence: float | None = None,
+        **options: Unpack[Options],
     ) -> list[Prediction | ApiError]:
         """Detect and classify the faces of several images in one request. See `FerClient.predict_batch`."""
-        parameters = messages.query(detect, max_faces, min_face_size, require_face, min_detection_confidence)
+        parameters = query(options)
         files = await asyncio.to_thread(messages.form_files, images)
         return messages.read_batch(await self._send("POST", "/predict/batch", params=parameters, files=files))
+
+    async def stream(
+        self,
+        frames: Iterable[Image] | AsyncIterable[Image],
+        *,
+        smoothing: float = 0.0,
+        in_flight: int = 1,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[FramePrediction | ApiError]:
+        """Send the frames of a video over a WebSocket, and yield the answers. See `FerClient.stream`."""
+        streaming.check_in_flight(in_flight)
+        arguments = streaming.connect_arguments(self._headers, self._timeout_s)
+        url = streaming.stream_url(self._url, smoothing, options)
+        async for answer in async_streaming.answers(url, arguments, self._timeout_s, frames, in_flight):
+            yield answer
+
+    async def predict_video(
+        self, path: str | os.PathLike[str], *, fps: float = 5.0, smoothing: float = 0.0, **options: Unpack[Options]
+    ) -> AsyncIterator[VideoAnswer]:
+        """Send samples of a video file, and yield the answer to each of them. See `FerClient.predict_video`."""
+        samples = await asyncio.to_thread(Samples, path, fps)
+        answers = self.stream(samples, smoothing=smoothing, in_flight=streaming.MAX_IN_FLIGHT, **options)
+        async for result in answers:
+            yield VideoAnswer(samples.times_s.popleft(), result)
 
     async def info(self) -> dict[str, Any]:
         """Return the model, its metrics and the limits of the service, from `GET /info`."""

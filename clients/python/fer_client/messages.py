@@ -29,28 +29,6 @@ def headers(api_key: str | None) -> dict[str, str]:
     return {} if api_key is None else {"X-API-Key": api_key}
 
 
-def query(
-    detect: bool,
-    max_faces: int | None,
-    min_face_size: int | None,
-    require_face: bool,
-    min_detection_confidence: float | None,
-) -> dict[str, str | int | float]:
-    """Return the query parameters that differ from the service's defaults."""
-    parameters: dict[str, str | int | float] = {}
-    if not detect:
-        parameters["detect"] = "false"
-    if max_faces is not None:
-        parameters["max_faces"] = max_faces
-    if min_face_size is not None:
-        parameters["min_face_size"] = min_face_size
-    if require_face:
-        parameters["require_face"] = "true"
-    if min_detection_confidence is not None:
-        parameters["min_detection_confidence"] = min_detection_confidence
-    return parameters
-
-
 def image_bytes(image: Image) -> bytes:
     """Return the bytes of an image file, read from disk if the argument is a path.
 
@@ -86,7 +64,7 @@ def check_status(response: httpx2.Response) -> httpx2.Response:
     if response.status_code == OK:
         return response
     try:
-        error = _api_error(response.json())
+        error = api_error(response.json())
     except (ValueError, KeyError, TypeError):  # not a problem document, for example the page of a proxy
         error = ApiError(response.status_code, "unknown", response.text[:200], _request_id(response))
     raise error
@@ -117,7 +95,7 @@ def read_batch(response: httpx2.Response) -> list[Prediction | ApiError]:
     """
     try:
         return [
-            _api_error(entry["error"]) if "error" in entry else Prediction.from_json(entry)
+            api_error(entry["error"]) if "error" in entry else Prediction.from_json(entry)
             for entry in response.json()["results"]
         ]
     except (ValueError, KeyError, TypeError):
@@ -139,7 +117,12 @@ def read_info(response: httpx2.Response) -> dict[str, Any]:
     return document
 
 
-def _api_error(problem: dict[str, Any]) -> ApiError:
+def api_error(problem: dict[str, Any]) -> ApiError:
+    """Return the exception for a problem document.
+
+    Raises:
+        KeyError, TypeError: The object is not a problem document.
+    """
     return ApiError(problem["status"], problem["code"], problem["detail"], problem["request_id"])
 
 

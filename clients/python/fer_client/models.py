@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,14 @@ class Face:
     Attributes:
         box: Position of the face.
         detection_confidence: Probability that the box shows a face, 0 to 1; None with `detect=False`.
-        emotion: Label with the highest score.
+        emotion: Label with the highest score; `"uncertain"` if the score is below `min_confidence`.
         confidence: Highest score, from 0 to 1.
         scores: Score of every label, from 0 to 1; the sum is 1.
         roll_degrees: Angle of the face in the image plane, positive clockwise; None if the service does not know it.
         landmarks: Five points of the face; None if the service does not know them.
+        prediction_set: With `coverage`: the emotions that hold the label with this frequency, most probable first.
+            None without `coverage`.
+        track: Number of the face in a stream; None outside of streams.
     """
 
     box: Box
@@ -57,6 +60,8 @@ class Face:
     scores: Mapping[str, float]
     roll_degrees: float | None = None
     landmarks: Landmarks | None = None
+    prediction_set: tuple[str, ...] | None = None
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +139,51 @@ class Prediction:
         return self.faces[0].scores if self.faces else None
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Prediction:
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Convert the JSON object of `POST /predict`.
 
         Raises:
             KeyError, TypeError: The object does not have the expected fields.
         """
+        return cls(**cls._fields(document))
+
+    @classmethod
+    def _fields(cls, document: Mapping[str, Any]) -> dict[str, Any]:
         timings = document["timings_ms"]
-        return cls(
-            faces=tuple(_face(face) for face in document["faces"]),
-            image=ImageSize(document["image"]["width"], document["image"]["height"]),
-            model=Model(document["model"]["name"], document["model"]["version"]),
-            timings_ms=Timings(
+        return {
+            "faces": tuple(_face(face) for face in document["faces"]),
+            "image": ImageSize(document["image"]["width"], document["image"]["height"]),
+            "model": Model(document["model"]["name"], document["model"]["version"]),
+            "timings_ms": Timings(
                 timings.get("vision_queue", 0.0),
                 *(timings[stage] for stage in ("decode", "detect", "queue", "infer", "total")),
             ),
-            request_id=document["request_id"],
-            warnings=tuple(document["warnings"]),
-            hint=document.get("hint"),
-        )
+            "request_id": document["request_id"],
+            "warnings": tuple(document["warnings"]),
+            "hint": document.get("hint"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FramePrediction(Prediction):
+    """Result of one frame of a stream. Each face has a `track`.
+
+    Attributes:
+        frame: Number of the frame in its stream, from 1.
+        dropped: Number of frames of the stream that the service has dropped so far.
+    """
+
+    frame: int = 0
+    dropped: int = 0
+
+    @classmethod
+    def _fields(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        # Not `super()`: a dataclass with slots is a copy of the class that `super()` would know.
+        return {**Prediction._fields(document), "frame": document["frame"], "dropped": document["dropped"]}
 
 
 def _face(document: Mapping[str, Any]) -> Face:
-    box, landmarks = document["box"], document.get("landmarks")
+    box, landmarks, prediction_set = document["box"], document.get("landmarks"), document.get("prediction_set")
     return Face(
         box=Box(box["x"], box["y"], box["width"], box["height"]),
         detection_confidence=document["detection_confidence"],
@@ -165,6 +192,8 @@ def _face(document: Mapping[str, Any]) -> Face:
         scores=dict(document["scores"]),
         roll_degrees=document.get("roll_degrees"),
         landmarks=None if landmarks is None else _landmarks(landmarks),
+        prediction_set=None if prediction_set is None else tuple(prediction_set),
+        track=document.get("track"),
     )
 
 
