@@ -103,7 +103,7 @@ clean: ## Remove environments and caches
 	$(SERVE) $(PIP) --require-hashes -r $(LOCK)
 	touch $@
 
-.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/constraints.txt
+.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/video.txt requirements/constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV) $(PIP) -r requirements/dev.txt
 	touch $@
