@@ -1,4 +1,4 @@
-"""`python -m app.cli predict` with videos: rows that are right in time and identity, damaged files, --resume, --jobs."""
+"""`python -m app.cli predict` with videos: rows right in time and identity, damaged files, --resume, --jobs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fakes(monkeypatch):
 
 
 def clip(path, times=tuple(index / 25 for index in range(75)), **options):
-    """Write a clip: from 0 s a sad face at the left; from 1 s a happy face at the right, without it from 1.6 to 2.2 s."""
+    """Write a clip: from 0 s a sad face at the left; from 1 s a happy face at the right, except from 1.6 to 2.2 s."""
 
     def faces(time_s):
         right = {RIGHT: "happy"} if 1 <= time_s < 1.6 or time_s >= 2.2 else {}

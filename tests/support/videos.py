@@ -13,7 +13,6 @@ from app.contract.labels import LABELS
 
 TILE_PX = 40
 _BAND_LEVEL = 200
-_BANDS = len(LABELS)
 
 
 def scene(faces: Mapping[tuple[int, int], str], columns: int = 4, rows: int = 3) -> np.ndarray:
@@ -26,10 +25,11 @@ def scene(faces: Mapping[tuple[int, int], str], columns: int = 4, rows: int = 3)
     """
     grey = np.zeros((rows * TILE_PX, columns * TILE_PX), np.uint8)
     for (column, row), emotion in faces.items():
-        tile = grey[row * TILE_PX :, column * TILE_PX :][:TILE_PX, :TILE_PX]
-        band = LABELS.index(emotion)
-        tile[band * TILE_PX // _BANDS : (band + 1) * TILE_PX // _BANDS, :8] = _BAND_LEVEL
-        tile[16:25, 16:25] = 255
+        top, left = row * TILE_PX, column * TILE_PX
+        # `FakeClassifier` takes the logit of label k from row 6k of the 48 rows of the crop.
+        centre = LABELS.index(emotion) * TILE_PX // 8
+        grey[top + max(0, centre - 2) : top + centre + 3, max(0, left - 8) : left + 8] = _BAND_LEVEL
+        grey[top + 16 : top + 25, left + 16 : left + 25] = 255
     return grey
 
 
@@ -56,7 +56,8 @@ def write_video(
         if rotation:
             video.set_display_rotation(rotation)
         for time_s, grey in frames:
-            video.height, video.width = grey.shape
+            if not video.codec_context.is_open:
+                video.height, video.width = grey.shape
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(grey), format="gray").reformat(format="yuv444p")
             frame.pts, frame.time_base = round(time_s / time_base), time_base
             container.mux(video.encode(frame))

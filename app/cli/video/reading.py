@@ -142,7 +142,7 @@ class Video:
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:  # the rest of the file cannot be read
+            except (av.FFmpegError, OSError):  # the rest of the file cannot be read
                 self.damaged += 1
                 packet = None
             try:
@@ -181,7 +181,7 @@ def open_video(path: Path) -> Iterator[Video]:
     with file:
         try:
             container = av.open(file, "r", options={"format_whitelist": _FORMATS})
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:
             detail = "a damaged file or another kind of file"
             raise VideoError(f"expected a video. Received: {detail} ({error.strerror})") from None
         with container:
