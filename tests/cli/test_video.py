@@ -93,6 +93,13 @@ def test_times_start_at_zero_in_every_container(fakes, tmp_path, capsys, suffix)
     assert [float(row["time_s"]) for row in rows if row["track"] == "1"][:3] == pytest.approx([0, 0.2, 0.4], abs=0.041)
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mts"])
+def test_times_start_at_zero_if_those_of_the_file_do_not(fakes, tmp_path, capsys, suffix):
+    times = [10 + index / 25 for index in range(25)]
+    rows = predicted(clip(tmp_path / f"clip{suffix}", times, bf=0), capsys)
+    assert [float(row["time_s"]) for row in rows if row["track"] == "1"][:3] == pytest.approx([0, 0.2, 0.4], abs=0.041)
+
+
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_rotation_of_the_metadata_is_applied(fakes, tmp_path, capsys, rotation):
     upright = scene({LEFT: "fear", RIGHT: "happy"})
@@ -120,6 +127,12 @@ def test_fps_is_the_number_of_samples_per_second(fakes, tmp_path, capsys, fps, s
     rows = predicted(clip(tmp_path / "clip.mp4"), capsys, "--fps", fps)
     assert len([row for row in rows if row["track"] == "1"]) == samples
     assert {row["track"] for row in rows} == {"1", "2"}  # tracks last between samples, however few they are
+
+
+def test_track_lasts_for_a_missed_sample_at_a_low_rate(fakes, tmp_path, capsys):
+    frames = [(2 * index, scene({} if index == 2 else {LEFT: "sad"})) for index in range(5)]
+    rows = predicted(write_video(tmp_path / "clip.mkv", frames), capsys, "--fps", "0.5")
+    assert [row["track"] for row in rows] == ["1", "1", "", "1", "1"]
 
 
 def test_frame_without_faces_has_one_row(fakes, tmp_path, capsys):
@@ -225,6 +238,15 @@ def test_file_that_is_no_video_fails_and_the_others_go_on(fakes, tmp_path, capsy
     assert "b.mp4: expected a video. Received: a file without pictures, such as audio only" in captured.err
     assert "2 of 3 videos failed" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_list_of_other_files_is_not_opened(fakes, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FER_MODEL", str(REPOSITORY / "models" / "fer_vgg.onnx"))
+    clip(tmp_path / "secret.mkv")
+    (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile secret.mkv\n")
+    assert main(["predict", "clip.mp4"]) == 1
+    assert "clip.mp4: expected a video" in capsys.readouterr().err
 
 
 def test_limits_of_the_service_apply_to_frames(fakes, tmp_path, capsys, monkeypatch):
