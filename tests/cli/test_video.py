@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -241,12 +245,24 @@ def test_file_that_is_no_video_fails_and_the_others_go_on(fakes, tmp_path, capsy
 
 
 def test_list_of_other_files_is_not_opened(fakes, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FER_MODEL", str(REPOSITORY / "models" / "fer_vgg.onnx"))
+    monkeypatch.chdir(tmp_path)  # names in a list are relative
+    (tmp_path / "models").symlink_to(REPOSITORY / "models")
     clip(tmp_path / "secret.mkv")
     (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile secret.mkv\n")
     assert main(["predict", "clip.mp4"]) == 1
     assert "clip.mp4: expected a video" in capsys.readouterr().err
+
+
+def test_bar_on_a_terminal_shows_the_time_left(tmp_path):
+    video = write_video(tmp_path / "clip.mp4", [(index / 5, scene({})) for index in range(15)])
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    command = [sys.executable, "-m", "app.cli", "predict", str(video), "--output", str(tmp_path / "rows")]
+    subprocess.run(command, cwd=REPOSITORY, stderr=terminal, check=True)
+    os.close(terminal)
+    shown = os.read(controller, 1_000_000).decode()
+    os.close(controller)
+    assert re.search(r"100%\|.*\| 3/3 s of video, \d\d:\d\d passed, 00:00 left", shown), shown
 
 
 def test_limits_of_the_service_apply_to_frames(fakes, tmp_path, capsys, monkeypatch):

@@ -74,7 +74,7 @@ def test_boxes_move_between_samples(tmp_path):
 
     def detect(self, grey):
         centre = int(np.flatnonzero(grey[60] > 250).mean())
-        return [Detection(FaceBox(centre - 20, 40, 40, 40), 5.0)]
+        return [Detection(FaceBox(centre - 20, 40, 40, 40), 0.98)]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FakeDetector, "detect", detect)
