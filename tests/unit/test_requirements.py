@@ -16,6 +16,7 @@ FILES = (
     "requirements/dev.txt",
     "requirements/clients.txt",
     "requirements/otel.txt",
+    "requirements/ray.txt",
     "requirements/video.txt",
 )
 
