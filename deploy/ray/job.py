@@ -21,7 +21,6 @@ import ray
 from fsspec import AbstractFileSystem
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-import app
 from app.api.schemas.prediction import Prediction
 from app.cli.files import SUFFIXES
 from app.cli.output import CSV_COLUMNS, face_fields
@@ -30,7 +29,6 @@ from app.config import Settings, load_settings
 from app.contract.labels import LABELS
 from app.domain import PredictOptions
 
-ROOT = Path(app.__file__).resolve().parents[1]
 _INTEGERS = ("faces", "face", "x", "y", "width", "height")
 _FLOATS = ("detection_confidence", "confidence", *LABELS)
 SCHEMA = pa.schema(
@@ -54,7 +52,6 @@ class Predictor:
     """
 
     def __init__(self, settings: Settings, options: PredictOptions) -> None:
-        settings = settings.model_copy(update={"model": ROOT / settings.model})  # the worker has another folder
         self._worker = Worker(settings, options, threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:

@@ -1,7 +1,7 @@
 """Images per second of the Ray Data job with one and two workers: `python -m deploy.ray.measure`. Prints a table.
 
-The images are crops of the public-domain portrait, about 400x400 pixels. The local cluster has two nodes with one core
-each. The times include the start of the workers and the loading of the model.
+The images are crops of the public-domain portrait, about 400x400 pixels. The local cluster has two nodes. The times
+include the start of the workers and the loading of the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.config import load_settings
 from app.domain import PredictOptions
 from deploy.ray import job
 
-PORTRAIT = job.ROOT / "tests" / "photos" / "astronaut.jpg"
+PORTRAIT = Path("tests/photos/astronaut.jpg")
 
 
 def main() -> int:
