@@ -41,6 +41,8 @@ SCHEMA = pa.schema(
     ]
 )
 _FILES_PER_TASK = 64
+# Shares of a core. Workers leave room on each core for the tasks that read and write, which would otherwise never run.
+_WORKER_CPUS, _FILE_TASK_CPUS = 0.8, 0.1
 
 
 class Predictor:
@@ -86,6 +88,7 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
             paths,
             filesystem=_arrow(inputs),
             include_paths=True,
+            ray_remote_args={"num_cpus": _FILE_TASK_CPUS},
             override_num_blocks=-(-len(paths) // _FILES_PER_TASK),
         )
         faces = images.map_batches(
@@ -93,9 +96,9 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
             fn_constructor_args=(settings, options),
             batch_size=batch_size,
             compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
+            num_cpus=_WORKER_CPUS,
         )
-        faces.write_parquet(target, filesystem=_arrow(outputs))
+        faces.write_parquet(target, filesystem=_arrow(outputs), ray_remote_args={"num_cpus": _FILE_TASK_CPUS})
     return len(paths)
 
 
