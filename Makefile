@@ -15,7 +15,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header 
 
 .DEFAULT_GOAL := help
 .PHONY: help serve yunet test test-clients test-generated test-kserve lint format train bench bench-quality stress soak audit lock openapi \
-	docker-test memory-test compose-test swarm-test kubernetes-test clean
+	docker-test memory-test compose-test swarm-test kubernetes-test ray-test clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,8 +106,14 @@ kubernetes-test: .venv-dev/installed ## Check the Kubernetes manifests
 	$(DEV) -m tests.deploy.kubernetes_objects
 	$(DEV) -m pytest tests/deploy/test_kubernetes.py
 
+ray-test: ## Test the Ray Data job on a local cluster of two nodes, and measure one and two workers
+	test -x .venv-ray/bin/ray || $(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python $(PIP) -r requirements/cpu.txt -r requirements/ray.txt pytest==9.2.0
+	.venv-ray/bin/python -m pytest --noconftest -W default tests/deploy/test_ray.py
+	.venv-ray/bin/python -m deploy.ray.measure
+
 clean: ## Remove environments and caches
-	rm -rf .venv .venv-dev .venv-client .venv-generators .venv-kserve .schemathesis .hypothesis .pytest_cache .mypy_cache \
+	rm -rf .venv .venv-dev .venv-client .venv-generators .venv-kserve .venv-ray .schemathesis .hypothesis .pytest_cache .mypy_cache \
 		.ruff_cache .import_linter_cache .grimp_cache
 
 .venv/installed: $(LOCK)
@@ -115,7 +121,7 @@ clean: ## Remove environments and caches
 	$(SERVE) $(PIP) --require-hashes -r $(LOCK)
 	touch $@
 
-.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/constraints.txt
+.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/video.txt requirements/constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV) $(PIP) -r requirements/dev.txt
 	touch $@

@@ -63,6 +63,10 @@ class Point:
     y: float
 
 
+def _scaled(landmarks: tuple[Point, ...] | None, factor: float) -> tuple[Point, ...] | None:
+    return landmarks and tuple(Point(point.x * factor, point.y * factor) for point in landmarks)
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A detected face.
@@ -84,8 +88,7 @@ class Detection:
 
     def scaled(self, factor: float) -> Detection:
         """Return the face in an image whose width and height are multiplied by a factor."""
-        landmarks = self.landmarks and tuple(Point(point.x * factor, point.y * factor) for point in self.landmarks)
-        return replace(self, box=self.box.scaled(factor), landmarks=landmarks)
+        return replace(self, box=self.box.scaled(factor), landmarks=_scaled(self.landmarks, factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,10 @@ class FaceEmotion:
     confidence: float
     roll_degrees: float | None = None
     landmarks: tuple[Point, ...] | None = None
+
+    def scaled(self, factor: float) -> FaceEmotion:
+        """Return the face in an image whose width and height are multiplied by a factor."""
+        return replace(self, box=self.box.scaled(factor), landmarks=_scaled(self.landmarks, factor))
 
 
 @dataclass(frozen=True, slots=True)

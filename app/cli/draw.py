@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from app.domain import ImageResult
+from app.domain import FaceBox, ImageResult
 from app.vision.decode import decode_grey
 from app.vision.decode.formats import identify_format
 
@@ -35,24 +36,26 @@ def draw(path: Path, result: ImageResult, destination: Path) -> None:
             image = Image.fromarray(decode_grey(path.read_bytes(), stored.width * stored.height)).convert("RGB")
         else:
             image = ImageOps.exif_transpose(stored).convert("RGB")
+    scale = image.width / result.width_px
+    labels = [f"{result.doubt.emotion_of(face)} {face.confidence:.0%}" for face in result.faces]
+    mark(image, [(face.box.scaled(scale), label) for face, label in zip(result.faces, labels, strict=True)])
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    image.save(destination, "JPEG", quality=90, subsampling=0)
+
+
+def mark(image: Image.Image, faces: Iterable[tuple[FaceBox, str]]) -> None:
+    """Draw a box and a label for each face on an RGB image, in place."""
     canvas = ImageDraw.Draw(image)
     long_side = max(image.size)
     line_px = max(2, round(long_side * _LINE_SHARE))
     text_px = max(10.0, long_side * _TEXT_SHARE)
     font = ImageFont.load_default(text_px)
-    scale = image.width / result.width_px
-    for face in result.faces:
-        box = face.box.scaled(scale)
-        corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
+    for box, label in faces:
+        corners = (box.x, box.y, box.x + max(1, box.width) - 1, box.y + max(1, box.height) - 1)
         canvas.rectangle(corners, outline=_BOX_COLOUR, width=line_px)
-        label, place = (
-            f"{result.doubt.emotion_of(face)} {face.confidence:.0%}",
-            (box.x, max(0, box.y - text_px * _LINE_HEIGHT)),
-        )
+        place = (box.x, max(0, box.y - text_px * _LINE_HEIGHT))
         canvas.rectangle(canvas.textbbox(place, label, font=font), fill=_BOX_COLOUR)
         canvas.text(place, label, fill=_TEXT_COLOUR, font=font)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    image.save(destination, "JPEG", quality=90, subsampling=0)
 
 
 def _open(path: Path) -> Image.Image:

@@ -5,108 +5,85 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from app.api.schemas.prediction import Prediction
+from app.api.schemas.prediction import Face, Prediction
 from app.contract.labels import LABELS
 from app.domain import ImageResult
 
-_BOX = ("x", "y", "width", "height")
+BOX = ("x", "y", "width", "height")
 # Error handler that keeps the bytes of file names that are not UTF-8.
 FILENAME_ERRORS = "surrogateescape"
-CSV_COLUMNS = (
+_FACE = (*BOX, "detection_confidence", "emotion", "confidence", *LABELS, "prediction_set")
+CSV_COLUMNS = ("path", "faces", "face", *_FACE)
+# Columns of a command with at least one video. The rows of images have no frame, time and track.
+VIDEO_COLUMNS = (
     "path",
+    "frame",
+    "time_s",
     "faces",
     "face",
-    *_BOX,
-    "detection_confidence",
-    "emotion",
-    "confidence",
-    *LABELS,
-    "prediction_set",
+    "track",
+    *_FACE,
+    "smoothed_emotion",
+    *(f"smoothed_{label}" for label in LABELS),
 )
-
-
-class ResumeError(Exception):
-    """The output to resume has another format. The message says what was expected."""
 
 
 def json_line(path: Path, result: ImageResult) -> str:
     """Return the JSON line of one image: the response of `POST /predict` with the path of the file."""
     prediction = Prediction.of(result, request_id="")
-    fields = prediction.model_dump(mode="json", exclude={"request_id", "timings_ms"})
+    return json_text(path, prediction.model_dump(mode="json", exclude={"request_id", "timings_ms"}))
+
+
+def json_text(path: Path, fields: Mapping[str, object]) -> str:
+    """Return the JSON line of these fields with the path of the file."""
     # JSON is UTF-8. Escapes keep a name that is not UTF-8 and give the same name when they are read again.
-    return json.dumps({"path": str(path)} | fields, ensure_ascii=not _is_utf8(path)) + "\n"
+    return json.dumps({"path": str(path)} | dict(fields), ensure_ascii=not _is_utf8(path)) + "\n"
 
 
-def csv_rows(path: Path, result: ImageResult) -> str:
+def csv_rows(path: Path, result: ImageResult, columns: Sequence[str] = CSV_COLUMNS) -> str:
     """Return one row per face, numbered from 1. An image without faces has one row with 0 faces."""
     faces = Prediction.of(result, request_id="").faces
-    rows: list[list[object]] = [[str(path), 0]] if not faces else []
-    for number, face in enumerate(faces, start=1):
-        box = [getattr(face.box, name) for name in _BOX]
-        row = [str(path), len(faces), number, *box, face.detection_confidence, face.emotion, face.confidence]
-        rows.append([*row, *face.scores.values(), " ".join(face.prediction_set or ())])
-    return _as_csv(row + [""] * (len(CSV_COLUMNS) - len(row)) for row in rows)
+    image: dict[str, object] = {"path": str(path), "faces": len(faces)}
+    return as_csv([image | face_fields(number, face) for number, face in enumerate(faces, start=1)] or [image], columns)
 
 
-def csv_header() -> str:
+def face_fields(number: int, face: Face) -> dict[str, object]:
+    """Return the columns of one face.
+
+    Args:
+        number: Number of the face in its image, from 1.
+        face: The face.
+    """
+    return {
+        "face": number,
+        **{name: getattr(face.box, name) for name in BOX},
+        "detection_confidence": face.detection_confidence,
+        "emotion": face.emotion,
+        "confidence": face.confidence,
+        **{str(label): score for label, score in face.scores.items()},
+        "prediction_set": " ".join(face.prediction_set or ()),
+    }
+
+
+def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Return rows in CSV. A column that a row does not have is empty."""
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def csv_header(columns: Sequence[str]) -> str:
     """Return the first line of a CSV output."""
-    return _as_csv([CSV_COLUMNS])
-
-
-def resume_json(output: Path) -> set[Path]:
-    """Return the images in a JSON output. Remove an incomplete last line from the file.
-
-    Raises:
-        ResumeError: The file has another format.
-    """
-    text = _complete_lines(output)
-    try:
-        return {Path(json.loads(line)["path"]) for line in text.split("\n")[:-1]}
-    except (ValueError, KeyError, TypeError):
-        raise ResumeError(f"expected the JSON lines of an earlier run in {output}. Received: another format") from None
-
-
-def resume_csv(output: Path) -> set[Path]:
-    """Return the images in a CSV output. Remove the rows of an incomplete last image from the file.
-
-    Raises:
-        ResumeError: The file has another format.
-    """
-    rows = list(csv.reader(io.StringIO(_complete_lines(output), newline="")))
-    if rows and tuple(rows[0]) != CSV_COLUMNS:
-        received = ",".join(rows[0])[:100]
-        raise ResumeError(f"expected a CSV file with the columns of this command in {output}. Received: {received}")
-    if len(rows) > 1 and int(rows[-1][1]) and rows[-1][1] != rows[-1][2]:
-        unfinished = rows[-1][0]
-        rows = [row for row in rows if row[0] != unfinished]
-        output.write_text(_as_csv(rows), encoding="utf-8", errors=FILENAME_ERRORS, newline="")
-    return {Path(row[0]) for row in rows[1:]}
+    return ",".join(columns) + "\n"
 
 
 def open_output(output: Path, append: bool) -> TextIO:
     """Open a file for results in UTF-8. File names that are not UTF-8 keep their bytes."""
     return output.open("a" if append else "w", encoding="utf-8", errors=FILENAME_ERRORS, newline="")
-
-
-def _complete_lines(output: Path) -> str:
-    """Return the text of a file up to its last line end. Remove an incomplete last line from the file."""
-    if not output.exists():
-        return ""
-    data = output.read_bytes()
-    complete = data[: data.rfind(b"\n") + 1]
-    if complete != data:
-        output.write_bytes(complete)
-    return complete.decode("utf-8", FILENAME_ERRORS)
-
-
-def _as_csv(rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _is_utf8(path: Path) -> bool:

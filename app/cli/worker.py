@@ -64,11 +64,21 @@ class Worker:
         """Detect and classify the faces of one file. A bad file gives an outcome with a failure, not an exception."""
         try:
             data = path.read_bytes()
+        except OSError as error:
+            return Outcome(path, failure=f"cannot read the file: {error.strerror}")
+        return self.predict_image(path, data)
+
+    def predict_image(self, path: Path, data: bytes) -> Outcome:
+        """Detect and classify the faces of one image. A bad image gives an outcome with a failure.
+
+        Args:
+            path: The file of the image or of its video.
+            data: The image file.
+        """
+        try:
             return Outcome(path, self._runner.run(self._engine.predict(data, self._options, _NO_DEADLINE)))
         except FerError as error:
             return Outcome(path, failure=error.detail)
-        except OSError as error:
-            return Outcome(path, failure=f"cannot read the file: {error.strerror}")
         except Exception as error:  # one file must not stop the others
             _logger.debug("%s failed", path, exc_info=error)
             return Outcome(path, failure=f"internal error: {type(error).__name__}")

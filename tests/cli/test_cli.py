@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.cli.__main__ import main
 from app.cli.draw import draw
-from app.cli.files import find_images
+from app.cli.files import find_files
 from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
 from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTimings
@@ -165,7 +165,7 @@ def test_draw_marks_every_face_on_the_upright_image(fakes, folder, tmp_path):
     ("arguments", "sentence"),
     [
         (["nowhere"], "fer: nowhere: No such file or directory"),
-        (["training/configs"], "fer: expected at least one image file. Received: training/configs"),
+        (["training/configs"], "fer: expected at least one image or video. Received: training/configs"),
         (["tests/photos", "--resume"], "fer: expected --output FILE with --resume. Received: --resume only"),
     ],
 )
@@ -186,7 +186,7 @@ def test_settings_of_the_service_apply(fakes, folder, monkeypatch, capsys):
 
 def test_file_on_the_command_line_needs_no_suffix_and_is_found_once(folder):
     odd = folder / "notes.txt"
-    assert list(find_images([odd, folder, folder / "a.png"])) == [odd, folder / "a.png", folder / "deep" / "b.PNG"]
+    assert list(find_files([odd, folder, folder / "a.png"])) == [odd, folder / "a.png", folder / "deep" / "b.PNG"]
 
 
 def test_two_processes_give_the_results_of_one_with_the_shipped_model(tmp_path, capsys):

@@ -18,6 +18,8 @@ FILES = (
     "requirements/generators.txt",
     "requirements/kserve.txt",
     "requirements/otel.txt",
+    "requirements/ray.txt",
+    "requirements/video.txt",
 )
 
 

@@ -103,3 +103,19 @@ def test_update_smooths_each_face_with_its_own_track():
     tracker.update([face(LEFT, 0.9), face(RIGHT, 0.1)], 0)
     tracked_faces = tracker.update([face(RIGHT, 0.5), face(LEFT, 0.5)], 0.1)
     assert [tracked.face.scores["happy"] for tracked in tracked_faces] == [0.1, 0.9]
+
+
+def test_update_continues_the_track_of_a_moving_face_after_a_gap():
+    tracker = FaceTracker(0)
+    for step in range(6):
+        tracker.update([face(moved(LEFT, 20 * step))], 0.2 * step)
+    tracker.update([], 1.2)
+    assert numbers(tracker.update([face(moved(LEFT, 20 * 9))], 1.8)) == [1]  # overlap with the last box: 0.11
+    assert numbers(tracker.update([face(moved(LEFT, 20 * 9 + 90))], 2.0)) == [2]  # much faster than before
+
+
+def test_keep_s_is_the_time_that_a_track_lasts_without_a_face():
+    tracker = FaceTracker(0, keep_s=5)
+    tracker.update([face(LEFT)], 0)
+    assert numbers(tracker.update([face(LEFT)], 4.9)) == [1]
+    assert numbers(FaceTracker(0).update([face(LEFT)], 0)) == [1]
