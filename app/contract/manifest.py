@@ -137,12 +137,24 @@ class GroupMetrics(_Strict):
     accuracy_interval: tuple[float, float]
 
 
+class PairedComparison(_Strict):
+    """Comparison with another model on the same images, by McNemar's test."""
+
+    model: str = Field(description="name and version")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    accuracy: float = Field(description="of the other model, 0 to 1")
+    only_other: int = Field(description="images that only the other model classifies correctly")
+    only_this: int = Field(description="images that only this model classifies correctly")
+    p_value: float
+
+
 class LabelledSetMetrics(_Strict):
     """Metrics on one split of a labelled set of the user."""
 
     dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: SplitMetrics
     groups: dict[str, dict[str, GroupMetrics]] = Field(default_factory=dict, description="by column and group")
+    before: PairedComparison | None = Field(default=None, description="comparison with the model before fine-tuning")
 
 
 class Latency(_Strict):
