@@ -88,15 +88,7 @@ def export_network(
 ) -> Manifest:
     """Export a network and measure the ONNX file on PublicTest; see `export`.
 
-    The file of a network that learned a labelled set of a user is not measured here: its manifest has no metrics yet.
-
-    Args:
-        network: The network.
-        dataset: The data that the network learned. Its validation split fits the temperature.
-        model_path: ONNX file to write.
-        votes: Annotator votes.
-        precision: Precision of the ONNX file.
-        temperature: Temperature of the file; None: fit it.
+    A given `temperature` is not fitted. A network that learned a labelled set of a user is not measured here.
     """
     public = dataset[Split.PUBLIC_TEST]
     labels = _calibration_labels(public, votes, network.head)
@@ -115,13 +107,12 @@ def export_network(
         if precision != "float32":
             _print_step(model_path, f"convert to {precision} and compare the accuracy")
             graph = convert(graph, precision, dataset[Split.TRAINING].images)
-            converted = predict_logits(open_graph(graph), public.images)
             if dataset.is_own:
                 _check_loss_on_all(session, open_graph(graph), dataset, precision)
-            else:
-                accuracies = (_accuracy(each[labelled], labels[labelled]) for each in (logits, converted))
-                check_accuracy_loss(*accuracies, precision)
-            logits = converted
+            float32_accuracy = _accuracy(logits[labelled], labels[labelled])
+            logits = predict_logits(open_graph(graph), public.images)
+            if not dataset.is_own:
+                check_accuracy_loss(float32_accuracy, _accuracy(logits[labelled], labels[labelled]), precision)
         temperature = temperature or fit_temperature(logits[labelled], labels[labelled])
         contract = _contract(model_path, temperature, precision)
         staged = folder / model_path.name
