@@ -31,6 +31,7 @@ from app.contract.manifest import (
     Provenance,
     TensorSpec,
     golden_path,
+    load_manifest,
     manifest_path,
     read_manifest,
 )
