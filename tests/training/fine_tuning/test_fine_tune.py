@@ -301,6 +301,14 @@ def test_fer2013_gives_its_training_split_only(capsys, monkeypatch, model, own, 
     assert "FER2013: only its Training split is used" in err
 
 
+def test_fine_tuned_model_can_be_fine_tuned_again(tuned, own, recipe, capsys, monkeypatch, tmp_path):
+    again = command(tuned[0].with_name("mine_fp32.onnx"), own, recipe, tmp_path / "again", "--epochs", 1)
+    status, _, err = run(capsys, monkeypatch, *again)
+    assert status == 0, err
+    origin = load_manifest(tmp_path / "again/mine.onnx").provenance.dataset["fine_tuned_from"]
+    assert (origin["name"], origin["dataset"]["name"]) == ("mine_fp32", "own.csv")
+
+
 def test_evaluate_measures_the_test_split_of_the_data_that_a_model_learned(tuned, own, capsys, monkeypatch):
     path = tuned[0]
     before = manifest_path(path).read_bytes()
