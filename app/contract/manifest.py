@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from app.contract.comparison import PairedComparison
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
 
@@ -135,17 +136,6 @@ class GroupMetrics(_Strict):
     images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-
-
-class PairedComparison(_Strict):
-    """Comparison with another model on the same images, by McNemar's test."""
-
-    model: str = Field(description="name and version")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    accuracy: float = Field(description="of the other model, 0 to 1")
-    only_other: int = Field(description="images that only the other model classifies correctly")
-    only_this: int = Field(description="images that only this model classifies correctly")
-    p_value: float
 
 
 class LabelledSetMetrics(_Strict):

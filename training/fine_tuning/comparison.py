@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from app.contract.manifest import PairedComparison
+from app.contract.comparison import PairedComparison
 from training.evaluation.labelled import EvaluatedSplit, Evaluation
 from training.evaluation.significance import Comparison, mcnemar
 
