@@ -1,8 +1,7 @@
 """Manifest of an ONNX model file: schema, loading and verification.
 
 `Contract` and `Provenance` are embedded in the metadata of the ONNX file. The sidecar `<name>.manifest.json` repeats
-them and adds the sha256 of the file and the metrics measured on it. Unknown and missing keys are errors. The aliases
-are the names of version 1, so that the models of its users can still be served.
+them and adds the file's sha256 and the metrics. Unknown and missing keys are errors. Aliases are names of version 1.
 """
 
 from __future__ import annotations
