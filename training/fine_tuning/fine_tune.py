@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.contract.labels import LABELS
-from app.contract.manifest import Manifest, load_manifest
+from app.contract.manifest import Manifest, Precision, load_manifest
 from training.config import TrainConfig
 from training.data.labelled import LabelledData, SplitName
 from training.data.splits import Fer2013, Split
@@ -186,7 +186,8 @@ def _export(options: Options, dataset: Fer2013, run: RunFolder) -> None:
             flush=True,
         )
     network = _with_origin(load_network(run), model, dataset)
-    for path, precision in ((options.full_precision, "float32"), (options.to, "int8")):
+    files: dict[Path, Precision] = {options.full_precision: "float32", options.to: "int8"}
+    for path, precision in files.items():
         export_network(
             network,
             dataset,
