@@ -185,8 +185,8 @@ scores /= scores.sum()
 print(labels[scores.argmax()], scores.max())
 ```
 
-The service also stretches crops of low contrast (standard deviation of the grey levels below 35). These lines do not, so
-their scores of dark or hazy faces differ.
+The service also stretches crops of low contrast (standard deviation of the grey levels below 35). These lines do not,
+so their scores of dark or hazy faces differ.
 
 """
 
