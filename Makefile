@@ -28,7 +28,7 @@ yunet: ## Fetch the model file of the YuNet face detector; needs the network
 	cd detectors && sed 's/  .*/  yunet.part/' yunet.sha256 | sha256sum --check --quiet
 	mv detectors/yunet.part detectors/face_detection_yunet_2023mar.onnx
 
-test: .venv-dev/installed ## Run the tests
+test: .venv-dev/installed ## Run the tests; TORCH=cpu installs PyTorch without CUDA
 	$(DEV) -m pytest -n auto
 
 test-clients: .venv-dev/installed ## Test the compatible APIs with their official clients, and install the Python client
@@ -123,5 +123,6 @@ clean: ## Remove environments and caches
 
 .venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/video.txt requirements/constraints.txt
 	$(PYTHON) -m venv .venv-dev
+	$(if $(filter cpu,$(TORCH)),$(DEV) $(PIP) $(shell grep '^torch==' requirements/training.txt) --index-url https://download.pytorch.org/whl/cpu)
 	$(DEV) $(PIP) -r requirements/dev.txt
 	touch $@

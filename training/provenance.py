@@ -33,9 +33,9 @@ def describe_environment() -> dict[str, Any]:
 def describe_dataset(dataset: Fer2013, votes: AnnotatorVotes | None = None) -> dict[str, Any]:
     """Return the dataset's SHA-256 and image counts by split, and the SHA-256 of the annotator votes if used."""
     described: dict[str, Any] = {
-        "name": "FER2013",
+        "name": dataset.name,
         "sha256": dataset.sha256,
-        "counts": {split.value: len(data.labels) for split, data in dataset.splits.items()},
+        "counts": {dataset.title(split): len(data.labels) for split, data in dataset.splits.items()},
     }
     return described if votes is None else described | {"votes": {"name": "FER+", "sha256": votes.sha256}}
 

@@ -1,8 +1,7 @@
 """Manifest of an ONNX model file: schema, loading and verification.
 
 `Contract` and `Provenance` are embedded in the metadata of the ONNX file. The sidecar `<name>.manifest.json` repeats
-them and adds the sha256 of the file and the metrics measured on it. Unknown and missing keys are errors. The aliases
-are the names of version 1, so that the models of its users can still be served.
+them and adds the file's sha256 and the metrics. Unknown and missing keys are errors. Aliases are names of version 1.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from app.contract.comparison import PairedComparison
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
 
@@ -143,6 +143,7 @@ class LabelledSetMetrics(_Strict):
     dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: SplitMetrics
     groups: dict[str, dict[str, GroupMetrics]] = Field(default_factory=dict, description="by column and group")
+    before: PairedComparison | None = Field(default=None, description="comparison with the model before fine-tuning")
 
 
 class Latency(_Strict):

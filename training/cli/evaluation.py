@@ -91,7 +91,7 @@ def _evaluate_labelled(arguments: argparse.Namespace, data: LabelledData, names:
             write_json(arguments.json, as_json(result))
     except OSError as error:
         raise TrainingError(f"--plots or --json cannot be written: {error}") from error
-    manifest = with_results(result, _set_name(arguments.data), data.sha256)
+    manifest = with_results(result, set_name(arguments.data), data.sha256)
     if arguments.time:
         manifest = manifest.model_copy(update={"latency": measure_latency(arguments.model)})
         _print_latency(manifest)
@@ -155,5 +155,6 @@ def _name_the_split() -> str:
     )
 
 
-def _set_name(values: list[str]) -> str:
+def set_name(values: list[str]) -> str:
+    """Return the name of the joined values of `--data` in a manifest."""
     return "+".join(Path(value).name for value in values)

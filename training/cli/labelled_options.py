@@ -47,8 +47,11 @@ def add_labelled_data(parser: argparse.ArgumentParser, *, required: bool = True)
     group.add_argument("--strict", action="store_true", help="stop if a file cannot be used (default: leave it out)")
 
 
-def load_labelled_data(arguments: argparse.Namespace) -> LabelledData:
-    """Read the labelled sets that the options name, and print the report to standard error."""
+def load_labelled_data(arguments: argparse.Namespace, *, fer2013_tests: bool = True) -> LabelledData:
+    """Read the labelled sets that the options name, and print the report to standard error.
+
+    Without `fer2013_tests`, only the Training split of FER2013 is read.
+    """
     sources = parse_sources(arguments.data, arguments.classes)
     data = load_labelled(
         sources,
@@ -57,6 +60,7 @@ def load_labelled_data(arguments: argparse.Namespace) -> LabelledData:
         strict=arguments.strict,
         keep_similar=arguments.keep_similar,
         split_by=arguments.split_by,
+        fer2013_tests=fer2013_tests,
     )
     if text := data.report.text():
         print(text, file=sys.stderr)

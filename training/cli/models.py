@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.contract.manifest import load_manifest
 from training.cli.options import (
     SEEDS_FILE,
     Commands,
@@ -71,7 +72,9 @@ def _add_upgrade(commands: Commands) -> None:
 def _add_card(commands: Commands) -> None:
     card = commands.add_parser("card", help="write the model card from the manifest")
     card.add_argument("model", type=Path, help="ONNX file")
-    card.add_argument("--to", type=Path, default=Path("models/README.md"), help="output file (default: %(default)s)")
+    card.add_argument(
+        "--to", type=Path, help="output file (default: models/README.md; for a fine-tuned model its own name with .md)"
+    )
     card.add_argument(
         "--seeds", type=Path, default=SEEDS_FILE, help="output file of `seeds`, if it exists (default: %(default)s)"
     )
@@ -136,5 +139,9 @@ def _adjusted(arguments: argparse.Namespace) -> None:
 
 def _card(arguments: argparse.Namespace) -> None:
     from training.export.card import write_card
+    from training.export.own_card import is_fine_tuned, write_own_card
 
-    write_card(arguments.model, arguments.to, arguments.seeds)
+    if is_fine_tuned(load_manifest(arguments.model)):
+        write_own_card(arguments.model, arguments.to or arguments.model.with_suffix(".md"))
+    else:
+        write_card(arguments.model, arguments.to or Path("models/README.md"), arguments.seeds)

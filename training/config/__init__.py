@@ -1,6 +1,6 @@
 """The schema of a training run, as a TOML file. A config, the dataset, the commit and the seed reproduce a run."""
 
-from training.config.loading import load_config, load_recorded_config
+from training.config.loading import load_config, load_recipe, load_recorded_config
 from training.config.recipe import TrainConfig
 from training.config.renames import with_current_names
 from training.config.sections import (
@@ -33,6 +33,7 @@ __all__ = [
     "SizeStep",
     "TrainConfig",
     "load_config",
+    "load_recipe",
     "load_recorded_config",
     "with_current_names",
 ]

@@ -28,18 +28,40 @@ def load_config(path: Path, seed: int | None = None) -> TrainConfig:
     Raises:
         TrainingError: The file is missing, is not TOML or breaks the schema. The message names every wrong key.
     """
-    try:
-        table = with_current_names(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"config {path} is not valid TOML: {error}") from error
+    table = _read_table(path)
     if seed is not None:
         table["seed"] = seed
     try:
         return TrainConfig.model_validate(table).with_seed_in_paths()
     except ValidationError as error:
         raise TrainingError(f"config {path}: {describe_problems(error)}") from error
+
+
+def load_recipe(
+    path: Path, defaults: Mapping[str, Any], required: Mapping[str, Any], replaced: Mapping[str, Any]
+) -> TrainConfig:
+    """Read a recipe for fine-tuning: a config without the keys that the model decides.
+
+    Args:
+        path: A TOML file.
+        defaults: Values of keys that the file may leave out.
+        required: Values of keys that the file must not have.
+        replaced: Values that replace those of the file; None replaces nothing.
+
+    Raises:
+        TrainingError: The file is missing, is not TOML or breaks the schema, or has a key that the model decides.
+    """
+    table = _read_table(path)
+    if extra := sorted(required.keys() & table.keys()):
+        raise TrainingError(
+            f"recipe {path}: expected no {', '.join(required)}, because fine-tune takes them from the model and its"
+            f" options. Received: {', '.join(extra)}"
+        )
+    try:
+        given = {name: value for name, value in replaced.items() if value is not None}
+        return TrainConfig.model_validate({**defaults, **table, **required, **given})
+    except ValidationError as error:
+        raise TrainingError(f"recipe {path}: {describe_problems(error)}") from error
 
 
 def load_recorded_config(record: Mapping[str, Any]) -> TrainConfig:
@@ -56,6 +78,16 @@ def load_recorded_config(record: Mapping[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(own)
     except ValidationError as error:
         raise TrainingError(f"the config does not fit this version's schema: {describe_problems(error)}") from error
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = with_current_names(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"config {path} is not valid TOML: {error}") from error
+    return table
 
 
 def describe_problems(error: ValidationError) -> str:

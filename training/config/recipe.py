@@ -55,6 +55,9 @@ class TrainConfig(Section):
     annotator_votes: AnnotatorVotesConfig | None = Field(default=None, description="None: only the original labels")
     distillation: DistillationConfig | None = Field(default=None, description="None: targets are the labels only")
     warm_start: Path | None = Field(default=None, description="finished run whose weights are the first weights")
+    frozen_layers: tuple[str, ...] = Field(
+        default=(), description="layers that keep their first weights: those whose names begin with one of these"
+    )
     progressive_sizes: tuple[SizeStep, ...] = ()
     validation_size: Literal["crop", "training"] = Field(
         default="crop",

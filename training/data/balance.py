@@ -23,9 +23,10 @@ def with_copies(training: SplitData, config: BalanceConfig, seed: int) -> SplitD
         seed: Seed of the copies.
 
     Returns:
-        The split followed by the copies. A copy has the name of its original.
+        The split followed by the copies. A copy has the name and the weight of its original.
     """
     images, labels, names = [training.images], [training.labels], list(training.names)
+    indices = [np.arange(len(training.labels))]
     for label, wanted in config.copies_up_to.items():
         code = LABELS.index(label)
         members = np.flatnonzero(training.labels == code)
@@ -37,7 +38,9 @@ def with_copies(training: SplitData, config: BalanceConfig, seed: int) -> SplitD
         images.append(augment_batch(training.images[sources], _COPY, generator, training.images.shape[1]))
         labels.append(training.labels[sources])
         names += [training.names[source] for source in sources]
-    return SplitData(np.concatenate(images), np.concatenate(labels), tuple(names))
+        indices.append(sources)
+    weights = None if training.weights is None else training.weights[np.concatenate(indices)]
+    return SplitData(np.concatenate(images), np.concatenate(labels), tuple(names), weights)
 
 
 def epoch_length(labels: npt.NDArray[np.int64], config: BalanceConfig) -> int:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from app.contract.labels import LABELS
 
+FER2013_NAME = "FER2013"
+
 
 class Split(StrEnum):
     """The official splits, named as in the `Usage` column."""
@@ -18,6 +20,9 @@ class Split(StrEnum):
     TRAINING = "Training"
     PUBLIC_TEST = "PublicTest"  # validation: every choice is made on it
     PRIVATE_TEST = "PrivateTest"  # test: used once, for a final model
+
+
+_OWN_TITLES = {Split.TRAINING: "train", Split.PUBLIC_TEST: "validation", Split.PRIVATE_TEST: "test"}
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,19 @@ class SplitData:
         labels: int64 (N,), FER2013 codes: indices into `LABELS`.
         names: N unique names, sorted: `train/happy/Training_1.jpg` (the id alone is not unique), or `row 000017` of
             the CSV.
+        weights: float32 (N,), weight of each image in the loss; None: all weights are equal.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    weights: npt.NDArray[np.float32] | None = None
+
+    def relative_weights(self) -> npt.NDArray[np.float32]:
+        """Return the weights with a mean of 1, float32 (N,), so that they do not change the learning rate."""
+        if self.weights is None:
+            return np.ones(len(self.labels), dtype=np.float32)
+        return np.asarray(self.weights / self.weights.mean(), dtype=np.float32)
 
     def counts(self) -> tuple[int, ...]:
         """Return the number of images per label, in FER2013 code order."""
@@ -42,15 +55,26 @@ class SplitData:
 
 @dataclass(frozen=True)
 class Fer2013:
-    """The dataset.
+    """The dataset: FER2013, or a labelled set of a user in its form.
 
     Attributes:
         splits: The three splits.
         sha256: SHA-256 of all names, labels and pixels in order.
+        name: Name of the data set.
     """
 
     splits: Mapping[Split, SplitData]
     sha256: str
+    name: str = FER2013_NAME
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is a labelled set of a user."""
+        return self.name != FER2013_NAME
+
+    def title(self, split: Split) -> str:
+        """Return the name of a split for the user: PublicTest, or `validation` in a labelled set of a user."""
+        return _OWN_TITLES[split] if self.is_own else split.value
 
     def __getitem__(self, split: Split) -> SplitData:
         return self.splits[split]

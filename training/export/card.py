@@ -102,6 +102,8 @@ def model_card(manifest: Manifest, files: Sequence[ModelFile] = (), seeds: Mappi
         seeds_section=_seeds_section(seeds, manifest.provenance),
         robustness_section=_robustness_section(manifest, private, label_set),
         files_section=_files_section(files, label_set),
+        plain=card_text.plain_onnxruntime(manifest.contract),
+        intended_use=card_text.INTENDED_USE,
         disgust_images=EXPECTED_COUNTS[Split.TRAINING][LABELS.index("disgust")],
         commands=_commands(manifest, files),
     )

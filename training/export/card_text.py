@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.contract.manifest import Contract
+
 TEMPLATE = """\
 # Model card: {name} {version}
 
@@ -57,18 +59,7 @@ the logits by the temperature.
 
 ![Accuracy against confidence on PrivateTest]({name}.reliability.png)
 
-{sets_section}{seeds_section}{robustness_section}{files_section}## Intended use
-
-The model describes the *apparent expression* of a face in a photograph. It does not measure what a person feels, means
-or is like. Intended uses are research, accessibility aids and creative tools that people choose to use, and statistics
-over many people who gave their consent.
-
-Do not use the model for decisions about persons, for example in hiring, credit, insurance, policing, health or
-education. The EU AI Act (Regulation 2024/1689) prohibits emotion recognition at work and in education (Article
-5(1)(f)). Elsewhere it treats emotion recognition as high-risk and requires that people are informed (Article 50). The
-operator of the service is responsible for compliance.
-
-## Known limitations
+{sets_section}{seeds_section}{robustness_section}{files_section}{plain}{intended_use}## Known limitations
 
 - Disgust has only {disgust_images} training images and is often confused with anger. Fear is often confused with
   sadness or anger.
@@ -163,3 +154,43 @@ Accuracy against {label_set}. Latencies are medians on one core of {processor}. 
 slower, most of all with int8: see [Speed](../docs/training.md#speed).
 
 """
+
+INTENDED_USE = """\
+## Intended use
+
+The model describes the *apparent expression* of a face in a photograph. It does not measure what a person feels, means
+or is like. Intended uses are research, accessibility aids and creative tools that people choose to use, and statistics
+over many people who gave their consent.
+
+Do not use the model for decisions about persons, for example in hiring, credit, insurance, policing, health or
+education. The EU AI Act (Regulation 2024/1689) prohibits emotion recognition at work and in education (Article
+5(1)(f)). Elsewhere it treats emotion recognition as high-risk and requires that people are informed (Article 50). The
+operator of the service is responsible for compliance.
+
+"""
+
+_PLAIN = """\
+## Without this service
+
+Eight lines run the model with `onnxruntime`, `opencv-python-headless` and `numpy`, for one cropped face:
+
+```python
+import cv2, numpy as np, onnxruntime as ort
+labels = "{labels}".split()
+session = ort.InferenceSession("{name}.onnx")
+face = cv2.resize(cv2.imread("face.jpg", cv2.IMREAD_GRAYSCALE), (48, 48), interpolation=cv2.INTER_AREA)
+(logits,) = session.run(["logits"], dict(image=face[np.newaxis, :, :, np.newaxis]))
+scores = np.exp(logits[0] / {temperature})
+scores /= scores.sum()
+print(labels[scores.argmax()], scores.max())
+```
+
+The service also stretches crops of low contrast (standard deviation of the grey levels below 35). These lines do not,
+so their scores of dark or hazy faces differ.
+
+"""
+
+
+def plain_onnxruntime(contract: Contract) -> str:
+    """Return the section of a card with the lines that run the model without the service."""
+    return _PLAIN.format(labels=" ".join(contract.labels), name=contract.name, temperature=contract.temperature)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -57,19 +59,33 @@ def check_parity(session: ort.InferenceSession, trained: keras.Model, images: np
             )
 
 
-def check_accuracy_loss(before: float, after: float, precision: Precision) -> None:
-    """Check that a conversion to fewer bits keeps the accuracy on PublicTest.
+def check_accuracy_loss(
+    before: float, after: float, precision: Precision, images: str = "PublicTest", limit: float = MAX_ACCURACY_LOSS
+) -> None:
+    """Check that a conversion to fewer bits keeps the accuracy.
 
     Args:
         before: Accuracy of the float32 graph, 0 to 1.
         after: Accuracy of the converted graph, 0 to 1.
         precision: Precision of the converted graph.
+        images: Name of the images.
+        limit: Largest loss, 0 to 1; see `allowed_loss`.
 
     Raises:
-        TrainingError: The accuracy falls by more than 0.3 points.
+        TrainingError: The accuracy falls by more than the limit.
     """
-    if before - after > MAX_ACCURACY_LOSS:
+    if before - after > limit:
         raise TrainingError(
-            f"{precision} lowers the accuracy on PublicTest from {before:.2%} to {after:.2%}."
-            f" The limit is a loss of {MAX_ACCURACY_LOSS:.1%}. Nothing was written."
+            f"{precision} lowers the accuracy on {images} from {before:.2%} to {after:.2%}."
+            f" The limit is a loss of {limit:.1%}. Nothing was written."
         )
+
+
+def allowed_loss(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> float:
+    """Return the largest loss of accuracy on a set of any size: 0.3 points, or two standard errors if these are more.
+
+    Args:
+        before: bool (N,), whether the float32 graph classifies each image correctly.
+        after: bool (N,), the same for the converted graph.
+    """
+    return max(MAX_ACCURACY_LOSS, 2 * math.sqrt(int((before != after).sum())) / len(before))

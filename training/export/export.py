@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 
 from app.contract.labels import LABELS
 from app.contract.manifest import (
@@ -30,6 +31,7 @@ from app.contract.manifest import (
     Provenance,
     TensorSpec,
     golden_path,
+    load_manifest,
     manifest_path,
     read_manifest,
 )
@@ -40,7 +42,7 @@ from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.splits import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation.evaluate import predict_logits, record
-from training.export.checks import check_accuracy_loss, check_parity, check_plain
+from training.export.checks import allowed_loss, check_accuracy_loss, check_parity, check_plain
 from training.export.golden import write_golden
 from training.export.graph import open_graph, to_onnx
 from training.export.network import Network, load_network
@@ -83,8 +85,12 @@ def export_network(
     model_path: Path,
     votes: AnnotatorVotes | None = None,
     precision: Precision = "float32",
+    temperature: float | None = None,
 ) -> Manifest:
-    """Export a network and measure the ONNX file on PublicTest; see `export`."""
+    """Export a network and measure the ONNX file on PublicTest; see `export`.
+
+    A given `temperature` is not fitted. A network that learned a labelled set of a user is not measured here.
+    """
     public = dataset[Split.PUBLIC_TEST]
     labels = _calibration_labels(public, votes, network.head)
     labelled = labels != NO_MAJORITY
@@ -92,6 +98,7 @@ def export_network(
     # In the target folder, so that the files can be moved into place atomically.
     with tempfile.TemporaryDirectory(dir=model_path.parent, prefix=".export-") as name:
         folder = Path(name)
+        _print_step(model_path, "convert to ONNX and compare with Keras")
         graph = to_onnx(network.served, folder)
         if network.plain:
             check_plain(graph)
@@ -99,11 +106,16 @@ def export_network(
         check_parity(session, network.trained, public.images)
         logits = predict_logits(session, public.images)
         if precision != "float32":
+            _print_step(model_path, f"convert to {precision} and compare the accuracy")
             graph = convert(graph, precision, dataset[Split.TRAINING].images)
+            if dataset.is_own:
+                _check_loss_on_all(session, open_graph(graph), dataset, precision)
             float32_accuracy = _accuracy(logits[labelled], labels[labelled])
             logits = predict_logits(open_graph(graph), public.images)
-            check_accuracy_loss(float32_accuracy, _accuracy(logits[labelled], labels[labelled]), precision)
-        contract = _contract(model_path, fit_temperature(logits[labelled], labels[labelled]), precision)
+            if not dataset.is_own:
+                check_accuracy_loss(float32_accuracy, _accuracy(logits[labelled], labels[labelled]), precision)
+        temperature = temperature or fit_temperature(logits[labelled], labels[labelled])
+        contract = _contract(model_path, temperature, precision)
         staged = folder / model_path.name
         write_model(staged, graph, contract, network.provenance)
         write_golden(golden_path(staged), open_graph(graph), dataset[Split.TRAINING])
@@ -111,6 +123,9 @@ def export_network(
         # The ONNX file last: a service that watches the folder reloads when the ONNX file changes.
         for path in (golden_path(staged), manifest_path(staged), staged):
             shutil.move(path, model_path.parent / path.name)
+    if dataset.is_own:
+        return load_manifest(model_path)
+    _print_step(model_path, "measure PublicTest")
     return record(model_path, dataset, [Split.PUBLIC_TEST], votes)
 
 
@@ -123,6 +138,22 @@ def _calibration_labels(public: SplitData, votes: AnnotatorVotes | None, head: H
             "the annotators' head is calibrated on the annotator votes: name the file of the votes with --votes."
         )
     return votes.of(public.names).majority()
+
+
+def _check_loss_on_all(
+    float32: ort.InferenceSession, converted: ort.InferenceSession, dataset: Fer2013, precision: Precision
+) -> None:
+    """Check the loss by conversion on Training and validation together: a validation split of a user can be small."""
+    splits = [dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]]
+    images, labels = (np.concatenate([getattr(split, name) for split in splits]) for name in ("images", "labels"))
+    before, after = (predict_logits(each, images).argmax(axis=1) == labels for each in (float32, converted))
+    check_accuracy_loss(
+        float(before.mean()), float(after.mean()), precision, "train and validation", allowed_loss(before, after)
+    )
+
+
+def _print_step(model_path: Path, step: str) -> None:
+    print(f"{model_path.name}: {step}", flush=True)
 
 
 def _accuracy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:

@@ -22,15 +22,15 @@ _GROUPS = 12
 def write_golden(path: Path, session: ort.InferenceSession, training: SplitData) -> None:
     """Write one mean face per label and three synthetic crops, with their logits.
 
-    Mean faces are used so that no image of a person is published.
+    Mean faces are used so that no image of a person is published. A label with fewer than eight images has none.
 
     Args:
-        path: NPZ file to write: `crops` uint8 (10, 48, 48, 1) and `logits` float32 (10, 7).
+        path: NPZ file to write: `crops` uint8 (N, 48, 48, 1) and `logits` float32 (N, 7), N at most 10.
         session: Session of the exported graph.
         training: Training split, the source of the faces.
     """
     crops = _mean_faces(session, training)
-    shape = crops[0].shape
+    shape = training.images.shape[1:]
     crops += [np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)]
     crops.append(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
     stacked = np.stack(crops)
@@ -39,12 +39,17 @@ def write_golden(path: Path, session: ort.InferenceSession, training: SplitData)
 
 
 def _mean_faces(session: ort.InferenceSession, training: SplitData) -> list[npt.NDArray[np.uint8]]:
-    """Return, for each label, the first mean face that the network predicts correctly, or else the first one."""
+    """Return one mean face for each label with enough images.
+
+    It is the first one that the network predicts correctly, or else the first one.
+    """
     scores = probabilities(predict_logits(session, training.images), 1.0)
     confidence = scores[np.arange(len(scores)), training.labels]
     faces = []
     for code in range(len(LABELS)):
         members = np.flatnonzero(training.labels == code)
+        if len(members) < _FACES[-1]:
+            continue
         by_confidence = members[np.argsort(-confidence[members], kind="stable")]
         candidates = np.stack(list(_candidates(training.images[by_confidence])))
         correct = predict_logits(session, candidates).argmax(axis=1) == code
@@ -61,5 +66,5 @@ def _candidates(faces: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]
     for count in _FACES:
         groups = [faces[start : start + count] for start in range(0, _GROUPS * count, count)]
         for group in groups:
-            if len(group) == count or group is groups[0]:
+            if len(group) == count or (group is groups[0] and len(group) >= _FACES[-1]):
                 yield group.mean(axis=0).round().astype(np.uint8)

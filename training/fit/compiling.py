@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from training.architectures.heads import Head, build_with_heads
 from training.config import TrainConfig
+from training.errors import TrainingError
 from training.fit.losses import build_accuracy, build_loss
 from training.fit.optimizers import build_optimizer, build_plateau
 from training.fit.run_folder import RunState
@@ -18,8 +21,33 @@ def compile_model(
 ) -> keras.Model:
     """Return a fresh model, compiled for an epoch (0-based); its optimiser is built, so that a checkpoint fits."""
     model = build_with_heads(config)
+    freeze(model, config.frozen_layers)
     compile_for_epoch(model, config, steps_per_epoch, epoch, label_shares)
     return model
+
+
+def freeze(model: keras.Model, prefixes: Sequence[str]) -> None:
+    """Exclude layers from training, with the statistics of their batch normalisation.
+
+    Args:
+        model: A fresh TRAINED network.
+        prefixes: Beginnings of the names of the layers.
+
+    Raises:
+        TrainingError: No layer with weights has such a name.
+    """
+    with_weights = [layer for layer in model.layers if layer.weights]
+    for prefix in prefixes:
+        chosen = [layer for layer in with_weights if layer.name.startswith(prefix)]
+        if not chosen:
+            raise TrainingError(
+                f"frozen_layers: expected beginnings of {', '.join(layer.name for layer in with_weights)}."
+                f" Received: {prefix}"
+            )
+        for layer in chosen:
+            layer.trainable = False
+    if not model.trainable_variables:
+        raise TrainingError(f"frozen_layers: expected at least one layer to train. Received: {', '.join(prefixes)}")
 
 
 def compile_for_epoch(

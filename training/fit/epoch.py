@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from training.data.splits import SplitData
 from training.errors import TrainingError
 from training.fit.adversarial import FastGradientSign
 from training.fit.losses import build_loss, targets_for
+from training.fit.progress import build_progress
 from training.fit.sharpness import SharpnessAware
 from training.fit.targets import Targets
 from training.fit.weight_average import EpochMean, StoredWeights, WeightAverage
@@ -76,7 +76,7 @@ def train_epoch(
     # Dropout draws from the backend's global generator. A new seed in every epoch makes a resumed run exact.
     keras.utils.set_random_seed(int(generator.integers(2**31)))
     sharpness = learner.sharpness if config.is_sharpness_aware(epoch) else None
-    bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
+    progress = build_progress(steps)
     totals: Counter[str] = Counter()
     for step, batch in enumerate(drawer.batches(order, epoch, steps)):
         images, wanted = batch.images, targets.of_batch(batch)
@@ -93,7 +93,7 @@ def train_epoch(
         if learner.average is not None:
             learner.average.update(epoch * steps + step)
         totals.update(_logs_of_original(logs))
-        bar.update(step + 1, [(name, total / (step + 1)) for name, total in totals.items()])
+        progress.update(step + 1, [(name, total / (step + 1)) for name, total in totals.items()])
     return {name: total / steps for name, total in totals.items()}
 
 

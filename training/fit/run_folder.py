@@ -5,6 +5,8 @@ Every file is replaced atomically, so an interrupted run always leaves the state
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import zipfile
@@ -64,6 +66,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.json"
         self.history = path / "history.json"
+        self.history_table = path / "history.csv"
         self.checkpoint = path / "checkpoint.npz"
         self.best_weights = path / "best.weights.h5"
         self.averaged_weights = path / "averaged.weights.h5"
@@ -152,6 +155,7 @@ class RunFolder:
             os.fsync(file.fileno())
         unfinished.replace(self.checkpoint)
         write_json(self.history, state.history)
+        write_text(self.history_table, _as_csv(state.history))
 
     def epochs_done(self) -> int:
         """Return the number of epochs in the checkpoint; 0 if it is missing or damaged."""
@@ -199,6 +203,16 @@ class RunFolder:
                     f"{self.checkpoint} does not fit the network: expected shape {tuple(variable.shape)}"
                     f" for {variable.path}. Received: {array.shape}"
                 )
+
+
+def _as_csv(history: list[dict[str, float]]) -> str:
+    """Return the history as CSV with the epoch (1-based) and one column for each figure."""
+    table = io.StringIO()
+    columns = list(dict.fromkeys(name for entry in history for name in entry))
+    writer = csv.DictWriter(table, ["epoch", *columns], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"epoch": epoch} | entry for epoch, entry in enumerate(history, start=1))
+    return table.getvalue()
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -65,7 +65,7 @@ def build_targets(config: TrainConfig, training: SplitData, votes: AnnotatorVote
     """Return the targets for Training: labels, blended with distillation targets, and annotator votes."""
     original = Head.ORIGINAL.value
     labels = {original: targets_for(config.loss, training.labels)}
-    weights = {original: image_weights(config.loss, training.labels)}
+    weights = {original: image_weights(config.loss, training.labels) * training.relative_weights()}
     teachers = None
     if config.distillation is not None and config.distillation.images == "augmented":
         teachers = ConsistentTeachers(config.distillation)

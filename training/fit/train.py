@@ -209,7 +209,11 @@ def _is_best(config: TrainConfig, logs: dict[str, float], epoch: int, state: Run
     # The first epoch is always the best so far, even with an accuracy of 0, so that every run keeps some weights. So is
     # the first epoch at another size: weights of smaller images are not compared with weights of the final size.
     first = state.best_epoch < 0 or config.validation_size_px(state.best_epoch) != config.validation_size_px(epoch)
-    return first or logs["val_accuracy"] > state.best_val_accuracy
+    if first:
+        return True
+    # Equal accuracies are common with a small validation split: the lower loss then decides.
+    best = state.history[state.best_epoch]
+    return (logs["val_accuracy"], -logs["val_loss"]) > (state.best_val_accuracy, -best["val_loss"])
 
 
 def _finish_epoch(logs: dict[str, float], state: RunState, seconds: float) -> None:
@@ -218,7 +222,7 @@ def _finish_epoch(logs: dict[str, float], state: RunState, seconds: float) -> No
     state.epochs_done += 1
     state.wall_s += seconds
     print(
-        f"  PublicTest loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.4f}"
+        f"  Validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.4f}"
         f" (best {state.best_val_accuracy:.4f} in epoch {state.best_epoch + 1}); {seconds:.0f} s",
         flush=True,
     )
@@ -238,8 +242,8 @@ def _report_result(config: TrainConfig, validation: SplitData, run: RunFolder, s
         Split.PUBLIC_TEST: measured.model_dump(mode="json"),
     }
     write_json(run.report, report)
-    title = f"PublicTest, epoch {state.best_epoch + 1}"
+    title = f"Validation, epoch {state.best_epoch + 1}"
     if config.averaged_epochs is not None:
-        title = f"PublicTest, mean of epochs {config.first_averaged_epoch + 1} to {config.epochs}"
+        title = f"Validation, mean of epochs {config.first_averaged_epoch + 1} to {config.epochs}"
     plots.plot_confusion(measured.confusion, title, run.path / "confusion_matrix.png")
     print(classification_table(measured))

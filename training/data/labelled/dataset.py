@@ -59,9 +59,13 @@ class LabelledSplit:
         """Return the number of images per label, in FER2013 code order."""
         return tuple(int(count) for count in np.bincount(self.labels, minlength=len(LABELS)))
 
+    def named_counts(self) -> dict[str, int]:
+        """Return the number of images by label, 0 for a label without images."""
+        return dict(zip(LABELS, self.counts(), strict=True))
+
     def as_split_data(self) -> SplitData:
         """Return the images, labels and names for the functions that work with a split of FER2013."""
-        return SplitData(self.images, self.labels, self.paths)
+        return SplitData(self.images, self.labels, self.paths, self.weights)
 
     def subset(self, chosen: npt.NDArray[np.bool_]) -> LabelledSplit:
         """Return the images that a mask bool (N,) marks."""
@@ -123,8 +127,11 @@ class LabelledData:
         """Return the same images in other splits, with a note in the report."""
         return replace(self, splits=tuple(splits), report=self.report.with_note(note))
 
-    def as_dataset(self) -> Fer2013:
+    def as_dataset(self, name: str) -> Fer2013:
         """Return the data in the type that `train`, `export` and `restore` take.
+
+        Args:
+            name: Name of the data for the provenance.
 
         Raises:
             TrainingError: A split has no image.
@@ -137,4 +144,4 @@ class LabelledData:
                 " split by their content."
             )
         splits = {official: self[split].as_split_data() for split, official in OFFICIAL_SPLITS.items()}
-        return Fer2013(splits, self.sha256)
+        return Fer2013(splits, self.sha256, name)

@@ -10,7 +10,7 @@ import numpy as np
 from app.contract.labels import LABELS
 from training.data.fer2013 import Fer2013, load_fer2013
 from training.data.labelled.csv_table import is_fer2013_csv
-from training.data.labelled.dataset import OFFICIAL_SPLITS, LabelledSplit
+from training.data.labelled.dataset import OFFICIAL_SPLITS, LabelledSplit, SplitName
 from training.data.labelled.folders import is_fer2013
 from training.data.labelled.hash_split import content_hash
 from training.data.labelled.listing import list_archive, list_folder
@@ -39,9 +39,10 @@ def complete_fer2013(source: Path) -> Fer2013 | None:
         return None
 
 
-def as_part(dataset: Fer2013) -> Part:
-    """Return FER2013 as one of the sources."""
-    members = [(split, dataset[official]) for split, official in OFFICIAL_SPLITS.items()]
+def as_part(dataset: Fer2013, *, tests: bool = True) -> Part:
+    """Return FER2013 as one of the sources; without `tests`, only its Training split."""
+    chosen = tuple(SplitName) if tests else (SplitName.TRAIN,)
+    members = [(split, dataset[OFFICIAL_SPLITS[split]]) for split in chosen]
     images = np.concatenate([data.images for _, data in members])
     labels = np.concatenate([data.labels for _, data in members])
     names = tuple(f"{OFFICIAL_SPLITS[split]}/{name}" for split, data in members for name in data.names)
@@ -49,6 +50,7 @@ def as_part(dataset: Fer2013) -> Part:
         data=LabelledSplit(images, labels, np.ones(len(labels), np.float32), {}, names),
         splits=tuple(split for split, data in members for _ in data.labels),
         hashes=np.array([content_hash(image.tobytes()) for image in images], dtype=np.uint64),
+        notes=() if tests else ("FER2013: only its Training split is used.",),
         is_fer2013=True,
         classes=frozenset(LABELS),
     )

@@ -42,6 +42,7 @@ def load_labelled(
     strict: bool = False,
     keep_similar: bool = False,
     split_by: str | None = None,
+    fer2013_tests: bool = True,
 ) -> LabelledData:
     """Read and join labelled sets.
 
@@ -53,6 +54,7 @@ def load_labelled(
         split_by: Column of a CSV, such as the person. Where the data states no splits, images with the same value get
             the same split. None: split by the content of each file.
         strict: Raise an error if a file cannot be used. False: leave the file out and report it.
+        fer2013_tests: Also read PublicTest and PrivateTest of a complete FER2013. False: read Training only.
 
     Raises:
         TrainingError: A source has no known layout or no usable image, a class is unknown, or `strict` and a file
@@ -63,7 +65,7 @@ def load_labelled(
     if repeated:
         raise TrainingError(f"expected each --data once. Received twice: {repeated[0]}")
     cropper = largest_face() if crop else whole_image
-    parts = [_read_part(source, _dropped(drop, source), cropper) for source in sources]
+    parts = [_read_part(source, _dropped(drop, source), cropper, fer2013_tests) for source in sources]
     _check_drop(drop, sources, parts)
     bad_files = tuple(bad for part in parts for bad in part.bad_files)
     if strict and bad_files:
@@ -88,13 +90,13 @@ def with_validation(data: LabelledData, *, keep_similar: bool = False) -> Labell
     return _without_duplicates(data.with_splits(splits, note), keep_similar)
 
 
-def _read_part(source: Source, drop: set[str], cropper: Cropper) -> Part:
+def _read_part(source: Source, drop: set[str], cropper: Cropper, fer2013_tests: bool) -> Part:
     path, suffix = source.path, source.path.suffix.lower()
     if not path.exists():
         raise TrainingError(f"{path} does not exist. {_FORMS}.")
     official = complete_fer2013(path)
     if official is not None:
-        return as_part(official).without(drop)
+        return as_part(official, tests=fer2013_tests).without(drop)
     with ExitStack() as stack:
         if path.is_dir() or suffix == ".zip":
             listing = list_folder(path) if path.is_dir() else list_archive(path, stack)

@@ -178,7 +178,7 @@ def test_crop_finds_the_largest_face(tmp_path):
 
 def test_as_dataset_has_the_official_splits(tmp_path):
     data = load_labelled([Source(write_files(tmp_path, class_files(["happy", "sad"], 40)))])
-    dataset = data.as_dataset()
+    dataset = data.as_dataset("own")
     assert {split: len(dataset[split].labels) for split in Split} == {
         Split.TRAINING: len(data[SplitName.TRAIN]),
         Split.PUBLIC_TEST: len(data[SplitName.VALIDATION]),
@@ -190,4 +190,4 @@ def test_as_dataset_has_the_official_splits(tmp_path):
 def test_as_dataset_names_the_missing_split(tmp_path):
     data = load_labelled([Source(write_files(tmp_path, class_files(["happy"], 4, prefix="train/")))])
     with pytest.raises(TrainingError, match="Received: no image of validation, test"):
-        data.as_dataset()
+        data.as_dataset("own")
