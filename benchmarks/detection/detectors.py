@@ -1,4 +1,4 @@
-"""The detectors that can be measured."""
+"""The detectors that can be measured, as the service serves them: with its default `min_detection_confidence`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from app.domain import Detection
+from app.config import Settings
+from app.domain import Detection, PredictOptions
+from app.main import load_detector
 from app.vision.detection import FaceDetector
 from app.vision.yunet import YuNetDetector
 from tests.support.paths import YUNET as YUNET_FILE
 
-HAAR, YUNET = "haar", "yunet"
-NAMES = (HAAR, YUNET)
+# The detector of the service by default; its cascades without the face verifier; YuNet.
+HAAR, CASCADES, YUNET = "haar", "cascades", "yunet"
+NAMES = (HAAR, CASCADES, YUNET)
+_MIN_CONFIDENCE = PredictOptions().min_detection_confidence
 
 
 class Detector(Protocol):
@@ -25,6 +29,17 @@ class Detector(Protocol):
 
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of an upright image."""
+
+
+class ServedDetector:
+    """The default detector of the service: cascades and face verifier. It returns the faces that a request gets."""
+
+    def __init__(self) -> None:
+        self._detector = load_detector(Settings(detector="haar"))
+
+    def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces of an upright image, uint8 (H, W)."""
+        return _confident(self._detector.detect(image))
 
 
 class ColourYuNet:
@@ -40,18 +55,24 @@ class ColourYuNet:
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of an upright image, uint8 (H, W) or, in RGB, (H, W, 3)."""
         if image.ndim == 2:
-            return self._detector.detect(image)
+            return _confident(self._detector.detect(image))
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        return self._detector.detect(grey, image)
+        return _confident(self._detector.detect(grey, image))
+
+
+def _confident(faces: list[Detection]) -> list[Detection]:
+    return [face for face in faces if face.confidence >= _MIN_CONFIDENCE]
 
 
 def make_detector(name: str) -> Detector:
-    """Return the detector of the service by its name.
+    """Return a detector by its name.
 
     Raises:
-        ValueError: The service has no such detector.
+        ValueError: There is no such detector.
     """
     if name == HAAR:
+        return ServedDetector()
+    if name == CASCADES:
         return FaceDetector()
     if name == YUNET:
         return ColourYuNet(YuNetDetector(YUNET_FILE))
