@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.contract.preprocess import GreyImage, crop_face, resize_to_crop
-from app.domain import ImageWarning
+from app.domain import ImageWarning, PredictOptions
 from app.errors import FerError
+from app.inference.face_verifier import FaceVerifier
 from app.vision.decode import DecodedImage, decode_image
 from app.vision.detection import FaceDetector
+from app.vision.detection.network_acceptance import NetworkAcceptance
+from app.vision.detection.scan import NetworkScan
 
+_FACE_VERIFIER = Path(__file__).parents[3] / "models" / "detection" / "face_verifier.onnx"
 MAX_PIXELS = 40_000_000  # the default of the service
 
 
@@ -55,12 +60,14 @@ def largest_face() -> Cropper:
 
     The function raises `UnusableImageError` if the file cannot be decoded or shows no face.
     """
-    detector = FaceDetector()
+    verifier = FaceVerifier(_FACE_VERIFIER)
+    detector = FaceDetector(NetworkAcceptance(verifier), NetworkScan(verifier))
+    min_confidence = PredictOptions().min_detection_confidence
 
     def crop(data: bytes) -> FaceCrop:
         image = _decode(data)
         grey = image.grey
-        faces = detector.detect(grey)
+        faces = [face for face in detector.detect(grey) if face.confidence >= min_confidence]
         if not faces:
             height, width = grey.shape
             raise UnusableImageError(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.config import Settings
 from app.contract.preprocess import crop_face
+from app.main import load_detector
 from app.vision.decode import decode_grey
-from app.vision.detection import FaceDetector
 from tests.support.labelled import class_files, encoded, noise, png, write_files, write_table
 from tests.support.paths import REPOSITORY
 from training.data.labelled import Source, SplitName, load_labelled, parse_source, parse_sources, with_validation
@@ -165,10 +166,14 @@ def test_crop_finds_the_largest_face(tmp_path):
     pair = Image.new("L", (portrait.width * 2, portrait.height))
     pair.paste(portrait, (0, 0))
     pair.paste(portrait.resize((portrait.width // 2, portrait.height // 2)), (portrait.width, 0))
-    files = {"happy/one.jpg": ASTRONAUT.read_bytes(), "happy/two.png": encoded(pair), "happy/none.png": png(1)}
+    files = {
+        "happy/one.jpg": ASTRONAUT.read_bytes(),
+        "happy/two.png": encoded(pair),
+        "happy/none.png": encoded(Image.new("L", (48, 48), 90)),
+    }
     data = load_labelled([Source(write_files(tmp_path, files))], crop=True)
     grey = decode_grey(ASTRONAUT.read_bytes(), 10**7)
-    expected = crop_face(grey, FaceDetector().detect(grey)[0].box)
+    expected = crop_face(grey, load_detector(Settings()).detect(grey)[0].box)
     assert np.array_equal(data.all.images[data.all.paths.index("happy/one.jpg")], expected)
     (bad,) = data.report.bad_files
     assert bad.path == "happy/none.png"
