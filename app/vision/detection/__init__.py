@@ -6,7 +6,6 @@ Modules:
     verification: Accurate search around each proposal, which counts hits.
     acceptance: The decision which verified places show a face, by hits.
     network_acceptance: The same decision by hits and by a network.
-    scan: Search with the network of the places that the cascades reject.
     search: State of the search for the faces of one image.
     border: Proposals of a face that fills the image.
     turned: Search for turned faces.
@@ -18,6 +17,5 @@ Modules:
 
 from app.vision.detection.detector import FaceDetector
 from app.vision.detection.network_acceptance import NetworkAcceptance
-from app.vision.detection.scan import NetworkScan
 
-__all__ = ["FaceDetector", "NetworkAcceptance", "NetworkScan"]
+__all__ = ["FaceDetector", "NetworkAcceptance"]

@@ -38,16 +38,6 @@ def square_around(x: float, y: float, side: float, degrees: float) -> Square:
     return Square(x - side / 2, y - side / 2, side, degrees)
 
 
-def square_of(face: Detection) -> Square:
-    """Return the square of a face or of a candidate."""
-    return Square(face.box.x, face.box.y, face.box.width, face.roll_degrees or 0.0)
-
-
-def contains(box: FaceBox, x: float, y: float) -> bool:
-    """Return whether a position is inside a box."""
-    return box.x <= x <= box.x + box.width and box.y <= y <= box.y + box.height
-
-
 def turned(x: float, y: float, degrees: float) -> tuple[float, float]:
     """Turn a vector clockwise, where y points down."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -32,15 +32,14 @@ from app.vision.detection.boxes import Square, sort_largest_first
 from app.vision.detection.cascades import ThreadLocalCascades
 from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
 from app.vision.detection.pyramid import ImagePyramid
-from app.vision.detection.scan import large_places
-from app.vision.detection.search import Scan, Search
+from app.vision.detection.search import Search
 from app.vision.detection.turned import add_turned_faces
 
 # Sizes of faces, as shares of the image's mean side.
 MIN_FACE_SHARE = 0.034  # smallest face
 _COARSE_MIN_FACE_SHARE = 0.35
 _FINE_MIN_FACE_SHARE = 0.09
-_WEBCAM_FACE_SHARE = 0.22  # a single face of at least this size needs no search with Haar
+_WEBCAM_FACE_SHARE = 0.18  # a single face of at least this size needs no search with Haar
 
 BACKGROUND_SHARE = 1 / 3  # smaller faces, as a share of the largest face, are background
 _TRACKING_MARGIN = 0.5  # movement of a face between two frames, as a share of its side
@@ -55,15 +54,13 @@ class FaceDetector:
 
     Args:
         accept: Decides which candidates are faces; by default the number of hits of the cascades.
-        scan: Searches the places that the cascades reject; None for no search.
 
     Raises:
         RuntimeError: OpenCV has no cascades (version 5), or a cascade file is missing or damaged.
     """
 
-    def __init__(self, accept: Acceptance = accept_by_hits, scan: Scan | None = None) -> None:
+    def __init__(self, accept: Acceptance = accept_by_hits) -> None:
         self._accept = accept
-        self._scan = scan
         self._cascades = ThreadLocalCascades()
 
     def detect(self, grey: GreyImage) -> list[Detection]:
@@ -77,7 +74,7 @@ class FaceDetector:
         """
         if max(grey.shape) < _SMALL_IMAGE_PX:
             return self._detect_enlarged(grey)
-        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept, self._scan)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
         _detect_upright(search)
         add_turned_faces(search, _needed_share(search, MIN_FACE_SHARE))
         return sort_largest_first(search.faces)
@@ -102,7 +99,7 @@ class FaceDetector:
         Returns:
             Same as `detect`.
         """
-        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept, self._scan)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
         if not known:
             _coarse_and_fine_pass(search)
             return sort_largest_first(search.faces)
@@ -122,11 +119,8 @@ def _detect_upright(search: Search) -> None:
         needed_share = _needed_share(search, MIN_FACE_SHARE)
     if len(search.faces) != 1 or needed_share < searched_share:
         search.add(propose_with_haar(search.cascades.haar, search.pyramid, needed_share))
-        needed_share = _needed_share(search, MIN_FACE_SHARE)
-        search.add(propose_with_haar(search.cascades.second_stage, search.pyramid, needed_share))
     if not search.faces:
         search.add(propose_with_border(search.cascades.haar, search.pyramid), turn=False)
-        search.scan(large_places(search.pyramid), is_proposed=False)
 
 
 def _coarse_and_fine_pass(search: Search) -> float:

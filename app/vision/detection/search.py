@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from app.domain import Detection
 from app.vision.detection.acceptance import MAX_TURNED_SHARE, Acceptance
-from app.vision.detection.boxes import Square, contains, remove_duplicates, square_of
+from app.vision.detection.boxes import Square, remove_duplicates
 from app.vision.detection.cascades import Cascades
 from app.vision.detection.proposals import without_known
 from app.vision.detection.pyramid import ImagePyramid
 from app.vision.detection.verification import MARGIN, verify
-
-# Returns the faces at places that the cascades rejected, or, if the last argument is False, did not propose.
-Scan = Callable[[ImagePyramid, Sequence[Square], bool], list[Detection]]
 
 TILT_DEGREES = 20.0  # roll at which rejected places are verified again, clockwise and anticlockwise
 _MAX_REJECTED = 12  # bounds the time
@@ -26,15 +23,13 @@ class Search:
         cascades: Cascades of this thread.
         pyramid: The image.
         accept: Decides which candidates are faces.
-        scan: Searches the places of rejected candidates and proposals; None for no search.
     """
 
-    def __init__(self, cascades: Cascades, pyramid: ImagePyramid, accept: Acceptance, scan: Scan | None = None) -> None:
+    def __init__(self, cascades: Cascades, pyramid: ImagePyramid, accept: Acceptance) -> None:
         self.cascades = cascades
         self.pyramid = pyramid
         self.faces: list[Detection] = []
         self._accept = accept
-        self._scan = scan
         self._rejected: list[Square] = []
 
     def add(self, proposals: Sequence[Square], margin: float = MARGIN, turn: bool = True) -> None:
@@ -48,23 +43,8 @@ class Search:
         new = without_known(proposals, self.faces, self.pyramid.image)
         candidates, rejected = verify(self.cascades, self.pyramid, new, margin)
         self.add_faces(self._accept(self.pyramid.image, candidates))
-        self.scan([*rejected, *(square_of(candidate) for candidate in candidates)])
         if turn:
             self._rejected += rejected
-
-    def scan(self, places: Sequence[Square], is_proposed: bool = True) -> None:
-        """Add the faces that the scan finds near places whose centre is outside the known faces.
-
-        The network accepts some parts of a face, for instance an eye with a brow.
-        """
-        if self._scan is None:
-            return
-        unknown = [place for place in places if not self._is_known(*place.centre)]
-        found = self._scan(self.pyramid, unknown, is_proposed)
-        self.add_faces([face for face in found if not self._is_known(*square_of(face).centre)])
-
-    def _is_known(self, x: float, y: float) -> bool:
-        return any(contains(face.box, x, y) for face in self.faces)
 
     def add_faces(self, faces: Sequence[Detection]) -> None:
         """Add accepted faces."""

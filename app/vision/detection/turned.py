@@ -11,15 +11,14 @@ _TURNED_IMAGE_DEGREES = (TILT_DEGREES, 45.0)
 _LYING_IMAGE_DEGREES = (90.0,)
 # Smallest faces in a turned copy, as shares of the image's mean side.
 _TURNED_FACE_SHARE = 0.06
-_TILTED_HEAD_SHARE = 0.06
+_TILTED_HEAD_SHARE = 0.09
 
 
 def add_turned_faces(search: Search, min_share: float) -> None:
     """Add the turned faces of an image whose upright faces are known.
 
     Rejected places are verified again, turned. If there is no upright face, copies of the image with several rolls are
-    searched. If there are several faces or a small one, some of them tilted heads perhaps, copies with the roll of
-    tilted heads are.
+    searched. If there are several faces, some of them tilted heads perhaps, copies with the roll of tilted heads are.
 
     Args:
         search: Search with the upright faces.
@@ -30,7 +29,7 @@ def add_turned_faces(search: Search, min_share: float) -> None:
         _add_faces_of_turned_image(search, min_share, _TURNED_IMAGE_DEGREES)
         if not search.faces:
             _add_faces_of_turned_image(search, min_share, _LYING_IMAGE_DEGREES)
-    elif len(search.faces) > 1 or min_share < _TILTED_HEAD_SHARE:
+    elif len(search.faces) > 1:
         _add_tilted_heads(search, min_share)
 
 

@@ -17,7 +17,6 @@ from app.inference.face_verifier import FaceVerifier
 from app.vision.decode import DecodedImage, decode_image
 from app.vision.detection import FaceDetector
 from app.vision.detection.network_acceptance import NetworkAcceptance
-from app.vision.detection.scan import NetworkScan
 
 _FACE_VERIFIER = Path(__file__).parents[3] / "models" / "detection" / "face_verifier.onnx"
 MAX_PIXELS = 40_000_000  # the default of the service
@@ -61,7 +60,7 @@ def largest_face() -> Cropper:
     The function raises `UnusableImageError` if the file cannot be decoded or shows no face.
     """
     verifier = FaceVerifier(_FACE_VERIFIER)
-    detector = FaceDetector(NetworkAcceptance(verifier), NetworkScan(verifier))
+    detector = FaceDetector(NetworkAcceptance(verifier))
     min_confidence = PredictOptions().min_detection_confidence
 
     def crop(data: bytes) -> FaceCrop:
