@@ -44,7 +44,7 @@ def test_mined_crops_do_not_show_the_face_of_a_photograph(tmp_path):
     (face,) = mined.faces
     likeness = [cv2.matchTemplate(crop, face, cv2.TM_CCOEFF_NORMED)[0, 0] for crop in mined.others]
     assert len(likeness) >= 4
-    assert max(likeness) < 0.5
+    assert max(likeness) < 0.7  # crops of the face itself, shifted or scaled, have more than 0.8
 
 
 def test_mining_without_pictures_or_without_yunet_is_refused(tmp_path):
