@@ -86,5 +86,5 @@ def _timed(stage: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def file_medians(measured: list[dict[str, Any]], stage: str) -> list[float]:
-    """Return the median over the rounds for every file, in milliseconds."""
+    """Return the median over the rounds for each file, in milliseconds."""
     return [float(np.median(file[stage])) for file in measured]

@@ -27,7 +27,7 @@ def predict_files(paths: Sequence[Path], settings: Settings, options: PredictOpt
     Args:
         paths: Image files.
         settings: The settings of the service.
-        options: Options for every image.
+        options: Options for each image.
         jobs: Number of processes. 1 runs in this process.
 
     Raises:
@@ -55,7 +55,7 @@ class FramePool:
 
     Args:
         settings: The settings of the service.
-        options: Options for every frame.
+        options: Options for each frame.
         jobs: Number of processes. 1 runs in this process.
     """
 

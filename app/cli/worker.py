@@ -35,7 +35,7 @@ class Worker:
 
     Args:
         settings: The settings of the service; its model, device and limits apply.
-        options: Options for every image.
+        options: Options for each image.
         threads: Number of threads for the network.
         classifier: A loaded model; None loads the model of the settings.
         detector: A face detector; None for the detector of the settings.

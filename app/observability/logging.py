@@ -90,7 +90,7 @@ def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") ->
     stream.formatter.converter = time.gmtime
     stream.formatter.default_time_format, stream.formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
     stream.addFilter(FieldsFilter())
-    # Neither format shows these fields, so collecting them for every record is wasted time.
+    # Neither format shows these fields, so collecting them for each record is wasted time.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # disables the search for the caller; see "Optimization" in the Logging HOWTO
     lowest = logging.getLevelNamesMapping()[level.upper()]

@@ -32,7 +32,7 @@ def trusted_addresses(proxies: Iterable[str]) -> list[str]:
     An IPv4 peer of a socket for both families has an address such as ::ffff:10.0.0.7.
 
     Args:
-        proxies: IP addresses, networks, or `*` for every peer.
+        proxies: IP addresses, networks, or `*` for all peers.
     """
     addresses = list(proxies)
     if "*" in addresses:

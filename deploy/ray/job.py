@@ -50,7 +50,7 @@ class Predictor:
 
     Args:
         settings: The settings of the service.
-        options: Options for every image.
+        options: Options for each image.
     """
 
     def __init__(self, settings: Settings, options: PredictOptions) -> None:
@@ -71,7 +71,7 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
         source: Folder or bucket with images, as a path or a URL that fsspec knows.
         output: Folder or bucket for the Parquet files.
         settings: The settings of the service.
-        options: Options for every image.
+        options: Options for each image.
         workers: Number of processes with the pipeline; each uses one core.
         batch_size: Images per batch.
 

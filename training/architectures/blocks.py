@@ -87,7 +87,7 @@ def convolve(
         relu: Add ReLU.
     """
     if strides > 1 and kernel > 1:
-        # Padding as in PyTorch, equal at both ends for every side: a constant in ONNX instead of a computation.
+        # Padding as in PyTorch, equal at both ends for each side: a constant in ONNX instead of a computation.
         features = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(features)
     features = layers.Conv2D(
         width,

@@ -29,7 +29,7 @@ Thresholds = npt.NDArray[np.float64]
 
 
 def calibrate(scores: Scores, labels: Labels, seed: int = 0) -> dict[str, PredictionSets]:
-    """Return the thresholds for every coverage.
+    """Return the thresholds for each coverage.
 
     Args:
         scores: float64 (N, 7), calibrated probabilities of images that the network was not trained on.

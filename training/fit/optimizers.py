@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules of Keras, as the config selects them, with a warm-up for every schedule."""
+"""Optimisers and learning-rate schedules of Keras, as the config selects them, with a warm-up for each schedule."""
 
 from __future__ import annotations
 

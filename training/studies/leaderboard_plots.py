@@ -51,7 +51,7 @@ def plot_accuracy_against_latency(systems: Sequence[tuple[str, float, float]], p
 
 
 def plot_class_heat_map(names: Sequence[str], scores: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw the F1 of every label (columns) for every system (rows).
+    """Draw the F1 of each label (columns) for each system (rows).
 
     Args:
         names: Names of the systems.

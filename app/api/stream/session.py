@@ -46,7 +46,7 @@ class StreamSession:
 
     Args:
         websocket: Connection that has not been accepted yet.
-        options: Options for every frame.
+        options: Options for each frame.
         smoothing: See `FaceTracker`.
     """
 

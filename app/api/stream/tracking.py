@@ -20,7 +20,7 @@ class StreamPredictor:
     """Predict the frames of one stream.
 
     Args:
-        options: Options for every frame.
+        options: Options for each frame.
         smoothing: See `FaceTracker`.
     """
 

@@ -34,7 +34,7 @@ class VideoOptions:
 
     Attributes:
         settings: The settings of the service.
-        predict: Options for every frame.
+        predict: Options for each frame.
         jobs: Number of processes.
         fps: Frames to classify per second of video.
         smoothing: See `FaceTracker`.

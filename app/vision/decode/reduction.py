@@ -31,7 +31,7 @@ def full_size(width: int, height: int) -> int:
 
 
 def fixed(reduction: int) -> ChooseReduction:
-    """Return the choice of one reduction for every size."""
+    """Return the choice of one reduction for all sizes."""
     return lambda width, height: reduction
 
 

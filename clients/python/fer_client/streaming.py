@@ -26,7 +26,7 @@ def stream_url(url: str, smoothing: float, options: Options) -> str:
     Args:
         url: Base URL of the service.
         smoothing: Share of the previous scores that remains after 0.1 s, 0 to 1.
-        options: Options for every frame.
+        options: Options for each frame.
     """
     parameters = query(options) | {"smoothing": str(smoothing)}
     return f"ws{url.removeprefix('http').rstrip('/')}/ws?{urlencode(parameters)}"
