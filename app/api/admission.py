@@ -39,16 +39,33 @@ class Queues(Protocol):
 
 
 class Permit(HeldBytes):
-    """The right to one answer, and the memory for its body.
+    """The right to one answer, and the memory for its body. A context manager: the end of the block releases both.
 
     Args:
         check_wait: Refuses a file size (bytes) that would wait too long.
+        on_release: Called by the first `release`.
         budget: Memory for bodies.
     """
 
-    def __init__(self, check_wait: Callable[[float], None], budget: ByteBudget) -> None:
+    def __init__(self, check_wait: Callable[[float], None], on_release: Callable[[], None], budget: ByteBudget) -> None:
         super().__init__(budget)
         self._check_wait = check_wait
+        self._on_release: Callable[[], None] | None = on_release
+
+    def __enter__(self) -> Permit:
+        """Return the permit."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release the permit."""
+        self.release()
+
+    def release(self) -> None:
+        """Give the permit and the memory back. Further calls have no effect."""
+        super().release()
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            on_release()
 
     def confirm(self, size_bytes: float) -> None:
         """Check the expected wait again, once a body has arrived in pieces: the queue may have grown meanwhile.
@@ -105,11 +122,10 @@ class Admission:
         """Bytes of bodies that requests and frames hold."""
         return self._budget.held_bytes
 
-    @contextmanager
     def acquire(
         self, size_bytes: float, *, bulk: bool = False, timeout_s: float = math.inf, caller: str = ""
-    ) -> Iterator[Permit]:
-        """Hold one permit. The caller also holds memory with `Permit.hold` before it keeps any part of a body.
+    ) -> Permit:
+        """Return one permit, which the caller releases. It holds no memory yet; see `Permit.hold`.
 
         Args:
             size_bytes: Size of the body; infinite if it is unknown.
@@ -126,19 +142,10 @@ class Admission:
 
         check_wait(size_bytes)
         self._check_permits(bulk, caller)
-        permit = Permit(check_wait, self._budget)
         self._permits += 1
         self._bulk_permits += bulk
         self._permits_of[caller] += 1
-        try:
-            yield permit
-        finally:
-            permit.release()
-            self._permits -= 1
-            self._bulk_permits -= bulk
-            self._permits_of[caller] -= 1
-            if not self._permits_of[caller]:
-                del self._permits_of[caller]
+        return Permit(check_wait, lambda: self._release(bulk, caller), self._budget)
 
     def hold_bytes(self) -> HeldBytes:
         """Return an account for a message that is in memory before it needs a permit. It holds nothing yet."""
@@ -176,6 +183,13 @@ class Admission:
             yield
         finally:
             self._unauthenticated_streams -= 1
+
+    def _release(self, bulk: bool, caller: str) -> None:
+        self._permits -= 1
+        self._bulk_permits -= bulk
+        self._permits_of[caller] -= 1
+        if not self._permits_of[caller]:
+            del self._permits_of[caller]
 
     def _check_permits(self, bulk: bool, caller: str) -> None:
         if self._permits >= self._max_queue or (bulk and self._bulk_permits >= self._max_bulk):

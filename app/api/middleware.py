@@ -56,7 +56,7 @@ class RequestMiddleware:
         with tracing.request(headers) as trace, log_fields(access_log.log_context(request_id, trace)):
             response = _Response(send, request_id)
             try:
-                await self._respond(scope, receive, response)
+                await self._respond(scope, receive, response, headers)
             finally:
                 metrics.inflight.dec()
                 seconds = time.perf_counter() - started
@@ -64,9 +64,9 @@ class RequestMiddleware:
                 client = access_log.client_address(self._service.settings, scope)
                 access_log.record(metrics, trace, scope["method"], route, response.status, seconds, request_id, client)
 
-    async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
-        body = RequestBody(receive, scope["state"], Headers(scope=scope), self._service.settings.max_body_bytes)
-        response.on_start = body.stop_watching
+    async def _respond(self, scope: Scope, receive: Receive, response: _Response, headers: Headers) -> None:
+        body = RequestBody(receive, scope["state"], headers, self._service.settings.max_body_bytes)
+        response.on_start = body.end
         app = self._head if scope["method"] == "HEAD" else self._app
         try:
             await app(scope, body.receive, response.send)
@@ -81,7 +81,7 @@ class RequestMiddleware:
                 raise
             await problem_response(problem, Request(scope))(scope, receive, response.send)
         finally:
-            body.stop_watching()
+            body.end()
 
 
 class _Response:

@@ -21,7 +21,7 @@ class RequestBody:
 
     The bytes are counted while they arrive, whatever the headers declare, and the permit holds their memory. A body
     that arrived in pieces confirms its permit at its end. From then on the disconnect of the client cancels the task
-    that answers the request, so that its work leaves every queue.
+    that answers the request, so that its work leaves every queue. The response releases the permit.
 
     Args:
         receive: Receives ASGI messages from the server.
@@ -63,8 +63,10 @@ class RequestBody:
             self._complete()
         return message
 
-    def stop_watching(self) -> None:
-        """Ignore the client from now on: the response has started."""
+    def end(self) -> None:
+        """Release the permit and ignore the client: the response starts, and a slow reader must not hold a permit."""
+        if (permit := self._state.get("permit")) is not None:
+            permit.release()
         if self._timer is not None:
             self._timer.cancel()
         if self._watcher is not None:

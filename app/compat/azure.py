@@ -9,11 +9,10 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.auth import authorise
 from app.api.documentation import FILE, IMAGE_ERRORS, REQUEST_ERRORS
 from app.api.parsing.body import media_type, read_body
 from app.api.permits import ADMIT
@@ -82,7 +81,7 @@ class _AzureRoute(CompatibleRoute):
     error_format = ErrorFormat(_error_body, _status)
 
 
-router = APIRouter(tags=["compatible"], dependencies=[Depends(authorise), ADMIT], route_class=_AzureRoute)
+router = APIRouter(tags=["compatible"], dependencies=[ADMIT], route_class=_AzureRoute)
 
 _EXAMPLE: list[dict[str, Any]] = [
     {

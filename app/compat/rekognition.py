@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.auth import authorise
 from app.api.documentation import IMAGE_ERRORS, REQUEST_ERRORS
 from app.api.parsing.base64_image import from_base64
 from app.api.parsing.body import read_body
@@ -97,7 +96,7 @@ class _RekognitionRoute(CompatibleRoute):
     error_format = ErrorFormat(_error_body, _status, MEDIA_TYPE)
 
 
-router = APIRouter(tags=["compatible"], dependencies=[Depends(authorise), ADMIT], route_class=_RekognitionRoute)
+router = APIRouter(tags=["compatible"], dependencies=[ADMIT], route_class=_RekognitionRoute)
 
 
 class _Image(msgspec.Struct, rename="pascal"):

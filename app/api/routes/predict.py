@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from app.api.auth import authorise
 from app.api.documentation import (
     IMAGE_ERRORS,
     REQUEST_ERRORS,
@@ -32,7 +31,7 @@ from app.domain import PredictOptions
 from app.engine.model import ServingModel
 from app.errors import ErrorCode, FerError
 
-router = APIRouter(tags=["predict"], dependencies=[Depends(authorise), ADMIT])
+router = APIRouter(tags=["predict"], dependencies=[ADMIT])
 
 Options = Annotated[OptionsQuery, Query()]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 
-from app.api.auth import authorise
 from app.api.documentation import BASE64, FILE, IMAGE_ERRORS, REQUEST_ERRORS, example_response, open_form
 from app.api.permits import ADMIT
 from app.api.problems import STATUS
@@ -37,7 +36,7 @@ class _DeepFaceRoute(CompatibleRoute):
     error_format = ErrorFormat(_error_body, _status)
 
 
-router = APIRouter(tags=["compatible"], dependencies=[Depends(authorise), ADMIT], route_class=_DeepFaceRoute)
+router = APIRouter(tags=["compatible"], dependencies=[ADMIT], route_class=_DeepFaceRoute)
 
 _OPTIONS = {
     "actions": {"type": "array", "items": {"type": "string", "enum": ["emotion"]}},
