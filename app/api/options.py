@@ -77,8 +77,9 @@ class OptionsQuery(BaseModel):
         Args:
             body: Options of the body; None if the request has no body.
         """
-        given = self.model_dump(include=self.model_fields_set)
-        options = self if body is None else body.model_copy(update=given)
+        options = self
+        if body is not None and body.model_fields_set:
+            options = body.model_copy(update=self.model_dump(include=self.model_fields_set))
         return PredictOptions(
             detect=options.detect,
             max_faces=options.max_faces,

@@ -61,6 +61,7 @@ class FairScheduler:
         # Bulk work has no job in advance: other work that arrives would wait behind it.
         self._free_bulk_slots = max(1, threads - 1)
         self._classes = {bulk: [QueueClass(bulk) for _ in range(len(CLASS_BOUNDS_BYTES) + 1)] for bulk in (False, True)}
+        self._all_classes = self._classes[False] + self._classes[True]
         self._virtual_time = 0.0
         self._running: dict[Job, Future[Any]] = {}  # in the order of submission to the executor
 
@@ -79,9 +80,10 @@ class FairScheduler:
         queue_class = self._class_of(size_bytes, bulk)
         if not queue_class.waiting:
             return 0.0
-        work_s = sum(len(other.waiting) * other.cost_s for other in self._all_classes)
+        backlogged = [other for other in self._all_classes if other.waiting]
+        work_s = sum(len(other.waiting) * other.cost_s for other in backlogged)
         # Each earlier job of the class lets every class with waiting jobs run for its weight.
-        weights = sum(other.weight for other in self._all_classes if other.waiting)
+        weights = sum(other.weight for other in backlogged)
         return min(work_s, len(queue_class.waiting) * queue_class.charge * weights) / self._threads
 
     def backlog_age_s(self, size_bytes: float, bulk: bool = False) -> float:
@@ -123,10 +125,6 @@ class FairScheduler:
             # The traceback of an error refers to this frame. Without these references there is no cycle, so that the
             # image is freed with the error.
             del answer, job
-
-    @property
-    def _all_classes(self) -> list[QueueClass]:
-        return self._classes[False] + self._classes[True]
 
     def _class_of(self, size_bytes: float, bulk: bool) -> QueueClass:
         return self._classes[bulk][sum(size_bytes > bound for bound in CLASS_BOUNDS_BYTES)]

@@ -43,9 +43,9 @@ def make_admission(queues: FakeQueues | None = None, max_queue: int = 2) -> Admi
     return Admission(queues or FakeQueues(), max_queue, DEADLINE_S)
 
 
-def assert_overloaded(context, detail: str) -> None:
-    """Assert that entering a context is refused."""
-    with pytest.raises(FerError) as refused, context:
+def assert_overloaded(acquire, detail: str) -> None:
+    """Assert that a function, which returns a context, refuses."""
+    with pytest.raises(FerError) as refused, acquire():
         pass
     assert refused.value.code == ErrorCode.OVERLOADED
     assert detail in refused.value.detail
@@ -56,11 +56,22 @@ def test_acquire_gives_at_most_max_queue_permits():
     with admission.acquire(1):
         with admission.acquire(1):
             assert admission.permits == 2
-            assert_overloaded(admission.acquire(1), "2 requests are in progress")
+            assert_overloaded(lambda: admission.acquire(1), "2 requests are in progress")
             assert admission.permits == 2
         assert admission.permits == 1
         with admission.acquire(1):
             assert admission.permits == 2
+    assert admission.permits == 0
+
+
+def test_a_permit_is_released_once():
+    admission = make_admission(max_queue=2)
+    first, second = admission.acquire(1), admission.acquire(1)
+    first.hold(10)
+    first.release()
+    first.release()
+    assert (admission.permits, admission.held_bytes) == (1, 0)
+    second.release()
     assert admission.permits == 0
 
 
@@ -87,7 +98,9 @@ def test_acquire_refuses_a_longer_wait_than_the_limit_of_a_burst_or_a_backlog(ag
     with admission.acquire(1):
         assert admission.permits == 1
     queues.wait_s = math.nextafter(limit_s, math.inf)
-    assert_overloaded(admission.acquire(1), f"would wait for {limit_s:.1f} s and at most {limit_s:.1f} s is accepted")
+    assert_overloaded(
+        lambda: admission.acquire(1), f"would wait for {limit_s:.1f} s and at most {limit_s:.1f} s is accepted"
+    )
     assert admission.permits == 0
 
 
@@ -133,7 +146,7 @@ def test_open_stream_limits_the_number_of_streams_and_needs_no_permit():
     admission = make_admission(FakeQueues(math.inf), max_queue=2)
     with admission.open_stream():
         with admission.open_stream():
-            assert_overloaded(admission.open_stream(), "2 streams are open")
+            assert_overloaded(admission.open_stream, "2 streams are open")
         with pytest.raises(ZeroDivisionError), admission.open_stream():
             raise ZeroDivisionError
         with admission.open_stream():
@@ -145,7 +158,7 @@ def test_await_key_limits_the_number_of_streams_without_a_key():
     with ExitStack() as places:
         for _ in range(MAX_UNAUTHENTICATED_STREAMS):
             places.enter_context(admission.await_key())
-        assert_overloaded(admission.await_key(), f"{MAX_UNAUTHENTICATED_STREAMS} streams have not sent their API key")
+        assert_overloaded(admission.await_key, f"{MAX_UNAUTHENTICATED_STREAMS} streams have not sent their API key")
         with admission.open_stream(), admission.acquire(1):  # have separate limits
             assert admission.permits == 1
     with admission.await_key():
@@ -157,18 +170,18 @@ def test_acquire_refuses_bulk_work_first():
     with ExitStack() as permits:
         for _ in range(3):  # three quarters of the permits
             permits.enter_context(admission.acquire(1, bulk=True))
-        assert_overloaded(admission.acquire(1, bulk=True), "3 bulk requests are in progress")
+        assert_overloaded(lambda: admission.acquire(1, bulk=True), "3 bulk requests are in progress")
         permits.enter_context(admission.acquire(1))
-        assert_overloaded(admission.acquire(1), "4 requests are in progress")
+        assert_overloaded(lambda: admission.acquire(1), "4 requests are in progress")
     queues = FakeQueues(math.nextafter(BACKLOG_S, math.inf))
     with make_admission(queues).acquire(1):  # a burst of other work may wait longer
-        assert_overloaded(make_admission(queues).acquire(1, bulk=True), "0.3 s is accepted")
+        assert_overloaded(lambda: make_admission(queues).acquire(1, bulk=True), "0.3 s is accepted")
 
 
 def test_acquire_gives_bulk_work_a_permit_if_there_is_one():
     admission = make_admission(max_queue=1)
     with admission.acquire(1, bulk=True):
-        assert_overloaded(admission.acquire(1), "1 requests are in progress")
+        assert_overloaded(lambda: admission.acquire(1), "1 requests are in progress")
     assert admission.permits == 0
 
 
@@ -176,13 +189,13 @@ def test_acquire_refuses_a_caller_that_would_not_wait_long_enough():
     admission = make_admission(FakeQueues(0.1))
     with admission.acquire(1, timeout_s=0.2):
         pass
-    assert_overloaded(admission.acquire(1, timeout_s=0.05), "0.1 s is accepted")
+    assert_overloaded(lambda: admission.acquire(1, timeout_s=0.05), "0.1 s is accepted")
 
 
 def test_acquire_limits_the_permits_of_one_caller():
     admission = Admission(FakeQueues(), 10, DEADLINE_S, max_per_caller=2)
     with admission.acquire(1, caller="a"), admission.acquire(1, caller="a"):
-        assert_overloaded(admission.acquire(1, caller="a"), "2 requests with this API key")
+        assert_overloaded(lambda: admission.acquire(1, caller="a"), "2 requests with this API key")
         with admission.acquire(1, caller="b"):
             pass
     with admission.acquire(1, caller="a"):
