@@ -7,6 +7,7 @@ per face. A second run with the same output continues where the first one ended.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 import time
@@ -55,6 +56,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, options: PredictOptions) -> None:
         self._worker = Worker(settings, options, threads=1)
+        atexit.register(self._worker.close)  # Ray Data ends its workers without a call
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         """Return the rows of a batch with the columns `path` and `bytes`. A bad image has one row with its error."""
@@ -88,7 +90,7 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
             paths,
             filesystem=_arrow(inputs),
             include_paths=True,
-            ray_remote_args={"num_cpus": _FILE_TASK_CPUS},
+            num_cpus=_FILE_TASK_CPUS,
             override_num_blocks=-(-len(paths) // _FILES_PER_TASK),
         )
         faces = images.map_batches(
