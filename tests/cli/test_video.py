@@ -226,7 +226,7 @@ def test_damaged_middle_is_skipped_and_later_times_are_right(fakes, tmp_path, ca
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a video"),
+        (b"", "expected a video. Received: an empty file"),
         (b"no video", "expected a video"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n", "expected a video"),  # opens other files
     ],
