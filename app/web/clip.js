@@ -120,7 +120,7 @@ export class Clip {
     const faces = this.#tracks.assign(answer.faces, known);
     const record = { time_s, image: answer.image, model: answer.model, faces };
     this.#records.splice(index, 0, record);
-    this.on.show(record);
+    this.on.show(this.#recorded(this.video.currentTime) ?? record); // the user may have gone to another time
     this.on.record(record, statistics);
   }
 

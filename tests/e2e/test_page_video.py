@@ -101,6 +101,23 @@ def test_click_on_the_timeline_shows_the_recorded_faces(page, pictures):
     assert len(frames_of(page)) == sent
 
 
+def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
+    page.evaluate(
+        """() => {
+            const listen = WebSocket.prototype.addEventListener;
+            WebSocket.prototype.addEventListener = function (name, callback) {
+                const late = name === "message" ? (event) => setTimeout(callback, 700, event) : callback;
+                return listen.call(this, name, late);
+            };
+        }"""
+    )
+    page.set_input_files("#file", pictures / "clip.webm")
+    page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
+    go_to(page, 1.5 * CLIP_PART_S)
+    page.wait_for_timeout(1500)  # until the answers to the last frames, which show two faces, arrived
+    expect_faces(page, 1)
+
+
 def test_replay_sends_no_frame_again(page, pictures):
     play(page, pictures / "clip.webm")
     sent = len(frames_of(page))
