@@ -35,18 +35,22 @@ export class Results {
     const { width, height } = answer.image;
     const frame = this.boxes.getBoundingClientRect();
     const numbers = faceNumbers(answer.faces);
+    // By number: the sizes of two faces change places often in a video.
+    const order = [...numbers.keys()].sort((one, other) => numbers[one] - numbers[other]);
     resize(this.boxes, answer.faces.length, newBox);
     resize(this.faces, answer.faces.length, newCard);
     const tags = [];
-    answer.faces.forEach((face, index) => {
+    order.forEach((place, index) => {
+      const face = answer.faces[place];
+      const number = numbers[place];
       const left = mirrored ? width - face.box.x - face.box.width : face.box.x;
-      tags.push(placeBox(this.boxes.children[index], face, numbers[index], {
+      tags.push(placeBox(this.boxes.children[index], face, number, {
         left: left / width,
         top: face.box.y / height,
         width: face.box.width / width,
         height: face.box.height / height,
       }, frame));
-      fillCard(this.faces.children[index], face, numbers[index], this.all ? Infinity : LEADING);
+      fillCard(this.faces.children[index], face, number, this.all ? Infinity : LEADING);
     });
     tags.forEach((tag, index) => {
       const crowded = tags.some((other) => other !== tag && overlap(tag, other));

@@ -6,7 +6,7 @@ const ROW_PX = 30;
 const MAX_ROWS = 6;
 const STRIPES_PX = 6;
 const MAX_GAP_S = 1; // a record lasts until the next one, at most this long
-const MIN_WIDTH_PX = 1.5;
+const MIN_WIDTH_PX = 2;
 
 const patterns = new Map(); // colour -> stripes
 
@@ -98,7 +98,9 @@ export class Timeline {
         const height = Math.max(3, face.confidence * (ROW_PX - 4));
         const colour = style.getPropertyValue(`--${shownEmotion(face)}`);
         context.fillStyle = shownEmotion(face) === "unclear" ? stripes(context, colour) : colour;
-        context.fillRect(time_s * scale, (row + 1) * ROW_PX - height, Math.max(MIN_WIDTH_PX, length_s * scale), height);
+        const left = Math.floor(time_s * scale); // whole pixels, so that no gap shows between two records
+        const right = Math.max(left + MIN_WIDTH_PX, Math.ceil((time_s + length_s) * scale));
+        context.fillRect(left, (row + 1) * ROW_PX - height, right - left, height);
       }
     }
   }

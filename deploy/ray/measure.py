@@ -41,8 +41,8 @@ def main() -> int:
             cv2.imwrite(str(photos / f"{index}.jpg"), portrait[: 400 + index % 100, : 400 + index % 90])
         print("| workers | images | rows | seconds | images per second |")
         print("| --- | --- | --- | --- | --- |")
-        for workers in args.workers:
-            print(_measure(photos, Path(name) / f"faces-{workers}", workers), flush=True)
+        for row, workers in enumerate(args.workers):
+            print(_measure(photos, Path(name) / f"faces-{row}", workers), flush=True)
     return 0
 
 

@@ -52,7 +52,11 @@ def test_face_with_more_than_one_possible_emotion_is_unclear(browser, doubtful):
         expect(page.locator(".face .doubt")).to_have_text("happy or neutral")
         expect(page.locator(".box .tag")).to_have_text("1 unclear")
         assert [row.inner_text().split()[0] for row in page.locator(".face .scores li").all()] == ["happy", "neutral"]
+        picture = cv2.imdecode(np.frombuffer(download(page, "Picture"), np.uint8), cv2.IMREAD_COLOR)
         (row,) = csv.DictReader(io.StringIO(download(page, "CSV").decode()))
+        top, left, width = int(row["y"]), int(row["x"]), int(row["width"])
+        light = np.abs(picture[top, left : left + width].astype(int) - (238, 231, 228)).max(axis=1) < 40
+        assert 0.2 < light.mean() < 0.9  # dashes
         assert (row["emotion"], row["prediction_set"]) == ("happy", "happy neutral")
 
 

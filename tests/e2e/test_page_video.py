@@ -118,6 +118,23 @@ def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
     expect_faces(page, 1)
 
 
+def test_summary_and_cards_of_a_playing_video_agree(page, pictures):
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            const [faces, summary] = ["faces", "summary"].map((id) => document.getElementById(id));
+            const record = () => window.seen.push([faces.children.length, summary.textContent]);
+            new MutationObserver(record).observe(faces, { childList: true });
+        }"""
+    )
+    play(page, pictures / "clip.webm")
+    begins = {0: "No face found", 1: "One face", 2: "2 faces"}
+    seen = page.evaluate("window.seen")
+    assert {count for count, _ in seen} >= {1, 2}
+    assert [text for count, text in seen if not text.startswith(begins[count])] == []
+    assert page.locator(".face .number").all_text_contents() == ["Face 1", "Face 2"]
+
+
 def test_replay_sends_no_frame_again(page, pictures):
     play(page, pictures / "clip.webm")
     sent = len(frames_of(page))
