@@ -69,7 +69,13 @@ def test_video_is_analysed_frame_by_frame_and_never_uploaded(page, pictures):
     expect_faces(page, 2)
 
 
+def play_slowly(page: Page) -> None:
+    """Play the next video at half its speed, so that a busy machine analyses enough frames."""
+    page.evaluate("() => { document.getElementById('video').defaultPlaybackRate = 0.5; }")
+
+
 def test_rows_of_the_csv_are_right_in_time_and_identity(page, pictures):
+    play_slowly(page)
     play(page, pictures / "clip.webm")
     rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))
     times = {track: [float(row["time_s"]) for row in rows if row["track"] == track] for track in ("1", "2")}
@@ -101,16 +107,31 @@ def test_click_on_the_timeline_shows_the_recorded_faces(page, pictures):
     assert len(frames_of(page)) == sent
 
 
-def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
+def delay_answers(page: Page, delay_ms: int) -> None:
+    """Simulate a slow service: deliver each answer later."""
     page.evaluate(
-        """() => {
+        """(delay_ms) => {
             const listen = WebSocket.prototype.addEventListener;
             WebSocket.prototype.addEventListener = function (name, callback) {
-                const late = name === "message" ? (event) => setTimeout(callback, 700, event) : callback;
+                const late = name === "message" ? (event) => setTimeout(callback, delay_ms, event) : callback;
                 return listen.call(this, name, late);
             };
-        }"""
+        }""",
+        delay_ms,
     )
+
+
+def test_last_frame_is_analysed_by_a_slow_service_too(page, pictures):
+    delay_answers(page, 3000)
+    page.set_input_files("#file", pictures / "clip.webm")
+    page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
+    expect_faces(page, 2)
+    rows = csv.DictReader(io.StringIO(download(page, "CSV").decode()))
+    assert {row["track"] for row in rows} == {"1", "2"}
+
+
+def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
+    delay_answers(page, 700)
     page.set_input_files("#file", pictures / "clip.webm")
     page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
     go_to(page, 1.5 * CLIP_PART_S)
@@ -159,6 +180,7 @@ def test_face_keeps_its_number_through_a_pause_and_a_new_stream(page, pictures):
 
 
 def test_timeline_has_a_coloured_row_for_each_face(page, pictures):
+    play_slowly(page)
     play(page, pictures / "clip.webm")
     assert page.locator("#tracks li").all_text_contents() == ["1", "2"]
     painted = page.evaluate(
