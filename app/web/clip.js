@@ -27,6 +27,7 @@ export class Clip {
       end: on.problem,
     });
     video.addEventListener("seeking", () => (this.#jumped = true));
+    video.addEventListener("pause", () => this.running && this.#stream.sendLast()); // at the end, too
     for (const name of ["play", "pause", "timeupdate", "durationchange", "ended"]) {
       video.addEventListener(name, () => this.running && on.change());
     }
