@@ -125,9 +125,9 @@ def test_last_frame_is_analysed_by_a_slow_service_too(page, pictures):
     delay_answers(page, 3000)
     page.set_input_files("#file", pictures / "clip.webm")
     page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
-    expect_faces(page, 2)
-    rows = csv.DictReader(io.StringIO(download(page, "CSV").decode()))
-    assert {row["track"] for row in rows} == {"1", "2"}
+    page.wait_for_timeout(8000)  # two answers
+    rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))
+    assert float(rows[-1]["time_s"]) == pytest.approx(3 * CLIP_PART_S, abs=0.1)
 
 
 def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
