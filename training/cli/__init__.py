@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -29,6 +30,11 @@ def main() -> int:
         run(arguments)
     except (TrainingError, ManifestError, DeviceError, SelfTestError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a path that cannot be read or written, a full disk
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        print(f"error: cannot read or write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. At most the current epoch is lost: repeat the command to continue.", file=sys.stderr)

@@ -13,11 +13,12 @@ from training.cli.options import (
     add_precision,
     add_votes,
     add_workers,
+    at_least,
     load_dataset,
     optional_votes,
+    positive,
     votes_for,
 )
-from training.errors import TrainingError
 
 _FAIR = CONFIGS / "fair.toml"
 
@@ -34,7 +35,9 @@ def add_commands(commands: Commands) -> None:
     compare.add_argument(
         "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
     )
-    compare.add_argument("--jobs", type=int, default=1, help="configs trained in parallel (default: %(default)s)")
+    compare.add_argument(
+        "--jobs", type=at_least(1), default=1, help="configs trained in parallel (default: %(default)s)"
+    )
     compare.add_argument(
         "--smoke", action="store_true", help="only run every architecture through all stages on generated images"
     )
@@ -59,7 +62,7 @@ def add_commands(commands: Commands) -> None:
 
     plan = commands.add_parser("plan", help="train stages of runs within a number of minutes, for a GPU")
     plan.add_argument("plan", type=Path, help="TOML file, for example training/configs/gpu/plan.toml")
-    plan.add_argument("--minutes", type=float, help="replaces the time of the plan")
+    plan.add_argument("--minutes", type=positive, help="replaces the time of the plan")
     plan.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
     plan.add_argument("--to", type=Path, default=Path("runs/plan"), help="folder of archives (default: %(default)s)")
     add_workers(plan)
@@ -75,7 +78,12 @@ def _add_step_cost(commands: Commands) -> None:
     cost.add_argument(
         "--teacher", action="append", required=True, type=Path, help="run folder or ONNX file; repeat for several"
     )
-    cost.add_argument("--rounds", type=int, default=11, help="steps of each kind, at least 2 (default: %(default)s)")
+    cost.add_argument(
+        "--rounds",
+        type=at_least(2),
+        default=11,
+        help="steps of each kind; the first is not counted (default: %(default)s)",
+    )
     cost.set_defaults(run_command=_step_cost)
 
 
@@ -144,8 +152,6 @@ def _step_cost(arguments: argparse.Namespace) -> None:
     from training.config import load_config
     from training.studies.step_cost import step_costs
 
-    if arguments.rounds < 2:  # noqa: PLR2004  # the first round is not counted
-        raise TrainingError(f"--rounds: expected at least 2. Received: {arguments.rounds}")
     seconds = step_costs(load_config(arguments.config), arguments.teacher, arguments.rounds)
     whole = seconds["augmentation"] + seconds["plain"]
     print(f"{'plain step':>16}: {1000 * whole:.0f} ms, of which augmentation {1000 * seconds['augmentation']:.0f} ms")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.cli.options import CONFIGS, Commands, add_data, add_votes, load_dataset, optional_votes
+from training.cli.options import CONFIGS, Commands, add_data, add_votes, at_least, load_dataset, optional_votes
 from training.data.splits import Split
 
 _MINED = Path("runs/face_verifier")
@@ -23,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     mine = actions.add_parser("mine", help="crop what OpenCV's cascades propose on pictures without faces")
     mine.add_argument("folders", nargs="+", type=Path, help="folders of pictures, searched recursively")
     mine.add_argument("--to", type=Path, required=True, help="NPZ file to write; a contact sheet is written beside it")
-    mine.add_argument("--per-picture", type=int, default=60, help="crops of one picture (default: %(default)s)")
+    mine.add_argument("--per-picture", type=at_least(1), default=60, help="crops of one picture (default: %(default)s)")
     mine.add_argument(
         "--yunet",
         type=Path,

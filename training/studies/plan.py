@@ -119,7 +119,7 @@ def _run_stage(
         config.with_epochs(min(config.epochs, max(1, math.floor(left / speed))))
         for config, speed in zip(configs, speeds, strict=True)
     ]
-    names = [f"{config.name}-seed{config.seed}" for config in fitted]
+    names = [config.run_name for config in fitted]
     calls = [
         (config, dataset, votes, RunFolder(runs / name), to / f"{name}.npz", workers)
         for name, config in zip(names, fitted, strict=True)
