@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.architectures import ARCHITECTURES
 from training.cli.labelled_options import add_labelled_data, load_labelled_data
 from training.cli.options import (
     DEFAULT_DATA,
@@ -28,7 +29,9 @@ def add_commands(commands: Commands) -> None:
 
     train = commands.add_parser("train", help="train a config; repeat the command to continue an interrupted run")
     train.add_argument("--config", type=Path, required=True, help="TOML file, for example of training/configs")
-    train.add_argument("--architecture", metavar="KEY", help="train this network with the recipe of the config")
+    train.add_argument(
+        "--architecture", choices=ARCHITECTURES, metavar="KEY", help="train this network with the recipe of the config"
+    )
     train.add_argument("--seed", type=at_least(0), help="replaces the seed of the config")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     add_workers(train)

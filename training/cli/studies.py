@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.architectures import ARCHITECTURES
 from training.cli.options import (
     CONFIGS,
     SEEDS_FILE,
@@ -28,7 +29,12 @@ def add_commands(commands: Commands) -> None:
     compare = commands.add_parser("compare", help="train and measure many configs for one leaderboard")
     compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
     compare.add_argument(
-        "--fair", action="append", default=[], metavar="KEY", help="add KEY, or `all`, with the shared recipe fair.toml"
+        "--fair",
+        action="append",
+        default=[],
+        choices=[*ARCHITECTURES, "all"],
+        metavar="KEY",
+        help="add KEY, or `all`, with the shared recipe fair.toml",
     )
     compare.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
     compare.add_argument("--to", type=Path, default=Path("training/results"), help="output (default: %(default)s)")
@@ -88,7 +94,6 @@ def _add_step_cost(commands: Commands) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from training.architectures import ARCHITECTURES
     from training.config import load_config
     from training.studies.compare import compare
     from training.studies.ensemble import load_ensemble

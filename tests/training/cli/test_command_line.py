@@ -15,6 +15,8 @@ from training import cli
 from training.cli import options
 from training.studies.smoke import generated_dataset
 
+MODEL = str(REPOSITORY / "models/fer_vgg.onnx")
+
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
@@ -26,6 +28,11 @@ from training.studies.smoke import generated_dataset
             "expected 3995 angry",
         ),
         (["card", "none.onnx"], "none.onnx does not exist"),
+        (
+            ["card", MODEL, "--to", "none/card.md"],
+            "error: cannot read or write none/card.md: No such file or directory",
+        ),
+        (["card", MODEL, "--to", "card.md", "--seeds", "a.zip"], "a.zip is not an output file of `seeds`"),
     ],
 )
 def test_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, arguments, sentence):
@@ -85,13 +92,15 @@ def test_process_ends_with_a_sentence_and_status_2(tmp_path):
         (["train", "--config", "x.toml", "--workers", "-1"], "at least 0. Received: -1"),
         (["train", "--config", "x.toml", "--seed", "one"], "at least 0. Received: one"),
         (["step-cost", "x.toml", "--teacher", "x", "--rounds", "1"], "at least 2. Received: 1"),
+        (["compare", "--fair", "lenet"], "invalid choice: 'lenet'"),
+        (["train", "--config", "x.toml", "--architecture", "lenet"], "invalid choice: 'lenet'"),
         (["plan", "x.toml", "--minutes", "0"], "greater than 0. Received: 0"),
         (["plan", "x.toml", "--minutes", "nan"], "greater than 0. Received: nan"),
         (["verifier", "mine", "x", "--to", "x.npz", "--per-picture", "0"], "at least 1. Received: 0"),
         (["fine-tune", "x.onnx", "--to", "x.onnx", "--data", "x", "--epochs", "0"], "at least 1. Received: 0"),
     ],
 )
-def test_number_out_of_its_range_is_refused_before_anything_is_read(monkeypatch, capsys, arguments, received):
+def test_value_out_of_its_range_is_refused_before_anything_is_read(monkeypatch, capsys, arguments, received):
     monkeypatch.setattr(sys, "argv", ["training", *arguments])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
@@ -121,7 +130,7 @@ def test_defect_of_the_program_keeps_its_traceback(monkeypatch):
 def test_json_of_fer2013_is_refused(tmp_path, monkeypatch, capsys):
     """The option is for own data: it must not be ignored in silence."""
     monkeypatch.setattr("training.cli.evaluation.complete_fer2013", lambda source: generated_dataset())
-    model, out = REPOSITORY / "models/fer_vgg.onnx", tmp_path / "out.json"
-    monkeypatch.setattr(sys, "argv", ["training", "evaluate", str(model), "--split", "PublicTest", "--json", str(out)])
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(sys, "argv", ["training", "evaluate", MODEL, "--split", "PublicTest", "--json", str(out)])
     assert cli.main() == 2
     assert "--json is for own data" in capsys.readouterr().err
