@@ -107,7 +107,7 @@ def write_verifier(
         calibration: Conversion of logits into probabilities.
         threshold: Smallest probability of a face.
         metrics: Figures by name.
-        provenance: Origin of the weights; see `training.cli.verifier`.
+        provenance: Origin of the weights; see `training.verifier.train`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
