@@ -26,31 +26,7 @@ _FAIR = CONFIGS / "fair.toml"
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module to the parser."""
-    compare = commands.add_parser("compare", help="train and measure many configs for one leaderboard")
-    compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
-    compare.add_argument(
-        "--fair",
-        action="append",
-        default=[],
-        choices=[*ARCHITECTURES, "all"],
-        metavar="KEY",
-        help="add KEY, or `all`, with the shared recipe fair.toml",
-    )
-    compare.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
-    compare.add_argument("--to", type=Path, default=Path("training/results"), help="output (default: %(default)s)")
-    compare.add_argument(
-        "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
-    )
-    compare.add_argument(
-        "--jobs", type=at_least(1), default=1, help="configs trained in parallel (default: %(default)s)"
-    )
-    compare.add_argument(
-        "--smoke", action="store_true", help="only run every architecture through all stages on generated images"
-    )
-    add_data(compare)
-    add_votes(compare)
-    compare.set_defaults(run_command=_compare)
-
+    _add_compare(commands)
     tune = commands.add_parser("tune", help="search for better options; repeat the command to continue the search")
     tune.add_argument("study", type=Path, help="TOML file, for example of training/configs/studies")
     tune.add_argument("--to", type=Path, help="output folder (default: runs/tune/<name>)")
@@ -76,6 +52,33 @@ def add_commands(commands: Commands) -> None:
     add_votes(plan)
     plan.set_defaults(run_command=_plan)
     _add_step_cost(commands)
+
+
+def _add_compare(commands: Commands) -> None:
+    compare = commands.add_parser("compare", help="train and measure many configs for one leaderboard")
+    compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
+    compare.add_argument(
+        "--fair",
+        action="append",
+        default=[],
+        choices=[*ARCHITECTURES, "all"],
+        metavar="KEY",
+        help="add KEY, or `all`, with the shared recipe fair.toml",
+    )
+    compare.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
+    compare.add_argument("--to", type=Path, default=Path("training/results"), help="output (default: %(default)s)")
+    compare.add_argument(
+        "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
+    )
+    compare.add_argument(
+        "--jobs", type=at_least(1), default=1, help="configs trained in parallel (default: %(default)s)"
+    )
+    compare.add_argument(
+        "--smoke", action="store_true", help="only run every architecture through all stages on generated images"
+    )
+    add_data(compare)
+    add_votes(compare)
+    compare.set_defaults(run_command=_compare)
 
 
 def _add_step_cost(commands: Commands) -> None:
