@@ -249,7 +249,9 @@ def test_half_closed_incomplete_request_closes_the_connection(open_url, sent):
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_disconnect_is_noticed_at_once_on_a_busy_instance(version):
+def test_disconnect_is_noticed_at_once_on_a_busy_instance(version, monkeypatch):
+    # On an idle instance the first probe comes after this time: longer than this test may take.
+    monkeypatch.setattr(protocol, "_FIRST_PROBE_S", 60)
     detector = BlockingDetector()
     app = create_app(Settings(deadline_ms=60_000), FakeClassifier(), detector)
     with serving(app) as url:
@@ -260,11 +262,9 @@ def test_disconnect_is_noticed_at_once_on_a_busy_instance(version):
                 caller.sendall(request)
             wait_until(lambda: app.state.service.admission.permits == 30)
             time.sleep(0.1)  # until the bodies have arrived
-            started = time.monotonic()
             for caller in callers:
                 caller.close()
-            wait_until(lambda: app.state.service.admission.permits <= protocol._FEW_REQUESTS)
-            assert time.monotonic() - started < protocol._FIRST_PROBE_S
+            wait_until(lambda: app.state.service.admission.permits <= protocol._FEW_REQUESTS, seconds=30)
         finally:
             detector.released.set()
 

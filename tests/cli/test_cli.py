@@ -25,18 +25,6 @@ from tests.support.jpeg_files import flat_jpeg
 from tests.support.paths import REPOSITORY, YUNET, needs_yunet
 
 
-@pytest.fixture(autouse=True)
-def repository_as_working_directory(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setenv("FER_DEVICE", "cpu")
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
-    monkeypatch.setattr("app.main.FaceDetector", FakeDetector)
-
-
 @pytest.fixture
 def folder(tmp_path):
     place = tmp_path / "photos"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from app.contract.manifest import ManifestError
 from app.inference.session import DeviceError, SelfTestError
 from training.cli import evaluation, examples, fine_tuning, models, runs, studies, verifier
 from training.errors import TrainingError
+from training.files import UNFINISHED
 
 _INTERRUPTED = 130  # exit status that a shell reports for SIGINT
 
@@ -29,6 +31,12 @@ def main() -> int:
         run(arguments)
     except (TrainingError, ManifestError, DeviceError, SelfTestError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a path that cannot be read or written, a full disk
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        path = str(error.filename or "the output").removesuffix(UNFINISHED)
+        print(f"error: cannot read or write {path}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. At most the current epoch is lost: repeat the command to continue.", file=sys.stderr)

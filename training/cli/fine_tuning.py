@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.cli.evaluation import set_name
-from training.cli.labelled_options import add_labelled_data, load_labelled_data
-from training.cli.options import Commands
+from training.cli.labelled_options import add_labelled_data, joined_name, load_labelled_data
+from training.cli.options import Commands, at_least
 from training.data.labelled import LabelledData, SplitName, with_validation
 
 _EPILOG = (
@@ -31,8 +30,8 @@ def add_commands(commands: Commands) -> None:
     )
     tune.add_argument("--run", type=Path, help="folder of the run (default: runs/fine_tune_<name of --to>)")
     tune.add_argument("--config", type=Path, help="recipe (default: training/fine_tuning/default.toml)")
-    tune.add_argument("--epochs", type=int, help="number of epochs (default: 4 to 20, by the number of images)")
-    tune.add_argument("--seed", type=int, help="replaces the seed of the recipe")
+    tune.add_argument("--epochs", type=at_least(1), help="number of epochs (default: 4 to 20, by the number of images)")
+    tune.add_argument("--seed", type=at_least(0), help="replaces the seed of the recipe")
     tune.add_argument(
         "--freeze",
         action="append",
@@ -68,7 +67,7 @@ def _fine_tune(arguments: argparse.Namespace) -> None:
         print(with_split.report.notes[-1], file=sys.stderr)
     check_data(with_split)
     _print_warnings(with_split, size_warning(len(with_split[SplitName.TEST])))
-    result = fine_tune(options, with_split, set_name(arguments.data))
+    result = fine_tune(options, with_split, joined_name(arguments.data))
     card = options.to.with_suffix(".md")
     write_own_card(options.to, card)
     print(f"\n{table(result.test)}\n\n{verdict(result.test)}")

@@ -128,8 +128,9 @@ def _significance(arguments: argparse.Namespace) -> None:
 def _adjusted(arguments: argparse.Namespace) -> None:
     from training.evaluation.adjusted import measure_adjusted
 
+    rows = measure_adjusted(arguments.model, load_dataset(arguments))
     print("PublicTest: factor, accuracy, macro recall, macro F1, ECE")
-    for row in measure_adjusted(arguments.model, load_dataset(arguments)):
+    for row in rows:
         metrics = row.metrics
         print(
             f"{row.factor:>18.2f} {metrics.accuracy:.2%} {metrics.macro_recall:.2%} {metrics.macro_f1:.3f}"

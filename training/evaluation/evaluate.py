@@ -1,4 +1,4 @@
-"""Measures an exported ONNX file on FER2013 through the service's session, and writes metrics into its manifest."""
+"""Measure an exported ONNX file on FER2013 through the service's session, and write metrics into its manifest."""
 
 from __future__ import annotations
 

@@ -100,7 +100,11 @@ def check_data(data: LabelledData) -> None:
     """
     missing = [split for split in SplitName if split not in data.present_splits()]
     if missing:
-        fer2013 = " Of FER2013, only Training is used: its other splits are for the `train` command." * data.is_fer2013
+        fer2013 = (
+            " Of FER2013, only Training is used: its other splits are for the `train` command."
+            if data.is_fer2013
+            else ""
+        )
         raise TrainingError(
             f"expected images in the splits {', '.join(SplitName)}. Received: no image of {', '.join(missing)}."
             f" Add them, or state no splits at all: then the images are split by their content.{fer2013}"

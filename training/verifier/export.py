@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from app.contract.labels import LABELS
 from app.contract.manifest import golden_path, manifest_path
 from app.contract.preprocess import PREPROCESS_ID
 from app.contract.verifier import Calibration, VerifierManifest
@@ -106,7 +107,7 @@ def write_verifier(
         calibration: Conversion of logits into probabilities.
         threshold: Smallest probability of a face.
         metrics: Figures by name.
-        provenance: Origin of the weights; see `training.cli.verifier`.
+        provenance: Origin of the weights; see `training.verifier.train`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
@@ -160,7 +161,7 @@ def card(manifest: VerifierManifest, size_bytes: int) -> str:
 def _golden_crops(training: SplitData) -> npt.NDArray[np.uint8]:
     means = [
         training.images[training.labels == code][:_FACES_PER_MEAN].mean(axis=0).round().astype(np.uint8)
-        for code in range(7)
+        for code in range(len(LABELS))
     ]
     shape = means[0].shape
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from app.contract.preprocess import crop_face
+from app.contract.preprocess import CROP_SIZE_PX, crop_face
 from app.domain import FaceBox
 from training.errors import TrainingError
+from training.files import DAMAGED_ARRAYS
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avi"})
 _LONG_SIDE_PX = 640
@@ -82,7 +83,7 @@ def mine(folders: Sequence[Path], yunet: Path, crops_per_picture: int, seed: int
             sources[1].extend([name] * len(framed))
     if not others:
         raise TrainingError(f"no picture in {', '.join(map(str, folders))}")
-    empty = np.empty((0, 48, 48, 1), np.uint8)
+    empty = np.empty((0, CROP_SIZE_PX, CROP_SIZE_PX, 1), np.uint8)
     return MinedCrops(
         np.stack(others), np.array(sources[0]), np.stack(faces) if faces else empty, np.array(sources[1], dtype=str)
     )
@@ -105,9 +106,10 @@ def load_crops(path: Path, excluded: Sequence[str] = ()) -> MinedCrops:
         TrainingError: The file is missing or is no result of `save_crops`.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # numpy does not close a damaged file that it opened itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             mined = MinedCrops(**{name: arrays[name] for name in MinedCrops.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED_ARRAYS as error:
         raise TrainingError(f"{path} is missing or damaged: run `python -m training verifier mine` first.") from error
     others, faces = (_kept(sources, excluded) for sources in (mined.other_sources, mined.face_sources))
     return MinedCrops(mined.others[others], mined.other_sources[others], mined.faces[faces], mined.face_sources[faces])
@@ -116,9 +118,10 @@ def load_crops(path: Path, excluded: Sequence[str] = ()) -> MinedCrops:
 def write_sheet(path: Path, crops: Grey, columns: int = 40, rows: int = 25, seed: int = 0) -> None:
     """Write a random sample of crops as one picture, to look at what was mined."""
     chosen = crops[np.random.default_rng(seed).permutation(len(crops))[: columns * rows], :, :, 0]
-    sheet = np.zeros((rows * columns, 48, 48), np.uint8)
+    side = CROP_SIZE_PX
+    sheet = np.zeros((rows * columns, side, side), np.uint8)
     sheet[: len(chosen)] = chosen
-    joined = sheet.reshape(rows, columns, 48, 48).transpose(0, 2, 1, 3).reshape(rows * 48, columns * 48)
+    joined = sheet.reshape(rows, columns, side, side).transpose(0, 2, 1, 3).reshape(rows * side, columns * side)
     cv2.imwrite(str(path), joined)
 
 
