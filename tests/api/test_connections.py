@@ -15,7 +15,7 @@ from app.main import create_app
 from app.server import lingering, protocol
 from tests.support.fakes import BlockingDetector, FakeClassifier, FakeDetector
 from tests.support.images import PNG
-from tests.support.raw_http import chunked, connected, head, receive_all, receive_response
+from tests.support.raw_http import WEBSOCKET_HANDSHAKE, chunked, connected, head, receive_all, receive_response
 from tests.support.responses import stable_fields
 from tests.support.server import serving
 from tests.support.waiting import wait_until
@@ -269,14 +269,6 @@ def test_disconnect_is_noticed_at_once_on_a_busy_instance(version):
             detector.released.set()
 
 
-HANDSHAKE = [
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-]
-
-
 @pytest.mark.parametrize(
     ("method", "header", "body"),
     [
@@ -289,7 +281,7 @@ HANDSHAKE = [
 )
 def test_invalid_websocket_handshake_is_refused_at_once(open_url, method, header, body):
     with connected(open_url, timeout=5) as connection:
-        connection.sendall(head(method, "/ws", *HANDSHAKE, header) + body)
+        connection.sendall(head(method, "/ws", *WEBSOCKET_HANDSHAKE, header) + body)
         assert receive_response(connection)[0] == 400
 
 
@@ -297,7 +289,9 @@ def test_pipelined_websocket_handshake_follows_the_earlier_response(classifier):
     classifier.released.clear()
     app = create_app(Settings(deadline_ms=60_000), classifier, FakeDetector())
     with serving(app, timeout_keep_alive=1) as url, connected(url) as connection:
-        connection.sendall(head("POST", "/predict", IMAGE, size=len(PNG)) + PNG + head("GET", "/ws", *HANDSHAKE))
+        connection.sendall(
+            head("POST", "/predict", IMAGE, size=len(PNG)) + PNG + head("GET", "/ws", *WEBSOCKET_HANDSHAKE)
+        )
         time.sleep(0.1)
         classifier.released.set()
         assert receive_response(connection)[0] == 200
