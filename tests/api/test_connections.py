@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 
@@ -201,6 +202,17 @@ def test_many_offers_in_one_segment_are_ignored(open_url):
     with connected(open_url) as connection:
         connection.sendall(head("GET", "/healthz", *OFFERS["h2c"]) * requests + head("GET", "/", "Connection: close"))
         assert receive_all(connection).count(b'{"status":"ok"}') == requests
+
+
+def test_data_after_a_request_that_is_not_a_request_is_refused_without_an_error(open_url, caplog):
+    caplog.set_level(logging.INFO)
+    with connected(open_url) as connection:
+        connection.sendall(head("POST", "/predict", IMAGE, size=len(PNG)) + PNG + b"not a request\r\n\r\n")
+        assert receive_response(connection)[0] == 400
+        assert receive_all(connection) == b""
+        wait_until(lambda: any("/predict" in record.getMessage() for record in caplog.records))
+        time.sleep(0.1)  # the service has written the line of its log before it fails
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_connect_is_refused(open_url):

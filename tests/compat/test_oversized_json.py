@@ -1,4 +1,4 @@
-"""JSON bodies of 20 MiB, the default limit, that no client needs: the service refuses them with little CPU time and memory."""
+"""JSON bodies of 20 MiB, the default limit, that no client needs: the service refuses them with little time."""
 
 from __future__ import annotations
 
