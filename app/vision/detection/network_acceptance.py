@@ -1,7 +1,7 @@
 """Acceptance by a network, which estimates for each candidate the probability that it shows a face.
 
-The hits of the cascades and the network judge different properties, so both count: the fewer hits a candidate has, the
-higher its probability must be.
+The network decides. The hits of the cascades only exclude places with so few of them that the network's seldom errors
+would count.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from app.contract.preprocess import GreyImage, crop_face
 from app.domain import Detection
 from app.vision.detection.acceptance import share_of_enough_hits
 
-# Hits as shares of those that would be enough without the network (`acceptance.py`).
-_MIN_HITS = 0.1
-_USUAL_HITS = 0.5
-_FEW_HITS_PROBABILITY = 0.6  # smallest probability of a face with fewer than the usual hits
+_MIN_SHARE_OF_HITS = 0.1  # of the hits that would be enough without the network
 
 
 class FaceVerifier(Protocol):
@@ -52,21 +49,18 @@ class NetworkAcceptance:
             candidates: Boxes that the cascades verified, with the number of hits as their confidence.
         """
         shares = share_of_enough_hits(image, candidates)
-        judged = [(candidate, share) for candidate, share in zip(candidates, shares, strict=True) if share >= _MIN_HITS]
+        judged = [each for each, share in zip(candidates, shares, strict=True) if share >= _MIN_SHARE_OF_HITS]
         if not judged:
             return []
-        crops = [crop_face(image, candidate.box, candidate.roll_degrees or 0.0) for candidate, _ in judged]
+        crops = [crop_face(image, candidate.box, candidate.roll_degrees or 0.0) for candidate in judged]
         return [
             replace(candidate, confidence=probability)
-            for (candidate, share), probability in zip(judged, self._probabilities(np.stack(crops)), strict=True)
-            if probability >= self._min_probability(share)
+            for candidate, probability in zip(judged, self._probabilities(np.stack(crops)), strict=True)
+            if probability >= self._verifier.threshold
         ]
 
     def _probabilities(self, crops: npt.NDArray[np.uint8]) -> list[float]:
-        """Return the mean of the probabilities of each crop and of its mirror image: it is more exact than one alone."""
+        """Return the mean of the probabilities of each crop and of its mirror image, which is more exact than one."""
         both = self._verifier.face_probability(np.concatenate([crops, crops[:, :, ::-1]]))
-        return both.reshape(2, len(crops)).mean(axis=0).tolist()
-
-    def _min_probability(self, share_of_hits: float) -> float:
-        threshold = self._verifier.threshold
-        return threshold if share_of_hits >= _USUAL_HITS else max(threshold, _FEW_HITS_PROBABILITY)
+        means: list[float] = both.reshape(2, len(crops)).mean(axis=0).tolist()
+        return means

@@ -8,6 +8,7 @@ import pytest
 from app.contract.preprocess import crop_face
 from app.domain import Detection, FaceBox
 from app.vision.detection import FaceDetector, NetworkAcceptance
+from app.vision.detection.acceptance import accept_by_hits
 from tests.support.portrait import FACE, load_portrait
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400), dtype=np.uint8)
@@ -46,10 +47,10 @@ def test_probability_is_the_mean_of_the_crop_and_its_mirror_image():
     np.testing.assert_array_equal(verifier.crops, np.stack([crop, crop[:, ::-1]]))
 
 
-@pytest.mark.parametrize(("hits", "probability", "is_face"), [(4.0, 0.7, True), (4.0, 0.5, False), (8.0, 0.5, True)])
-def test_candidate_with_fewer_hits_needs_a_higher_probability(hits, probability, is_face):
-    faces = NetworkAcceptance(FakeVerifier(probability))(IMAGE, [Detection(BOX, hits)])
-    assert bool(faces) == is_face
+def test_network_accepts_a_candidate_that_has_too_few_hits_without_it():
+    candidate = Detection(BOX, 4.0)
+    assert accept_by_hits(IMAGE, [candidate]) == []
+    assert len(NetworkAcceptance(FakeVerifier(0.7))(IMAGE, [candidate])) == 1
 
 
 def test_candidate_without_hits_is_dropped_without_the_network():
