@@ -1,7 +1,8 @@
 """Crops without faces: what OpenCV's Haar cascades propose on pictures.
 
 A cascade's single hits are used, not its groups, so that the crops include everything that a later stage may receive.
-YuNet removes the surroundings of faces, so that photographs of people give crops of their clothes.
+YuNet removes the surroundings of faces, so that photographs of people give crops of their clothes. Pictures in which it
+finds no face are also searched turned, as the detector does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from app.contract.preprocess import CROP_SIZE_PX, crop_face
 from app.domain import FaceBox
+from app.vision.detection.pyramid import turned_copy
 from training.errors import TrainingError
 from training.files import DAMAGED_ARRAYS
 
@@ -26,6 +28,7 @@ _MIN_SIDE_PX = 64
 _CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_default.xml")
 _STEP, _MIN_FACE_PX, _GROUP_DISTANCE = 1.15, 24, 0.3
 _RANDOM_BOXES = 4  # per picture, at random places
+_TURNED_DEGREES = (20.0, -20.0, 90.0)  # rolls of the turned copies
 _VIDEO_FRAMES = 12  # per video, at equal distances
 _FACE_SCORE = 0.3  # of YuNet; low, because a missed face would become a crop "without a face"
 _KEPT_FACE_SCORE = 0.8
@@ -75,8 +78,11 @@ def mine(folders: Sequence[Path], yunet: Path, crops_per_picture: int, seed: int
             grey = np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
             found = _find_faces(yunet, colour)
             boxes = [box for box in _propose(cascades, grey, generator) if not _touches(box, found)]
-            chosen = generator.permutation(len(boxes))[:crops_per_picture]
-            others += [crop_face(grey, boxes[index]) for index in chosen]
+            crops = [crop_face(grey, box) for box in boxes]
+            if not len(found):
+                crops += _crops_of_turned_copies(cascades, grey)
+            chosen = generator.permutation(len(crops))[:crops_per_picture]
+            others += [crops[index] for index in chosen]
             sources[0].extend([name] * len(chosen))
             framed = [_haar_box(row) for row in found if row[-1] >= _KEPT_FACE_SCORE and row[2] >= _MIN_FACE_PX]
             faces += [crop_face(grey, box) for box in framed]
@@ -161,16 +167,26 @@ def _bounded(picture: Grey) -> Grey:
 
 
 def _propose(cascades: Sequence[cv2.CascadeClassifier], grey: Grey, generator: np.random.Generator) -> list[FaceBox]:
-    boxes: list[FaceBox] = []
-    for cascade in cascades:
-        hits = [list(map(int, hit)) for hit in cascade.detectMultiScale(grey, _STEP, 0, minSize=(_MIN_FACE_PX,) * 2)]
-        groups, _ = cv2.groupRectangles(hits * 2, 1, _GROUP_DISTANCE)
-        boxes += [FaceBox(*map(int, group)) for group in groups]
+    boxes = _search(cascades, grey)
     for _ in range(_RANDOM_BOXES):
         side = int(min(grey.shape) * generator.uniform(0.08, 0.7))
         x, y = (int(generator.integers(0, length - side + 1)) for length in (grey.shape[1], grey.shape[0]))
         boxes.append(FaceBox(x, y, side, side))
     return boxes
+
+
+def _search(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[FaceBox]:
+    boxes: list[FaceBox] = []
+    for cascade in cascades:
+        hits = [list(map(int, hit)) for hit in cascade.detectMultiScale(grey, _STEP, 0, minSize=(_MIN_FACE_PX,) * 2)]
+        groups, _ = cv2.groupRectangles(hits * 2, 1, _GROUP_DISTANCE)
+        boxes += [FaceBox(*map(int, group)) for group in groups]
+    return boxes
+
+
+def _crops_of_turned_copies(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[Grey]:
+    copies = (turned_copy(grey, degrees) for degrees in _TURNED_DEGREES)
+    return [crop_face(copy, box) for copy in copies for box in _search(cascades, copy)]
 
 
 def _find_faces(yunet: Path, colour: Grey) -> npt.NDArray[np.float32]:

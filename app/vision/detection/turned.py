@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.vision.detection.acceptance import MAX_TURNED_SHARE
 from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
-from app.vision.detection.search import TILT_DEGREES, Search
+from app.vision.detection.search import TILT_DEGREES, WEBCAM_FACE_SHARE, Search
 
 # Rolls of the turned copies, clockwise and anticlockwise. A copy finds faces with 15 degrees more or less.
 _TURNED_IMAGE_DEGREES = (TILT_DEGREES, 45.0)
@@ -29,7 +29,7 @@ def add_turned_faces(search: Search, min_share: float) -> None:
         _add_faces_of_turned_image(search, min_share, _TURNED_IMAGE_DEGREES)
         if not search.faces:
             _add_faces_of_turned_image(search, min_share, _LYING_IMAGE_DEGREES)
-    elif len(search.faces) > 1:
+    elif len(search.faces) > 1 or search.faces[0].box.width < WEBCAM_FACE_SHARE * search.pyramid.mean_side_px:
         _add_tilted_heads(search, min_share)
 
 
