@@ -123,7 +123,7 @@ def _parser(log_format: LogFormat) -> argparse.ArgumentParser:
     parser = parser_class(
         prog="python -m app",
         description="Serve facial emotion recognition over HTTP.",
-        epilog="Every setting is an environment variable with the prefix FER_ (README.md lists them)."
+        epilog="Every setting is an environment variable with the prefix FER_ (docs/settings.md lists them)."
         " An option overrides its variable.",
     )
     parser.add_argument("--host", help="address to listen on (FER_HOST; default 127.0.0.1)")

@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails too
         return _BROKEN_PIPE
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        # Python names no file for a failed write.
+        message = f"{error.filename or 'cannot write the results'}: {error.strerror}"
     except BrokenProcessPool:
         message = "a worker process ended unexpectedly; see its messages above, or use fewer --jobs to save memory"
     except KeyboardInterrupt:

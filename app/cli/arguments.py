@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from app.config import DetectorName
 from app.contract.prediction_sets import COVERAGES
 from app.domain import PredictOptions
+
+Number = TypeVar("Number", int, float)
 
 _MAX_FPS = 1000
 
@@ -98,21 +101,23 @@ def _add_video_options(predict: argparse.ArgumentParser) -> None:
 
 
 def _rate(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= _MAX_FPS:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, up to {_MAX_FPS}. Received: {text}")
-    return number
+    return _checked(text, float, lambda number: 0 < number <= _MAX_FPS, f"a number above 0, up to {_MAX_FPS}")
 
 
 def _probability(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1. Received: {text}")
-    return number
+    return _checked(text, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1. Received: {text}")
-    return number
+    return _checked(text, int, lambda number: number >= 1, "a whole number of at least 1")
+
+
+def _checked(text: str, convert: Callable[[str], Number], accept: Callable[[Number], bool], expected: str) -> Number:
+    """Convert the text of an option. argparse's own message for a `ValueError` names the function, not the values."""
+    try:
+        number = convert(text)
+        if accept(number):
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected {expected}. Received: {text}")

@@ -174,6 +174,27 @@ def test_invalid_command_line_prints_a_message_and_returns_2(fakes, arguments, s
     assert sentence in capsys.readouterr().err
 
 
+def test_full_disk_is_reported_in_words(fakes, folder, capsys):
+    assert main(["predict", str(folder), "--output", "/dev/full"]) == 2
+    assert "fer: cannot write the results: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("--jobs", "many", "a whole number of at least 1"),
+        ("--max-faces", "0", "a whole number of at least 1"),
+        ("--fps", "fast", "a number above 0, up to 1000"),
+        ("--min-confidence", "nan", "a number from 0 to 1"),
+        ("--smoothing", "", "a number from 0 to 1"),
+    ],
+)
+def test_invalid_number_is_reported_with_the_expected_values(option, text, expected, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", "photo.jpg", option, text])
+    assert f"argument {option}: expected {expected}. Received: {text}" in capsys.readouterr().err
+
+
 def test_settings_of_the_service_apply(fakes, folder, monkeypatch, capsys):
     monkeypatch.setenv("FER_MODEL", "models/none.onnx")
     assert main(["predict", str(folder)]) == 2
