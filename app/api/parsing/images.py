@@ -66,7 +66,8 @@ async def read_image(request: Request) -> ImageInput:
         text = next((text for name in JSON_FIELDS if (text := getattr(document, name)) is not UNSET), None)
         if text is None:
             raise FerError(
-                ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}"
+                ErrorCode.MALFORMED_REQUEST,
+                f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}. Received: none of them",
             )
         return ImageInput(from_base64(text, JSON_FIELDS[0]), _json_options(document))
     if _may_be_image(kind, body):
@@ -164,7 +165,9 @@ def _is_image(part: Part) -> bool:
 
 def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:
     if not raw:
-        raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}")
+        raise FerError(
+            ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}. Received: no such key"
+        )
     entries = decode_json(raw, _list_type(max_images + 1))
     values = [value for name in entries.__struct_fields__ if (value := getattr(entries, name))]
     if len(values) > max_images:
