@@ -79,11 +79,11 @@ def _csv_entry(rows: Sequence[Mapping[str, Any]]) -> Entry:
     return path, Sample.of(int(rows[0]["frame"]), float(rows[0]["time_s"]), faces)
 
 
-def _face(box: Mapping[str, Any], weight: Any, scores: Mapping[str, Any]) -> FaceEmotion:
+def _face(box: Mapping[str, Any], detection_confidence: Any, scores: Mapping[str, Any]) -> FaceEmotion:
     values = {label: float(scores[label]) for label in LABELS}
     emotion = max(values, key=values.__getitem__)
-    confidence = None if weight is None else float(weight)
-    return FaceEmotion(FaceBox(*(int(box[name]) for name in BOX)), confidence, values, emotion, values[emotion])
+    detected = None if detection_confidence is None else float(detection_confidence)
+    return FaceEmotion(FaceBox(*(int(box[name]) for name in BOX)), detected, values, emotion, values[emotion])
 
 
 def _csv_groups(output: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:

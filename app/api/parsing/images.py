@@ -81,8 +81,8 @@ async def read_image(request: Request) -> ImageInput:
 def _may_be_image(kind: str, body: bytes) -> bool:
     """Return whether a raw body is handled as an image file.
 
-    The content type only excludes: the decoder identifies the format by the bytes. Many clients send a type that says
-    nothing, such as `binary/octet-stream` of object stores, or the URL-encoded form that `curl --data-binary` declares.
+    The content type only excludes: the decoder identifies the format by the bytes. Many clients send an unspecific
+    type, such as `binary/octet-stream` of object stores, or the URL-encoded form that `curl --data-binary` declares.
     Such a body is an image unless it is ASCII text, which no image file is.
     """
     main_type, _, subtype = kind.partition("/")
