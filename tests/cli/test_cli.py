@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from app.cli.__main__ import main
 from app.cli.draw import draw
@@ -20,6 +21,8 @@ from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
 from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTimings
 from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.heif_files import heic
+from tests.support.image_files import encode
 from tests.support.images import ASTRONAUT, encoded, picture
 from tests.support.jpeg_files import flat_jpeg
 from tests.support.paths import REPOSITORY, YUNET, needs_yunet
@@ -159,6 +162,25 @@ def test_draw_marks_every_face_on_the_upright_image(fakes, folder, tmp_path):
     assert pixels.shape == (120, 160, 3)
     frame = pixels[39, 10:30]  # the lower edge of the box
     assert (frame[:, 1] - frame[:, 0] > 100).all()
+
+
+def test_draw_reads_every_file_that_the_service_reads(fakes, tmp_path):
+    colour = Image.fromarray(np.full((120, 160, 3), (200, 40, 40), np.uint8))
+    text = PngInfo()
+    text.add_text("Comment", "text")
+    jpeg, png = encode(colour, "JPEG"), bytearray(encode(colour, "PNG", pnginfo=text))
+    png[png.index(b"tEXt") + 4] ^= 1  # a wrong checksum in a chunk that the picture does not need
+    files = {"a.heic": heic(colour), "b.jpg": jpeg[: jpeg.rindex(b"\xff\xd9")], "c.png": bytes(png)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    out = tmp_path / "drawn"
+    assert main(["predict", str(tmp_path), "--draw", str(out), "--no-detect"]) == 0
+    for name in files:
+        (drawn,) = out.rglob(f"{name}.jpg")
+        with Image.open(drawn) as copy:
+            assert copy.size == (160, 120)
+            red, green, _ = copy.getpixel((80, 60))
+        assert red > green + 100
 
 
 @pytest.mark.parametrize(
