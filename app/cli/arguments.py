@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
         description="Classify the faces of images and videos. The settings FER_MODEL, FER_DEVICE and others apply.",
     )
     predict = command_line.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "predict", help="detect and classify the faces of images and videos"
+        "predict",
+        help="detect and classify the faces of images and videos",
+        epilog="Exit status: 0 if all files were processed, 1 if some failed, 2 if the command could not start.",
     )
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, videos, or folders with them")
     output_format = predict.add_mutually_exclusive_group()
