@@ -139,7 +139,7 @@ def test_resume_retries_failed_images(fakes, folder, tmp_path):
     assert len(lines(output.read_text())) == 3
 
 
-@pytest.mark.parametrize("content", ["something else\n", '{"no": "path"}\n', "[]\n"])
+@pytest.mark.parametrize("content", ["something else\n", "something else", '{"no": "path"}\n', "[]\n"])
 def test_resume_refuses_a_file_of_another_format(fakes, folder, tmp_path, content, capsys):
     output = tmp_path / "out"
     for shape in ("--json", "--csv"):
