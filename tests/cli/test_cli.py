@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -194,6 +195,16 @@ def test_draw_reads_every_file_that_the_service_reads(fakes, tmp_path):
 def test_invalid_command_line_prints_a_message_and_returns_2(fakes, arguments, sentence, capsys):
     assert main(["predict", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_csv_can_be_written_to_a_pipe(fakes, folder, tmp_path):
+    pipe, received = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    assert main(["predict", str(folder), "--csv", "--output", str(pipe)]) == 0
+    reader.join()
+    assert received[0].startswith(",".join(CSV_COLUMNS) + "\n")
 
 
 def test_full_disk_is_reported_in_words(fakes, folder, capsys):
