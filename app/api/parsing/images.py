@@ -109,7 +109,7 @@ async def read_images(request: Request, max_images: int) -> BatchInput:
     else:
         raise FerError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            f"expected multipart/form-data or application/json. Received: {kind[:100]}",
+            f"expected multipart/form-data or application/json. Received: {kind[:100] or 'no content type'}",
         )
     if not images:
         raise FerError(ErrorCode.MALFORMED_REQUEST, "expected at least one image. Received: none")
