@@ -16,7 +16,7 @@ from app.errors import ErrorCode
 from app.main import create_app
 from tests.support.fakes import FakeClassifier, FakeDetector
 from tests.support.images import PNG, encoded, picture
-from tests.support.responses import metric_value, stable_fields
+from tests.support.responses import assert_problem, metric_value, stable_fields
 from tests.support.waiting import wait_until
 
 
@@ -377,3 +377,8 @@ def test_number_of_streams_without_a_key_message_is_limited(make_client, monkeyp
             fourth.send_json({"api_key": "right"})
             fourth.send_bytes(PNG)
             assert fourth.receive_json()["frame"] == 1
+
+
+def test_request_without_a_handshake_is_explained(client):
+    problem = assert_problem(client.get("/ws"), ErrorCode.NOT_FOUND)
+    assert problem["detail"].startswith("expected a WebSocket handshake. Received: a request without one")
