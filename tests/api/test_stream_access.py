@@ -7,6 +7,7 @@ from starlette.testclient import WebSocketDenialResponse
 
 from app.errors import ErrorCode
 from tests.support.images import PNG
+from tests.support.responses import assert_problem
 from tests.support.streams import assert_closed
 
 
@@ -115,3 +116,8 @@ def test_number_of_streams_without_a_key_message_is_limited(make_client, monkeyp
             fourth.send_json({"api_key": "right"})
             fourth.send_bytes(PNG)
             assert fourth.receive_json()["frame"] == 1
+
+
+def test_request_without_a_handshake_is_explained(client):
+    problem = assert_problem(client.get("/ws"), ErrorCode.NOT_FOUND)
+    assert problem["detail"].startswith("expected a WebSocket handshake. Received: a request without one")

@@ -37,7 +37,12 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument(
         "--groups", action="append", default=[], metavar="COLUMN", help="compare groups by a column of the CSV; repeat"
     )
-    evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="(default: %(default)s)")
+    evaluate.add_argument(
+        "--device",
+        choices=["cpu", "cuda", "auto"],
+        default="cpu",
+        help="device that runs the model (default: %(default)s)",
+    )
     evaluate.add_argument(
         "--augmentation",
         choices=["flip", "ten_crop"],

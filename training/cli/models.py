@@ -64,7 +64,7 @@ def _add_adjusted(commands: Commands) -> None:
 
 
 def _add_upgrade(commands: Commands) -> None:
-    upgrade = commands.add_parser("upgrade", help="let an exported model use the preprocessing of this version")
+    upgrade = commands.add_parser("upgrade", help="change an exported model to the preprocessing of this version")
     upgrade.add_argument("models", type=Path, nargs="+", help="ONNX files")
     upgrade.set_defaults(run_command=_upgrade)
 

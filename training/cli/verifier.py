@@ -28,11 +28,21 @@ def add_commands(commands: Commands) -> None:
     mine.set_defaults(run_command=_mine)
 
     train = actions.add_parser("train", help="train, calibrate, measure and export the network; takes minutes")
-    train.add_argument("--config", type=Path, default=CONFIGS / "verifier" / "face_verifier.toml")
-    train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
-    train.add_argument("--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures")
     train.add_argument(
-        "--to", type=Path, default=Path("models/detection/face_verifier.onnx"), help="(default: %(default)s)"
+        "--config",
+        type=Path,
+        default=CONFIGS / "verifier" / "face_verifier.toml",
+        help="TOML file of the training (default: %(default)s)",
+    )
+    train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
+    train.add_argument(
+        "--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures (default: %(default)s)"
+    )
+    train.add_argument(
+        "--to",
+        type=Path,
+        default=Path("models/detection/face_verifier.onnx"),
+        help="ONNX file to write (default: %(default)s)",
     )
     add_data(train)
     add_votes(train)
