@@ -19,6 +19,7 @@ FILES = (
     "requirements/kserve.txt",
     "requirements/otel.txt",
     "requirements/ray.txt",
+    "requirements/tensorboard.txt",
     "requirements/video.txt",
 )
 
