@@ -18,6 +18,7 @@ FILES = (
     "requirements/generators.txt",
     "requirements/kserve.txt",
     "requirements/otel.txt",
+    "requirements/openvino.txt",
     "requirements/ray.txt",
     "requirements/tensorboard.txt",
     "requirements/video.txt",
