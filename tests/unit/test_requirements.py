@@ -21,7 +21,9 @@ FILES = (
     "requirements/generators.txt",
     "requirements/kserve.txt",
     "requirements/otel.txt",
+    "requirements/openvino.txt",
     "requirements/ray.txt",
+    "requirements/tensorboard.txt",
     "requirements/video.txt",
 )
 

@@ -12,7 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from app.contract.manifest import ManifestError
 from app.inference.session import DeviceError, SelfTestError
-from training.cli import evaluation, examples, fine_tuning, models, runs, studies, verifier
+from training.cli import evaluation, examples, fine_tuning, models, runs, runtimes, studies, verifier
 from training.errors import TrainingError
 from training.files import UNFINISHED
 
@@ -23,7 +23,7 @@ def main() -> int:
     """Run one command and return the exit status: 0, 2 for an error of the user, or 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train and measure emotion networks.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (runs, fine_tuning, studies, models, evaluation, examples, verifier):
+    for module in (runs, fine_tuning, studies, models, evaluation, runtimes, examples, verifier):
         module.add_commands(commands)
     arguments = parser.parse_args()
     run: Callable[[argparse.Namespace], None] = arguments.run_command

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from training.cli.labelled_options import add_labelled_data, joined_name, load_labelled_data
-from training.cli.options import Commands, at_least
+from training.cli.options import Commands, add_tensorboard, at_least
 from training.data.labelled import LabelledData, SplitName, with_validation
 
 _EPILOG = (
@@ -40,6 +40,7 @@ def add_commands(commands: Commands) -> None:
         help="do not train the layers whose names begin with this: block1 for the first stage, block for all"
         " convolutions; repeat",
     )
+    add_tensorboard(tune)
     add_labelled_data(tune)
     tune.set_defaults(run_command=_fine_tune)
 
@@ -59,6 +60,7 @@ def _fine_tune(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         epochs=arguments.epochs,
         frozen_layers=arguments.freeze,
+        tensorboard=arguments.tensorboard,
     )
     check_options(options)
     data = load_labelled_data(arguments, fer2013_tests=False)

@@ -70,6 +70,16 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    """Add `--tensorboard`."""
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the figures of each epoch for TensorBoard; needs requirements/tensorboard.txt",
+    )
+
+
 def add_precision(parser: argparse.ArgumentParser, default: str) -> None:
     """Add `--precision` of an exported file."""
     parser.add_argument(

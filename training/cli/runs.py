@@ -11,6 +11,7 @@ from training.cli.options import (
     DEFAULT_DATA,
     Commands,
     add_data,
+    add_tensorboard,
     add_votes,
     add_workers,
     at_least,
@@ -18,6 +19,7 @@ from training.cli.options import (
     votes_for,
 )
 from training.config import load_config
+from training.fit.history_log import check_tensorboard, tensorboard_log
 
 
 def add_commands(commands: Commands) -> None:
@@ -35,6 +37,7 @@ def add_commands(commands: Commands) -> None:
     train.add_argument("--seed", type=at_least(0), help="replaces the seed of the config")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     add_workers(train)
+    add_tensorboard(train)
     add_data(train)
     add_votes(train)
     train.set_defaults(run_command=_train)
@@ -76,13 +79,15 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.architecture is not None:
         config = config.with_architecture(arguments.architecture)
     folder = arguments.run or Path("runs") / config.run_name
+    check_tensorboard(arguments.tensorboard)
     dataset, votes = load_dataset(arguments), votes_for([config], arguments)
 
     # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
     from training.fit.run_folder import RunFolder
     from training.fit.train import train
 
-    train(config, dataset, RunFolder(folder), votes, workers=arguments.workers)
+    with tensorboard_log(arguments.tensorboard) as log:
+        train(config, dataset, RunFolder(folder), votes, workers=arguments.workers, log=log)
 
 
 def _restore(arguments: argparse.Namespace) -> None:
