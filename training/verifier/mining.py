@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from app.contract.preprocess import CROP_SIZE_PX, crop_face
 from app.domain import FaceBox
-from app.vision.detection.pyramid import turned_copy
 from training.errors import TrainingError
 from training.files import DAMAGED_ARRAYS
 
@@ -185,8 +184,15 @@ def _search(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[FaceB
 
 
 def _crops_of_turned_copies(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[Grey]:
-    copies = (turned_copy(grey, degrees) for degrees in _TURNED_DEGREES)
+    copies = (_turned(grey, degrees) for degrees in _TURNED_DEGREES)
     return [crop_face(copy, box) for copy in copies for box in _search(cascades, copy)]
+
+
+def _turned(grey: Grey, degrees: float) -> Grey:
+    """Return the picture turned around its centre. Corners that leave the frame are cut off."""
+    height, width = grey.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return np.asarray(cv2.warpAffine(grey, matrix, (width, height)), dtype=np.uint8)
 
 
 def _find_faces(yunet: Path, colour: Grey) -> npt.NDArray[np.float32]:
