@@ -121,7 +121,7 @@ clean: ## Remove environments and caches
 	$(SERVE) $(PIP) --require-hashes -r $(LOCK)
 	touch $@
 
-.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/training.txt requirements/video.txt requirements/constraints.txt
+.venv-dev/installed: requirements/dev.txt requirements/cpu.txt requirements/otel.txt requirements/tensorboard.txt requirements/training.txt requirements/video.txt requirements/constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(if $(filter cpu,$(TORCH)),$(DEV) $(PIP) $(shell grep '^torch==' requirements/training.txt) --index-url https://download.pytorch.org/whl/cpu)
 	$(DEV) $(PIP) -r requirements/dev.txt

@@ -205,11 +205,12 @@ def load_settings(environment: Mapping[str, str], options: Mapping[str, Any] | N
 
 
 def _describe(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")  # Pydantic's prefix for the checks of this module
     if not problem["loc"]:  # a rule about several settings
-        return str(problem["msg"])
+        return message
     field = str(problem["loc"][0])
     received = "" if field in _KEY_FIELDS else f". Received: {problem['input']!r}"
-    return f"{_variable(field)}: {problem['msg']}{received}"
+    return f"{_variable(field)}: {message}{received}"
 
 
 def _read_keys(field: str, path: Path) -> str:

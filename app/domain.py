@@ -1,6 +1,6 @@
 """The terms of the service as frozen dataclasses: what the engine produces and the API renders.
 
-Standard library only. The module knows nothing of HTTP, pixels or models.
+Standard library only. The module does not depend on HTTP, pixels or models.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Detection:
 
     Attributes:
         box: Upright square with the centre and the side of the face, whatever the roll.
-        confidence: Probability that the box shows a face, 0 to 1; of a candidate, before a network has judged it, the
-            number of hits of the cascades.
+        confidence: Probability that the box shows a face, 0 to 1; for a candidate that the face verifier has not
+            checked yet, the number of hits of the cascades.
         roll_degrees: Angle by which the face is turned in the image plane, positive clockwise as the viewer sees it,
-            -180 to 180; None if the detector does not know it.
+            -180 to 180; None if the detector does not estimate it.
         landmarks: Right eye, left eye, nose, right mouth corner and left mouth corner, where right and left are the
-            person's own; None if the detector does not know them.
+            person's own; None if the detector does not find them.
     """
 
     box: FaceBox
@@ -151,7 +151,7 @@ class FaceEmotion:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """How a response shows that the scores of a face do not decide.
+    """How a response reports a face whose emotion is uncertain.
 
     Attributes:
         min_confidence: A face whose confidence is below this value (0 to 1) is uncertain.

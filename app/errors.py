@@ -1,6 +1,6 @@
 """The errors that the service reports: one public code for each.
 
-The module knows nothing of HTTP. `app.api.problems` maps each code to a status.
+The module does not depend on HTTP. `app.api.problems` maps each code to a status.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Every `code` that an error response can carry. Codes are public API: never rename one."""
+    """Every `code` that an error response can have. Codes are public API: they are added and never renamed."""
 
     MALFORMED_REQUEST = "malformed_request"
     INVALID_BASE64 = "invalid_base64"

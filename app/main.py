@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api.access_log import REQUEST_ID_HEADER
 from app.api.admission import Admission
-from app.api.documentation import STREAM_TAG, extend_openapi, operation_id
+from app.api.documentation import TAGS, extend_openapi, operation_id
 from app.api.middleware import RequestMiddleware
 from app.api.problems import RETRY_AFTER_HEADER, install_problem_handlers
 from app.api.routes import admin, info, page, predict, probes, stream
@@ -81,7 +81,7 @@ def create_app(
         lifespan=_lifespan_of(service.engine, service.tracing, classifier),
         telemetry=_FASTAPI_TELEMETRY,
         generate_unique_id_function=operation_id,
-        openapi_tags=[STREAM_TAG],
+        openapi_tags=TAGS,
     )
     app.state.service = service
     install_problem_handlers(app)

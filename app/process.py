@@ -8,7 +8,6 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
@@ -68,9 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _logger.critical("fer-serve cannot serve: cannot listen on %s%s", address, reason)
         return _CANNOT_SERVE
     finally:
-        if settings.uds is not None:
-            with suppress(OSError):
-                settings.uds.unlink()
+        server.remove_unix_socket()
     if server.fatal is not None:
         _logger.critical("fer-serve cannot serve: %s", server.fatal)
         return _CANNOT_SERVE
@@ -123,7 +120,7 @@ def _parser(log_format: LogFormat) -> argparse.ArgumentParser:
     parser = parser_class(
         prog="python -m app",
         description="Serve facial emotion recognition over HTTP.",
-        epilog="Every setting is an environment variable with the prefix FER_ (README.md lists them)."
+        epilog="Every setting is an environment variable with the prefix FER_ (docs/settings.md lists them)."
         " An option overrides its variable.",
     )
     parser.add_argument("--host", help="address to listen on (FER_HOST; default 127.0.0.1)")

@@ -1,7 +1,7 @@
 """False boxes on pictures without faces: `python -m benchmarks.false_boxes FOLDER...`.
 
-Prints a Markdown table: boxes by detector, with the smallest confidence that a request may ask for. Docs/detection.md
-names the pictures. Pictures whose path contains a text of `--exclude` (portraits, statues) are left out.
+Prints a Markdown table: boxes by detector, with the smallest confidence that a request may ask for. The pictures are
+named in docs/detection.md. Pictures whose path contains a text of `--exclude` (portraits, statues) are left out.
 """
 
 from __future__ import annotations

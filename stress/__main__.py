@@ -30,6 +30,9 @@ SUITES = {
         "tests/unit/engine/test_watchdog.py",
         "tests/unit/inference",
         "tests/e2e/test_process.py",
+        "tests/e2e/test_shutdown.py",
+        "tests/e2e/test_start_errors.py",
+        "tests/e2e/test_model_files.py",
     ),
     "abandoned requests are dropped, refusals are correct": (
         "tests/api/test_disconnect.py",

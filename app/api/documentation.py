@@ -76,21 +76,27 @@ _EXAMPLE_DETAILS = {
 # Not FastAPI's `model`, which documents errors as application/json. Batch responses document the schema itself.
 _PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
-STREAM_TAG = {
-    "name": "stream",
-    "description": (
-        "`WS /ws` answers the frames of a video over a WebSocket. Send each frame as a binary message that holds one"
-        " image file. Each frame is answered with a `FramePrediction` or a `StreamError`, in order; a frame that waits"
-        " while a newer one arrives is dropped and counted in `dropped`. The query parameters of `POST /predict` apply"
-        " to every frame, and `smoothing` (0 to 1) is the share of the previous scores of a face that remains after a"
-        " tenth of a second. A client that cannot set headers sends its API key as the first message: a `StreamKey`"
-        " in a text message."
-    ),
-}
+_STREAM_DESCRIPTION = (
+    "`WS /ws` answers the frames of a video over a WebSocket. Send each frame as a binary message that holds one image"
+    " file. Each frame is answered with a `FramePrediction` or a `StreamError`, in order; a frame that waits while a"
+    " newer one arrives is dropped and counted in `dropped`. The query parameters of `POST /predict` apply to every"
+    " frame, and `smoothing` (0 to 1) is the share of the previous scores of a face that remains after a tenth of a"
+    " second. A client that cannot set headers sends its API key as the first message: a `StreamKey` in a text message."
+)
+TAGS = [
+    {"name": "predict", "description": "Find the faces of images and classify their expressions."},
+    {"name": "stream", "description": _STREAM_DESCRIPTION},
+    {"name": "operations", "description": "Probes, metrics, the model and the limits of the instance."},
+    {
+        "name": "compatible",
+        "description": "The APIs of DeepFace, Amazon Rekognition, Azure Face and the Open Inference Protocol, as far as"
+        " they concern emotions. Errors have the format of the respective service.",
+    },
+]
 
 
 def example_error(code: ErrorCode) -> FerError:
-    """Return an error of a code with a sentence like the service's own."""
+    """Return an error of a code with an example of its sentence."""
     return FerError(code, _EXAMPLE_DETAILS[code])
 
 

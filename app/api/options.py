@@ -35,8 +35,10 @@ class OptionsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detect: bool = Field(True, description="false: the image is one cropped face already; classify all of it")
-    max_faces: int = Field(100, ge=1, le=1000, description="keep the largest N faces")
-    min_face_size: int = Field(0, ge=0, le=100_000, description="drop faces smaller than this many pixels")
+    max_faces: int = Field(PredictOptions().max_faces, ge=1, le=1000, description="keep the largest N faces")
+    min_face_size: int = Field(
+        0, ge=0, le=100_000, description="drop faces smaller than this many pixels of the upright image"
+    )
     require_face: bool = Field(False, description="true: an image without a face is an error")
     min_detection_confidence: float = Field(
         PredictOptions().min_detection_confidence,
@@ -44,7 +46,6 @@ class OptionsQuery(BaseModel):
         le=1,
         description="drop faces with a lower detection_confidence. The Haar detector returns no face below 0.3",
     )
-
     min_confidence: float = Field(
         0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'
     )

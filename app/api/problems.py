@@ -50,6 +50,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.DEADLINE_EXCEEDED: 504,
 }
 
+_MAX_NAME_CHARACTERS = 50  # the names of unknown parameters have any length
 _INTERNAL_DETAIL = "the service failed to answer this request; its log has the reason under this request id"
 
 _logger = logging.getLogger(__name__)
@@ -141,5 +142,8 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 def _describe(item: Mapping[str, Any]) -> str:
-    received = str(item.get("input"))[:80]
-    return f"{item['loc'][-1]}: {item['msg']}. Received: {received}"
+    name, received = str(item["loc"][-1])[:_MAX_NAME_CHARACTERS], str(item.get("input"))[:80]
+    if item["type"] == "extra_forbidden":
+        return f"{name} is not a parameter of this endpoint; /docs lists the parameters"
+    message = item["msg"].removeprefix("Value error, ")  # Pydantic's prefix for the checks of this project
+    return f"{name}: {message}. Received: {received}"

@@ -24,7 +24,7 @@ _TIMEOUT_DESCRIPTION = (
 )
 _PRIORITY_DESCRIPTION = (
     "RFC 9218, for example `u=5`. An urgency of 4 to 7 is bulk work: it waits behind other work and is refused first,"
-    " but is never starved. The default is 3. Values that RFC 9218 does not know are ignored"
+    " but is never starved. The default is 3. Values that RFC 9218 does not define are ignored"
 )
 
 

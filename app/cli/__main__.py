@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails too
         return _BROKEN_PIPE
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        # Python names no file for a failed write.
+        message = f"{error.filename or 'cannot write the results'}: {error.strerror or error}"
     except BrokenProcessPool:
         message = "a worker process ended unexpectedly; see its messages above, or use fewer --jobs to save memory"
     except KeyboardInterrupt:
@@ -159,7 +160,8 @@ def _open_stream(args: argparse.Namespace, columns: Sequence[str], stack: ExitSt
         stream.reconfigure(errors=FILENAME_ERRORS)
     if args.output is not None:
         stream = stack.enter_context(open_output(args.output, append=args.resume))
-    if args.csv and (args.output is None or stream.tell() == 0):
+    is_continued = args.resume and stream.tell() > 0
+    if args.csv and not is_continued:
         stream.write(csv_header(columns))
     return stream
 

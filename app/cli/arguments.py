@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from app.config import DetectorName
 from app.contract.prediction_sets import COVERAGES
 from app.domain import PredictOptions
+
+Number = TypeVar("Number", int, float)
 
 _MAX_FPS = 1000
 
@@ -20,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
         description="Classify the faces of images and videos. The settings FER_MODEL, FER_DEVICE and others apply.",
     )
     predict = command_line.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "predict", help="detect and classify the faces of images and videos"
+        "predict",
+        help="detect and classify the faces of images and videos",
+        epilog="Exit status: 0 if all files were processed, 1 if some failed, 2 if the command could not start.",
     )
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, videos, or folders with them")
     output_format = predict.add_mutually_exclusive_group()
@@ -98,21 +103,23 @@ def _add_video_options(predict: argparse.ArgumentParser) -> None:
 
 
 def _rate(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= _MAX_FPS:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, up to {_MAX_FPS}. Received: {text}")
-    return number
+    return _checked(text, float, lambda number: 0 < number <= _MAX_FPS, f"a number above 0, up to {_MAX_FPS}")
 
 
 def _probability(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1. Received: {text}")
-    return number
+    return _checked(text, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1. Received: {text}")
-    return number
+    return _checked(text, int, lambda number: number >= 1, "a whole number of at least 1")
+
+
+def _checked(text: str, convert: Callable[[str], Number], accept: Callable[[Number], bool], expected: str) -> Number:
+    """Convert the text of an option. argparse's own message for a `ValueError` names the function, not the values."""
+    try:
+        number = convert(text)
+        if accept(number):
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected {expected}. Received: {text}")

@@ -82,7 +82,8 @@ def csv_header(columns: Sequence[str]) -> str:
 
 
 def open_output(output: Path, append: bool) -> TextIO:
-    """Open a file for results in UTF-8. File names that are not UTF-8 keep their bytes."""
+    """Open a file for results in UTF-8, and make its folder. File names that are not UTF-8 keep their bytes."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     return output.open("a" if append else "w", encoding="utf-8", errors=FILENAME_ERRORS, newline="")
 
 

@@ -16,6 +16,7 @@ from app.contract.labels import LABELS
 from app.domain import FaceBox, FaceEmotion
 
 _BLOCK_BYTES = 65_536
+_JSON_START = '{"path": "'
 
 # An image or, with a sample, a frame of a video.
 Entry = tuple[Path, Sample | None]
@@ -33,6 +34,7 @@ def resume_json(output: Path) -> Iterator[Entry]:
     """
     if not output.exists():
         return
+    _check_start(output, _JSON_START, "the JSON lines of an earlier run")
     _remove_incomplete_line(output)
     with output.open(encoding="utf-8", errors=FILENAME_ERRORS, newline="\n") as lines:
         for line in lines:
@@ -55,11 +57,12 @@ def resume_csv(output: Path, columns: Sequence[str]) -> Iterator[Entry]:
     """
     if not output.exists():
         return
+    _check_start(output, csv_header(columns), "a CSV file with the columns of this command")
     _remove_incomplete_line(output)
-    last = deque(_csv_groups(output, columns), maxlen=1)
+    last = deque(_csv_groups(output), maxlen=1)
     if last and not _is_complete(last[0]):
         _remove_last_group(output, columns)
-    for rows in _csv_groups(output, columns):
+    for rows in _csv_groups(output):
         yield _csv_entry(rows)
 
 
@@ -79,20 +82,17 @@ def _csv_entry(rows: Sequence[Mapping[str, Any]]) -> Entry:
     return path, Sample.of(int(rows[0]["frame"]), float(rows[0]["time_s"]), faces)
 
 
-def _face(box: Mapping[str, Any], weight: Any, scores: Mapping[str, Any]) -> FaceEmotion:
+def _face(box: Mapping[str, Any], detection_confidence: Any, scores: Mapping[str, Any]) -> FaceEmotion:
     values = {label: float(scores[label]) for label in LABELS}
     emotion = max(values, key=values.__getitem__)
-    confidence = None if weight is None else float(weight)
-    return FaceEmotion(FaceBox(*(int(box[name]) for name in BOX)), confidence, values, emotion, values[emotion])
+    detected = None if detection_confidence is None else float(detection_confidence)
+    return FaceEmotion(FaceBox(*(int(box[name]) for name in BOX)), detected, values, emotion, values[emotion])
 
 
-def _csv_groups(output: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+def _csv_groups(output: Path) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of each image or frame."""
     with output.open(encoding="utf-8", errors=FILENAME_ERRORS, newline="") as file:
         rows = csv.DictReader(file)
-        if rows.fieldnames and tuple(rows.fieldnames) != tuple(columns):
-            received = ",".join(rows.fieldnames)[:100]
-            raise ResumeError(f"expected a CSV file with the columns of this command in {output}. Received: {received}")
         for _, group in itertools.groupby(rows, lambda row: (row["path"], row.get("frame"))):
             yield list(group)
 
@@ -105,9 +105,21 @@ def _remove_last_group(output: Path, columns: Sequence[str]) -> None:
     shorter = output.with_name(output.name + ".part")
     with open_output(shorter, append=False) as stream:
         stream.write(csv_header(columns))
-        for rows, _ in itertools.pairwise(_csv_groups(output, columns)):
+        for rows, _ in itertools.pairwise(_csv_groups(output)):
             stream.write(as_csv(rows, columns))
     shorter.replace(output)
+
+
+def _check_start(output: Path, start: str, expected: str) -> None:
+    """Refuse a file with another start than an output has. A run may have been interrupted within the start.
+
+    Raises:
+        ResumeError: The file has another format.
+    """
+    with output.open(encoding="utf-8", errors=FILENAME_ERRORS, newline="") as file:
+        received = file.read(len(start))
+    if not start.startswith(received):
+        raise ResumeError(f"expected {expected} in {output}. Received: {received.splitlines()[0][:100]!r}")
 
 
 def _remove_incomplete_line(output: Path) -> None:

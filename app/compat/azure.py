@@ -116,10 +116,10 @@ _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {_FILE_TYP
 )
 async def detect(
     request: Request,
-    with_face_id: Annotated[bool, Query(alias="returnFaceId")] = True,
-    with_landmarks: Annotated[bool, Query(alias="returnFaceLandmarks")] = False,
+    with_face_id: Annotated[bool, Query(alias="returnFaceId", description="add a random `faceId` to each face")] = True,
+    with_landmarks: Annotated[bool, Query(alias="returnFaceLandmarks", description="`false` only")] = False,
     attributes: Annotated[str, Query(alias="returnFaceAttributes", description="`emotion` or empty")] = "",
-    with_recognition_model: Annotated[bool, Query(alias="returnRecognitionModel")] = False,
+    with_recognition_model: Annotated[bool, Query(alias="returnRecognitionModel", description="`false` only")] = False,
 ) -> Response:
     """Use this service as the endpoint of an Azure SDK. The request body is the image; the service reads no URLs."""
     requested = {name for name in attributes.split(",") if name}

@@ -5,14 +5,15 @@ Reference: the service model `rekognition/2016-06-27` in botocore. docs/migratin
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.documentation import IMAGE_ERRORS, REQUEST_ERRORS
+from app.api.options import Coverage
 from app.api.parsing.base64_image import from_base64
 from app.api.parsing.body import read_body
 from app.api.parsing.json_body import decode_json
@@ -21,7 +22,8 @@ from app.api.problems import STATUS
 from app.api.service import service_of
 from app.compat.error_format import CompatibleRoute, ErrorFormat
 from app.contract.labels import Emotion
-from app.domain import FaceEmotion, ImageResult, PredictOptions
+from app.contract.prediction_sets import prediction_set
+from app.domain import UNCERTAIN, Doubt, FaceEmotion, ImageResult, PredictOptions
 from app.errors import ErrorCode, FerError
 
 MEDIA_TYPE = "application/x-amz-json-1.1"
@@ -39,6 +41,8 @@ EMOTION_TYPES: dict[Emotion, str] = {
 }
 # Rekognition always lists CONFUSED. The model has no such class: its confidence is always 0.
 MISSING_EMOTION = "CONFUSED"
+# The first type of a face that the caller's `min_confidence` or `coverage` makes uncertain.
+UNCERTAIN_EMOTION = "UNKNOWN"
 
 # Rekognition's names of the five landmarks. Its left and right are the viewer's.
 LANDMARK_TYPES = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
@@ -159,8 +163,19 @@ _BODY: dict[str, Any] = {
     },
     openapi_extra=_BODY,
 )
-async def detect_faces(request: Request) -> Response:
-    """Use this service as the `endpoint_url` of an AWS SDK. Send `Image.Bytes`; the service reads no S3 objects."""
+async def detect_faces(
+    request: Request,
+    min_confidence: Annotated[
+        float, Query(ge=0, le=1, description="faces whose top score is below this value are UNKNOWN")
+    ] = 0,
+    coverage: Annotated[
+        Coverage, Query(description="faces whose prediction set has more than one emotion are UNKNOWN")
+    ] = None,
+) -> Response:
+    """Use this service as the `endpoint_url` of an AWS SDK. Send `Image.Bytes`; the service reads no S3 objects.
+
+    DetectFaces has no field for the two query parameters: write them in the `endpoint_url`.
+    """
     target = request.headers.get(TARGET_HEADER, "")
     if target != DETECT_FACES:
         raise FerError(ErrorCode.NOT_FOUND, f"expected {TARGET_HEADER}: {DETECT_FACES}. Received: {target[:100]}")
@@ -169,7 +184,8 @@ async def detect_faces(request: Request) -> Response:
     if body.image.bytes is None:
         raise FerError(ErrorCode.INVALID_PARAMETER, "expected Image.Bytes: this service reads no S3 objects")
     image = from_base64(body.image.bytes, "Image.Bytes")
-    result = await engine.predict(image, PredictOptions(), request.state.deadline, bulk=request.state.bulk)
+    options = PredictOptions(min_confidence=min_confidence, coverage=coverage)
+    result = await engine.predict(image, options, request.state.deadline, bulk=request.state.bulk)
     with_emotions = not _EMOTION_ATTRIBUTES.isdisjoint(body.attributes)
     details = [_face_detail(face, result, with_emotions) for face in result.faces]
     return JSONResponse({"FaceDetails": details}, media_type=MEDIA_TYPE)
@@ -198,9 +214,21 @@ def _face_detail(face: FaceEmotion, result: ImageResult, with_emotions: bool) ->
             for name, point in zip(LANDMARK_TYPES, face.landmarks, strict=True)
         ]
     if with_emotions:
-        ranked = sorted(face.scores.items(), key=lambda scored: -scored[1])
-        detail["Emotions"] = [
-            {"Type": EMOTION_TYPES[Emotion(label)], "Confidence": round(100 * score, _PERCENT_DIGITS)}
-            for label, score in ranked
-        ] + [{"Type": MISSING_EMOTION, "Confidence": 0.0}]
+        detail["Emotions"] = _emotions(face, result.doubt)
     return detail
+
+
+def _emotions(face: FaceEmotion, doubt: Doubt) -> list[dict[str, Any]]:
+    """Return the emotions by confidence. UNKNOWN is the first entry of an uncertain face, with the top confidence."""
+    named = [(EMOTION_TYPES[Emotion(label)], score) for label, score in face.scores.items()]
+    ranked = sorted(named, key=lambda scored: -scored[1])
+    if _is_uncertain(face, doubt):
+        ranked.insert(0, (UNCERTAIN_EMOTION, face.confidence))
+    ranked.append((MISSING_EMOTION, 0.0))
+    return [{"Type": name, "Confidence": round(100 * score, _PERCENT_DIGITS)} for name, score in ranked]
+
+
+def _is_uncertain(face: FaceEmotion, doubt: Doubt) -> bool:
+    if doubt.emotion_of(face) == UNCERTAIN:
+        return True
+    return doubt.set_thresholds is not None and len(prediction_set(face.scores, doubt.set_thresholds)) > 1

@@ -6,14 +6,10 @@ from enum import StrEnum
 
 
 class Emotion(StrEnum):
-    """Apparent expressions in FER2013 code order (0 = angry ... 6 = neutral).
+    """Apparent expressions in FER2013 code order (0 = angry ... 6 = neutral)."""
 
-    The folder edition of FER2013 sorts alphabetically, so readers map labels by name, never by folder order.
-
-    Reference:
-        Goodfellow et al., "Challenges in Representation Learning", 2013 (the `emotion` column).
-    """
-
+    # Source: Goodfellow et al., "Challenges in Representation Learning", 2013 (the `emotion` column). The folder
+    # edition of FER2013 has alphabetical order, so readers map labels by name, never by the order of folders.
     ANGRY = "angry"
     DISGUST = "disgust"
     FEAR = "fear"

@@ -13,8 +13,8 @@ from app.domain import Detection, FaceBox, ImageWarning, Point, PredictOptions
 from app.errors import FerError
 from app.vision.decode import ColourImage, DecodedImage, decode_colour, decode_image, reduction
 
-# Smallest roll that a crop is turned back by. FER2013 has tilted faces, so the network knows them: a smaller roll costs
-# more accuracy by its error and by the second interpolation than it brings (docs/detection.md#yunet).
+# Smallest roll by which a crop is turned back. FER2013 contains tilted faces: at a smaller roll, the error of the roll
+# and the second interpolation cost more accuracy than an upright face gains (docs/detection.md#yunet).
 MIN_CROP_ROLL_DEGREES = 15.0
 
 

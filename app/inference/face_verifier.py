@@ -11,10 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.verifier import VerifierManifest, load_verifier_manifest
-from app.inference.session import SelfTestError, load_golden, open_session
-
-# Largest difference of a logit from its golden value; results of different CPUs differ by about 1e-5.
-_TOLERANCE = 1e-3
+from app.inference.session import CPU_PROVIDER, GOLDEN_TOLERANCE, check_golden, open_session
 
 
 class FaceVerifier:
@@ -33,10 +30,7 @@ class FaceVerifier:
     def __init__(self, model_path: Path) -> None:
         self.manifest: VerifierManifest = load_verifier_manifest(model_path)
         self._session = open_session(model_path, "cpu", threads=1)
-        crops, golden = load_golden(model_path)
-        worst = float(np.abs(self._logits(crops) - golden).max())
-        if not worst <= _TOLERANCE:
-            raise SelfTestError(f"{model_path}: logits differ from the golden vectors by {worst:.2g}")
+        check_golden(model_path, CPU_PROVIDER, self._logits, GOLDEN_TOLERANCE["float32"])
 
     @property
     def threshold(self) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,14 +88,8 @@ class EmotionSession:
             ManifestError: The golden vectors are missing or damaged.
             SelfTestError: A logit differs by more than `GOLDEN_TOLERANCE`.
         """
-        crops, golden = load_golden(self._model_path)
-        worst = float(np.abs(self.logits(crops) - golden).max())
-        accepted = GOLDEN_TOLERANCE[self.manifest.contract.precision]
-        if not worst <= accepted:
-            raise SelfTestError(
-                f"{self._model_path} on {self.provider}: logits differ from the golden vectors by {worst:.2g};"
-                f" at most {accepted:g} is accepted"
-            )
+        tolerance = GOLDEN_TOLERANCE[self.manifest.contract.precision]
+        check_golden(self._model_path, self.provider, self.logits, tolerance)
 
     def warm_up(self, max_batch: int) -> None:
         """Run the smallest and the largest batch, so that the memory is allocated before the first request."""
@@ -113,6 +107,33 @@ class EmotionSession:
                 raise ManifestError(
                     f"{self._model_path}: expected one {role} {spec.name} {spec.dtype} {spec.shape}. Received: {found}"
                 )
+
+
+def check_golden(
+    model_path: Path,
+    provider: str,
+    run: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
+    tolerance: float,
+) -> None:
+    """Compare the logits of the golden vectors with those of the export.
+
+    Args:
+        model_path: ONNX file.
+        provider: Execution provider, for the error.
+        run: Function from crops to logits.
+        tolerance: Largest accepted difference of a logit.
+
+    Raises:
+        ManifestError: The golden vectors are missing or damaged.
+        SelfTestError: A logit differs by more than the tolerance.
+    """
+    crops, golden = load_golden(model_path)
+    worst = float(np.abs(run(crops) - golden).max())
+    if not worst <= tolerance:
+        raise SelfTestError(
+            f"{model_path} on {provider}: logits differ from the golden vectors by {worst:.2g};"
+            f" at most {tolerance:g} is accepted"
+        )
 
 
 def load_golden(model_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:

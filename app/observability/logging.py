@@ -76,8 +76,7 @@ def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") ->
         log_format: `text` or `json`; see `select_format` for None.
         level: Lowest level. `debug` applies to the service only: libraries log data of callers at that level.
     """
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(
+    formatter = (
         logging.Formatter(_TEXT)
         if select_format(log_format) == "text"
         else JsonFormatter(
@@ -86,9 +85,10 @@ def configure_logging(log_format: LogFormat | None, level: LogLevel = "info") ->
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # an extra field of uvicorn for terminals
         )
     )
-    assert stream.formatter is not None  # noqa: S101  (set above)
-    stream.formatter.converter = time.gmtime
-    stream.formatter.default_time_format, stream.formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+    formatter.converter = time.gmtime
+    formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(formatter)
     stream.addFilter(FieldsFilter())
     # Neither format shows these fields, so collecting them for each record is wasted time.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -72,7 +72,7 @@ class Metrics:
         self.reloads = self._counter(
             "fer_model_reloads", "Model reloads, by outcome: replaced, unchanged or refused.", "outcome"
         )
-        self.ready = self._gauge("fer_ready", "1 while /readyz answers 200.")
+        self.ready = self._gauge("fer_ready", "1 if /readyz returns 200, else 0.")
         self.deadline_seconds = self._gauge("fer_deadline_seconds", "The deadline of a request, FER_DEADLINE_MS.")
         self._create_series()
 

@@ -90,20 +90,32 @@ def load_tracing(settings: Settings, environment: Mapping[str, str]) -> Tracing:
     if not enabled or _is_disabled(environment):
         return NoTracing()
     try:
+        return _load_open_telemetry("FER_TRACING" if settings.tracing else endpoint, environment)
+    except SettingsError as error:
+        if settings.tracing:
+            raise
+        _logger.warning("there are no traces: %s", error)
+        return NoTracing()
+
+
+def _load_open_telemetry(reason: str | None, environment: Mapping[str, str]) -> Tracing:
+    """Return the tracing of OpenTelemetry.
+
+    Args:
+        reason: Name of the variable that enables traces, for the error.
+        environment: Environment variables.
+
+    Raises:
+        SettingsError: OpenTelemetry is not installed or refuses its own settings.
+    """
+    try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         return OpenTelemetryTracing(OTLPSpanExporter(), environment)
     except ImportError as error:
-        cause = f"{endpoint if settings.tracing is None else 'FER_TRACING'} enables traces"
-        failure = SettingsError(f"{cause}, which need the packages of requirements/otel.txt")
-        failure.__cause__ = error
+        raise SettingsError(f"{reason} enables traces, which need the packages of requirements/otel.txt") from error
     except ValueError as error:
-        failure = SettingsError(f"OpenTelemetry refuses its settings: {error}")
-        failure.__cause__ = error
-    if settings.tracing:
-        raise failure
-    _logger.warning("there are no traces: %s", failure)
-    return NoTracing()
+        raise SettingsError(f"OpenTelemetry refuses its settings: {error}") from error
 
 
 def _is_disabled(environment: Mapping[str, str]) -> bool:

@@ -36,7 +36,7 @@ def lower_thread_priority() -> None:
 def available_cpus(groups: ControlGroups | None = None) -> int:
     """Return the number of cores that the process may use: its CPU affinity, limited by the quota of its control group.
 
-    A container that is limited to 2 of 64 cores still sees 64. Threads beyond the quota only cause throttling.
+    A container that is limited to 2 of 64 cores still reports 64. Threads beyond the quota only cause throttling.
 
     Args:
         groups: Control groups of the process; None to find them.

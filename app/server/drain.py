@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -45,6 +46,7 @@ class DrainingServer(uvicorn.Server):
         self._reloads: set[asyncio.Task[None]] = set()
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._unix_socket: tuple[int, int] | None = None  # device and inode of the socket that this server created
         self.fatal: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -58,6 +60,8 @@ class DrainingServer(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
         for listener in sockets or ():  # uvicorn logs the sockets that it opens
             _logger.info("listening on %s port %d", *listener.getsockname()[:2])
+        if self.config.uds is not None:
+            self._unix_socket = _identity(Path(self.config.uds))
         freeze_garbage_collector()
         self._loop.add_signal_handler(signal.SIGHUP, self._start_reload)
 
@@ -76,6 +80,17 @@ class DrainingServer(uvicorn.Server):
             self._start_drain()
         else:
             self._end()
+
+    def remove_unix_socket(self) -> None:
+        """Remove the UNIX socket that this server created. Any other file at its path stays.
+
+        Another instance may have replaced the socket, as in an update on one machine.
+        """
+        if self.config.uds is not None and self._unix_socket is not None:
+            path = Path(self.config.uds)
+            with suppress(FileNotFoundError):
+                if _identity(path) == self._unix_socket:
+                    path.unlink()
 
     def fail(self, error: Exception, has_served: bool) -> None:
         """End the server because it cannot serve.
@@ -116,3 +131,9 @@ class DrainingServer(uvicorn.Server):
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(_logger.info, line)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return the device and the inode of a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

@@ -47,6 +47,11 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
 
+    def write(self, data: bytes) -> None:
+        """Send data. After `close` it is discarded, as any transport does: a request may still be in progress."""
+        if not self.is_lingering:
+            self.wrapped.write(data)
+
     def is_closing(self) -> bool:
         """Return whether the connection is closed for writing."""
         return self.is_lingering or self.wrapped.is_closing()

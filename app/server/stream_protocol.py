@@ -1,4 +1,6 @@
-"""uvicorn's WebSocket protocol with bounds of a message that is arriving: its memory and its time.
+"""uvicorn's WebSocket protocol with bounds of a message that is arriving, and close codes that arrive.
+
+The bounds are the memory and the time of the message. A client that is still sending receives the close code too.
 
 `app.api.stream` sees a message when it is complete. Until then only the protocol knows how much of it is in memory.
 docs/adr/0009-connection-edges.md has the reasons, and what this overrides.
@@ -7,12 +9,13 @@ docs/adr/0009-connection-edges.md has the reasons, and what this overrides.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.admission import Admission
 from app.errors import FerError
+from app.server.lingering import LingeringTransport
 
 _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013  # RFC 6455, 7.4.1, and IANA's registry of close codes
 _MAX_REASON_CHARACTERS = 120  # RFC 6455, 5.5: 123 bytes
@@ -34,8 +37,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._arrived_bytes = 0
         self._message_timer: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a connection. Its transport closes in stages."""
+        self._lingering = LingeringTransport(cast(asyncio.Transport, transport), self.loop)
+        super().connection_made(cast(asyncio.Transport, self._lingering))
+
     def data_received(self, data: bytes) -> None:
         """Count and parse data."""
+        self._lingering.discard(len(data))
+        if self._lingering.is_lingering:
+            return
         self._arrived_bytes += len(data)
         super().data_received(data)
         if self.close_sent or self.transport.is_closing() or not self._is_message_incomplete():
@@ -60,6 +71,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the memory back."""
         self._end_message()
+        self._lingering.end_surplus()
         super().connection_lost(exc)
 
     def _is_message_incomplete(self) -> bool:

@@ -8,7 +8,7 @@ const MAX_GAP_S = 1; // between two answers that belong together
 export class Clip {
   #records = []; // {time_s, image, model, faces}, by time
   #tracks = new Tracks();
-  #lastSent_s = null;
+  #jumped = false; // since the last frame that was sent
   #stream;
   #parameters = {};
 
@@ -26,6 +26,8 @@ export class Clip {
       problem: on.problem,
       end: on.problem,
     });
+    video.addEventListener("seeking", () => (this.#jumped = true));
+    video.addEventListener("pause", () => this.running && this.#stream.sendLast()); // at the end, too
     for (const name of ["play", "pause", "timeupdate", "durationchange", "ended"]) {
       video.addEventListener(name, () => this.running && on.change());
     }
@@ -89,7 +91,7 @@ export class Clip {
     this.file = null;
     this.#records = [];
     this.#tracks = new Tracks();
-    this.#lastSent_s = null;
+    this.#jumped = false;
   }
 
   /** Show the recorded faces while the video plays a part that was analysed before. */
@@ -107,8 +109,8 @@ export class Clip {
 
   #wants(time_s) {
     if (this.#recorded(time_s)) return false;
-    const jumped = this.#lastSent_s !== null && Math.abs(time_s - this.#lastSent_s) > MAX_GAP_S;
-    this.#lastSent_s = time_s;
+    const jumped = this.#jumped;
+    this.#jumped = false;
     if (jumped) this.#stream.open(this.#parameters); // the tracks of the service do not apply after a jump
     return !jumped;
   }
@@ -120,8 +122,9 @@ export class Clip {
     const faces = this.#tracks.assign(answer.faces, known);
     const record = { time_s, image: answer.image, model: answer.model, faces };
     this.#records.splice(index, 0, record);
-    this.on.show(record);
+    this.on.show(this.#recorded(this.video.currentTime) ?? record); // the user may have gone to another time
     this.on.record(record, statistics);
+    if (this.video.paused) this.#stream.sendLast(); // the frame that the user sees, if it was skipped
   }
 
   /** Return the record that applies at a time; null where the video has not been analysed. */

@@ -30,8 +30,10 @@ export function drawn(source, answer) {
   const style = getComputedStyle(document.documentElement);
   answer.faces.forEach((face, index) => {
     const [x, y, width, height] = BOX.map((name) => face.box[name] * scale);
-    context.strokeStyle = style.getPropertyValue(`--${shownEmotion(face)}`);
+    const unclear = shownEmotion(face) === "unclear";
+    context.strokeStyle = style.getPropertyValue(unclear ? "--unclear-box" : `--${face.emotion}`);
     context.lineWidth = line;
+    context.setLineDash(unclear ? [4 * line, 2 * line] : []);
     context.strokeRect(x, y, width, height);
     drawTag(context, `${numbers[index]} ${label(face)}`, x, y, text);
   });

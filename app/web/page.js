@@ -43,14 +43,18 @@ export function hasPreview() {
   return !$("frame").classList.contains("no-preview");
 }
 
-/** Write the status line, which screen readers read out. */
+/** Write the summary, and let screen readers read it out. */
 export function announce(text) {
-  if (text !== announced.text) $("summary").textContent = text;
+  $("summary").textContent = text;
+  if (text !== announced.text) $("status").textContent = text;
   announced = { text, at: performance.now() };
 }
 
+/** Write the summary of an answer; screen readers read out one of many. */
 export function announceSometimes(answer) {
-  if (performance.now() - announced.at >= ANNOUNCE_EVERY_MS) announce(describe(answer));
+  const text = describe(answer);
+  $("summary").textContent = text;
+  if (performance.now() - announced.at >= ANNOUNCE_EVERY_MS) announce(text);
 }
 
 export function showStatistics({ rate, delay_ms, dropped }) {

@@ -4,7 +4,9 @@
 import { alternatives, faceNumbers, percent, shownEmotion } from "./words.js";
 
 const SMALL_BOX_PX = 44;
-const TAG_PX = 150; // width of "1 surprise 100 %"
+const TAG_HEIGHT_PX = 32; // with the distance to the box
+const TAG_PADDING_PX = 18;
+const CHARACTER_PX = 8.5;
 const LEADING = 2; // scores of a face until the user asks for all
 
 export class Results {
@@ -33,17 +35,26 @@ export class Results {
     const { width, height } = answer.image;
     const frame = this.boxes.getBoundingClientRect();
     const numbers = faceNumbers(answer.faces);
+    // By number: the sizes of two faces change places often in a video.
+    const order = [...numbers.keys()].sort((one, other) => numbers[one] - numbers[other]);
     resize(this.boxes, answer.faces.length, newBox);
     resize(this.faces, answer.faces.length, newCard);
-    answer.faces.forEach((face, index) => {
+    const tags = [];
+    order.forEach((place, index) => {
+      const face = answer.faces[place];
+      const number = numbers[place];
       const left = mirrored ? width - face.box.x - face.box.width : face.box.x;
-      this.#placeBox(this.boxes.children[index], face, numbers[index], {
+      tags.push(placeBox(this.boxes.children[index], face, number, {
         left: left / width,
         top: face.box.y / height,
         width: face.box.width / width,
         height: face.box.height / height,
-      }, frame);
-      fillCard(this.faces.children[index], face, numbers[index], this.all ? Infinity : LEADING);
+      }, frame));
+      fillCard(this.faces.children[index], face, number, this.all ? Infinity : LEADING);
+    });
+    tags.forEach((tag, index) => {
+      const crowded = tags.some((other) => other !== tag && overlap(tag, other));
+      this.boxes.children[index].classList.toggle("crowded", crowded);
     });
   }
 
@@ -56,17 +67,28 @@ export class Results {
   highlight(index, highlighted) {
     this.boxes.children[index]?.classList.toggle("highlighted", highlighted);
   }
+}
 
-  #placeBox(box, face, number, share, frame) {
-    for (const side of ["left", "top", "width", "height"]) box.style[side] = `${share[side] * 100}%`;
-    box.dataset.emotion = shownEmotion(face);
-    const tag = box.firstChild;
-    box.classList.toggle("small", share.width * frame.width < SMALL_BOX_PX);
-    tag.classList.toggle("inside", share.top * frame.height < 32);
-    tag.classList.toggle("to-left", (1 - share.left) * frame.width < TAG_PX);
-    tag.children[0].textContent = number;
-    tag.children[1].textContent = ` ${shownEmotion(face)}${isUnclear(face) ? "" : ` ${percent(face.confidence)}`}`;
-  }
+/** Place a box and write its tag. Return the place of the tag in pixels. */
+function placeBox(box, face, number, share, frame) {
+  for (const side of ["left", "top", "width", "height"]) box.style[side] = `${share[side] * 100}%`;
+  box.dataset.emotion = shownEmotion(face);
+  const tag = box.firstChild;
+  tag.children[0].textContent = number;
+  tag.children[1].textContent = ` ${shownEmotion(face)}${isUnclear(face) ? "" : ` ${percent(face.confidence)}`}`;
+  const [left, top, boxWidth] = [share.left * frame.width, share.top * frame.height, share.width * frame.width];
+  const width = TAG_PADDING_PX + CHARACTER_PX * tag.textContent.length; // an estimate: a layout per frame is slow
+  const toLeft = left + width > frame.width;
+  const inside = top < TAG_HEIGHT_PX;
+  box.classList.toggle("small", boxWidth < SMALL_BOX_PX);
+  tag.classList.toggle("inside", inside);
+  tag.classList.toggle("to-left", toLeft);
+  return { left: toLeft ? left + boxWidth - width : left, top: inside ? top : top - TAG_HEIGHT_PX, width };
+}
+
+function overlap(one, other) {
+  return Math.abs(one.top - other.top) < TAG_HEIGHT_PX && one.left < other.left + other.width
+    && other.left < one.left + one.width;
 }
 
 function isUnclear(face) {
@@ -110,7 +132,10 @@ function fillCard(card, face, number, count) {
   doubt.hidden = !isUnclear(face);
   doubt.textContent = isUnclear(face) ? alternatives(face) : "";
   let entries = Object.entries(face.scores);
-  if (count < entries.length) entries = entries.sort((one, other) => other[1] - one[1]).slice(0, count);
+  if (count < entries.length) {
+    const possible = isUnclear(face) ? entries.filter(([label]) => face.prediction_set.includes(label)) : entries;
+    entries = possible.sort((one, other) => other[1] - one[1]).slice(0, count);
+  }
   resize(scores, entries.length, newRow);
   entries.forEach(([label, share], index) => {
     const row = scores.children[index];

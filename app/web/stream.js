@@ -42,6 +42,12 @@ export class FrameStream {
     this.#connect(parameters);
   }
 
+  /** Send the current frame, of a video that shows no further ones, when all frames before it are answered. */
+  sendLast() {
+    const { currentTime } = this.video;
+    if (this.#socket && this.#sent.size === 0 && this.on.wants(currentTime)) this.#send(this.#socket, currentTime);
+  }
+
   close() {
     clearTimeout(this.#retry);
     const socket = this.#socket;
@@ -65,14 +71,18 @@ export class FrameStream {
     if (!this.#isCurrent(socket)) return;
     const next = () => onVideoFrame(this.video, (nextTime) => this.#sendFrame(socket, nextTime));
     const isReady = this.#sent.size < MAX_IN_FLIGHT && this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
-    if (!isReady || !this.on.wants(time)) return next();
+    if (isReady && this.on.wants(time)) this.#send(socket, time, next);
+    else next();
+  }
+
+  #send(socket, time, then = () => {}) {
     this.#capture((jpeg) => {
       if (jpeg && this.#isCurrent(socket)) {
         socket.send(jpeg);
         this.#count += 1;
         this.#sent.set(this.#count, { at: performance.now(), time });
       }
-      next();
+      then();
     });
   }
 

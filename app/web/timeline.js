@@ -4,8 +4,11 @@ import { shownEmotion } from "./words.js";
 
 const ROW_PX = 30;
 const MAX_ROWS = 6;
+const STRIPES_PX = 6;
 const MAX_GAP_S = 1; // a record lasts until the next one, at most this long
-const MIN_WIDTH_PX = 1.5;
+const MIN_WIDTH_PX = 2;
+
+const patterns = new Map(); // colour -> stripes
 
 export class Timeline {
   #rows = new Map(); // track -> {row, last: the newest record with its start}
@@ -93,11 +96,34 @@ export class Timeline {
         const row = this.#rows.get(face.track);
         if (row >= MAX_ROWS) continue;
         const height = Math.max(3, face.confidence * (ROW_PX - 4));
-        context.fillStyle = style.getPropertyValue(`--${shownEmotion(face)}`);
-        context.fillRect(time_s * scale, (row + 1) * ROW_PX - height, Math.max(MIN_WIDTH_PX, length_s * scale), height);
+        const colour = style.getPropertyValue(`--${shownEmotion(face)}`);
+        context.fillStyle = shownEmotion(face) === "unclear" ? stripes(context, colour) : colour;
+        const left = Math.floor(time_s * scale); // whole pixels, so that no gap shows between two records
+        const right = Math.max(left + MIN_WIDTH_PX, Math.ceil((time_s + length_s) * scale));
+        context.fillRect(left, (row + 1) * ROW_PX - height, right - left, height);
       }
     }
   }
+}
+
+/** Return diagonal stripes of a colour: "neutral" is grey too, but not striped. */
+function stripes(context, colour) {
+  if (!patterns.has(colour)) patterns.set(colour, newStripes(context, colour));
+  return patterns.get(colour);
+}
+
+function newStripes(context, colour) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = STRIPES_PX;
+  const pen = tile.getContext("2d");
+  pen.strokeStyle = colour;
+  pen.lineWidth = STRIPES_PX / 3;
+  for (const shift of [-STRIPES_PX / 2, STRIPES_PX / 2, STRIPES_PX * 1.5]) {
+    pen.moveTo(shift - STRIPES_PX, STRIPES_PX);
+    pen.lineTo(shift + STRIPES_PX, -STRIPES_PX);
+  }
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
 }
 
 /** Return minutes and seconds: "1:05". */

@@ -7,6 +7,7 @@ per face. A second run with the same output continues where the first one ended.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 import time
@@ -45,6 +46,10 @@ _FILES_PER_TASK = 64
 _WORKER_CPUS, _FILE_TASK_CPUS = 0.8, 0.1
 
 
+class OutputError(Exception):
+    """The output cannot be continued. The message says what was expected."""
+
+
 class Predictor:
     """Pipeline of one Ray worker.
 
@@ -55,6 +60,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, options: PredictOptions) -> None:
         self._worker = Worker(settings, options, threads=1)
+        atexit.register(self._worker.close)  # Ray Data ends its workers without a call
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         """Return the rows of a batch with the columns `path` and `bytes`. A bad image has one row with its error."""
@@ -68,7 +74,7 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
     """Classify the images that the output does not contain yet. Ray must be initialised.
 
     Args:
-        source: Folder or bucket with images, as a path or a URL that fsspec knows.
+        source: Folder or bucket with images, as a path or a URL of fsspec.
         output: Folder or bucket for the Parquet files.
         settings: The settings of the service.
         options: Options for each image.
@@ -77,6 +83,9 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
 
     Returns:
         The number of images that were classified.
+
+    Raises:
+        OutputError: See `completed`.
     """
     inputs, folder = fsspec.core.url_to_fs(source)
     outputs, target = fsspec.core.url_to_fs(output)
@@ -88,7 +97,7 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
             paths,
             filesystem=_arrow(inputs),
             include_paths=True,
-            ray_remote_args={"num_cpus": _FILE_TASK_CPUS},
+            num_cpus=_FILE_TASK_CPUS,
             override_num_blocks=-(-len(paths) // _FILES_PER_TASK),
         )
         faces = images.map_batches(
@@ -103,13 +112,20 @@ def run(source: str, output: str, settings: Settings, options: PredictOptions, w
 
 
 def completed(outputs: AbstractFileSystem, target: str) -> set[str]:
-    """Return the images in the Parquet files of an output. Remove files that an interrupted run left incomplete."""
+    """Return the images in the Parquet files of an output. Remove files that an interrupted run left incomplete.
+
+    Raises:
+        OutputError: The output has a file of another program.
+    """
     paths: set[str] = set()
     for file in outputs.glob(f"{target}/*.parquet"):
         try:
             with outputs.open(file, "rb") as opened:
-                paths.update(pq.read_table(opened, columns=["path"])["path"].to_pylist())
-        except pa.ArrowInvalid:
+                rows = pq.ParquetFile(opened)
+                if not {"path", "error"} <= set(rows.schema_arrow.names):
+                    raise OutputError(f"expected files of this job only in {target}. Received: {file}")
+                paths.update(rows.read(columns=["path"])["path"].to_pylist())
+        except pa.ArrowInvalid:  # the end of the file is missing
             outputs.rm(file)
     return paths
 
@@ -126,7 +142,11 @@ def main() -> int:
     settings, options = load_settings(os.environ), PredictOptions(detect=not args.no_detect)
     ray.init(ignore_reinit_error=True)
     started = time.perf_counter()
-    count = run(args.source, args.output, settings, options, args.workers, args.batch_size)
+    try:
+        count = run(args.source, args.output, settings, options, args.workers, args.batch_size)
+    except OutputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     seconds = time.perf_counter() - started
     print(f"{count} images in {seconds:.1f} s, {count / seconds:.1f} images per second, {args.workers} workers")
     return 0

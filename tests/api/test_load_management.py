@@ -13,7 +13,7 @@ from app.config import Settings
 from app.errors import ErrorCode
 from app.main import create_app
 from tests.support.fakes import FakeClassifier, FakeDetector
-from tests.support.images import PNG
+from tests.support.images import PNG, encoded, picture
 from tests.support.responses import assert_problem
 from tests.support.server import serving
 
@@ -124,3 +124,21 @@ def test_smallest_limits_give_only_200_and_503(limits):
     counts = {line.split("le=")[1].split("}")[0].strip('"'): float(line.rsplit(" ", 1)[1]) for line in batches}
     if limits.get("max_batch") == 1:
         assert counts["1.0"] == counts["+Inf"] > 0
+
+
+def test_a_model_run_has_at_most_max_batch_faces():
+    classifier = FakeClassifier()
+    app = create_app(Settings(max_batch=3), classifier, FakeDetector())
+    group = encoded(picture(7))
+    headers = [{"Priority": priority} for priority in ("u=3", "u=7")]
+    with serving(app) as url, httpx2.Client(base_url=url, timeout=30) as client, ThreadPoolExecutor(8) as threads:
+
+        def send(number):
+            return client.post("/predict", content=group, headers=headers[number % 2]).json()
+
+        answers = list(threads.map(send, range(40)))
+        metrics = client.get("/metrics").text.splitlines()
+    assert {len(answer["faces"]) for answer in answers} == {7}
+    assert max(classifier.batches) == 3
+    (observed,) = [float(line.split()[-1]) for line in metrics if line.startswith("fer_batch_size_sum")]
+    assert observed == sum(classifier.batches) == 40 * 7

@@ -15,7 +15,7 @@ from app.main import create_app
 from tests.support.clients import ScriptedClient, running_app
 from tests.support.fakes import FakeDetector
 from tests.support.images import PNG
-from tests.support.raw_http import chunked, connected, head, receive_response
+from tests.support.raw_http import WEBSOCKET_HANDSHAKE, chunked, connected, head, receive_all, receive_response
 from tests.support.server import serving
 from tests.support.waiting import wait_until
 
@@ -110,6 +110,17 @@ def test_a_stream_message_is_counted_while_it_arrives(server):
         assert closed.value.rcvd.code == 1013
         assert "try again" in closed.value.rcvd.reason or "bytes" in closed.value.rcvd.reason
     wait_until(lambda: admission.held_bytes == 0)
+
+
+@pytest.mark.parametrize(("announced", "code"), [(4096 * KIB, 1009), (2048 * KIB, 1013)])
+def test_a_close_code_arrives_although_the_client_still_sends(classifier, announced, code):
+    app = create_app(Settings(deadline_ms=60_000, **LIMITS), classifier, FakeDetector())
+    with serving(app, ws_max_size=2048 * KIB) as url, connected(url) as connection:
+        connection.sendall(head("GET", "/ws", *WEBSOCKET_HANDSHAKE))
+        assert receive_response(connection)[0] == 101
+        connection.sendall(frame_start(announced) + bytes(2000 * KIB))
+        frame = receive_all(connection)
+    assert (frame[0], int.from_bytes(frame[2:4], "big")) == (0x88, code)
 
 
 def test_frames_without_memory_are_refused_and_the_stream_continues(server):

@@ -127,6 +127,21 @@ def test_unknown_part_of_a_form_is_refused(client, path, name, as_file):
         assert problem["detail"].startswith(f"{name}: expected a file named file or image, or a text named detect, ")
 
 
+@pytest.mark.parametrize(
+    ("place", "detail"),
+    [
+        ("query", "colour is not a parameter of this endpoint; /docs lists the parameters"),
+        ("json", "Object contains unknown field `colour`; the body may have the keys image, image_base64, file, img,"),
+    ],
+)
+def test_detail_of_an_unknown_name_says_what_is_known(client, place, detail):
+    assert post(client, "/predict", place, NO_FACE, {"colour": "red"}).json()["detail"].startswith(detail)
+
+
+def test_detail_of_a_long_unknown_parameter_is_short(client):
+    assert len(client.post("/predict", params={"x" * 10_000: "1"}, content=NO_FACE).json()["detail"]) < 200
+
+
 def test_detail_of_an_unknown_part_is_short(client):
     response = client.post("/predict", files={"file": ("a.png", PNG), "x" * 2000: (None, "1")})
     assert len(assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]) < 400
@@ -199,7 +214,8 @@ def test_coverage_adds_the_prediction_set_of_the_model(client, path, place):
 @pytest.mark.parametrize("coverage", [0.5, 1, 0.85, "high"])
 def test_unknown_coverage_is_an_invalid_parameter(client, coverage):
     response = client.post("/predict", params={"coverage": coverage}, content=PNG)
-    assert "coverage" in assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+    detail = assert_problem(response, ErrorCode.INVALID_PARAMETER)["detail"]
+    assert detail.startswith("coverage: expected one of 0.8, 0.9, 0.95" if coverage != "high" else "coverage: Input")
 
 
 def test_coverage_that_the_model_does_not_have_is_an_invalid_parameter(client):

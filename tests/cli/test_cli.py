@@ -8,10 +8,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from app.cli.__main__ import main
 from app.cli.draw import draw
@@ -20,21 +22,11 @@ from app.cli.output import CSV_COLUMNS
 from app.contract.labels import LABELS
 from app.domain import FaceBox, FaceEmotion, ImageResult, ModelName, StageTimings
 from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.heif_files import heic
+from tests.support.image_files import encode
 from tests.support.images import ASTRONAUT, encoded, picture
 from tests.support.jpeg_files import flat_jpeg
 from tests.support.paths import REPOSITORY, YUNET, needs_yunet
-
-
-@pytest.fixture(autouse=True)
-def repository_as_working_directory(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setenv("FER_DEVICE", "cpu")
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
-    monkeypatch.setattr("app.main.FaceDetector", FakeDetector)
 
 
 @pytest.fixture
@@ -136,7 +128,7 @@ def test_resume_retries_failed_images(fakes, folder, tmp_path):
     assert len(lines(output.read_text())) == 3
 
 
-@pytest.mark.parametrize("content", ["something else\n", '{"no": "path"}\n', "[]\n"])
+@pytest.mark.parametrize("content", ["something else\n", "something else", '{"no": "path"}\n', "[]\n"])
 def test_resume_refuses_a_file_of_another_format(fakes, folder, tmp_path, content, capsys):
     output = tmp_path / "out"
     for shape in ("--json", "--csv"):
@@ -161,6 +153,25 @@ def test_draw_marks_every_face_on_the_upright_image(fakes, folder, tmp_path):
     assert (frame[:, 1] - frame[:, 0] > 100).all()
 
 
+def test_draw_reads_every_file_that_the_service_reads(fakes, tmp_path):
+    colour = Image.fromarray(np.full((120, 160, 3), (200, 40, 40), np.uint8))
+    text = PngInfo()
+    text.add_text("Comment", "text")
+    jpeg, png = encode(colour, "JPEG"), bytearray(encode(colour, "PNG", pnginfo=text))
+    png[png.index(b"tEXt") + 4] ^= 1  # a wrong checksum in a chunk that the picture does not need
+    files = {"a.heic": heic(colour), "b.jpg": jpeg[: jpeg.rindex(b"\xff\xd9")], "c.png": bytes(png)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    out = tmp_path / "drawn"
+    assert main(["predict", str(tmp_path), "--draw", str(out), "--no-detect"]) == 0
+    for name in files:
+        (drawn,) = out.rglob(f"{name}.jpg")
+        with Image.open(drawn) as copy:
+            assert copy.size == (160, 120)
+            red, green, _ = copy.getpixel((80, 60))
+        assert red > green + 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -172,6 +183,37 @@ def test_draw_marks_every_face_on_the_upright_image(fakes, folder, tmp_path):
 def test_invalid_command_line_prints_a_message_and_returns_2(fakes, arguments, sentence, capsys):
     assert main(["predict", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_csv_can_be_written_to_a_pipe(fakes, folder, tmp_path):
+    pipe, received = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    assert main(["predict", str(folder), "--csv", "--output", str(pipe)]) == 0
+    reader.join()
+    assert received[0].startswith(",".join(CSV_COLUMNS) + "\n")
+
+
+def test_full_disk_is_reported_in_words(fakes, folder, capsys):
+    assert main(["predict", str(folder), "--output", "/dev/full"]) == 2
+    assert "fer: cannot write the results: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("--jobs", "many", "a whole number of at least 1"),
+        ("--max-faces", "0", "a whole number of at least 1"),
+        ("--fps", "fast", "a number above 0, up to 1000"),
+        ("--min-confidence", "nan", "a number from 0 to 1"),
+        ("--smoothing", "", "a number from 0 to 1"),
+    ],
+)
+def test_invalid_number_is_reported_with_the_expected_values(option, text, expected, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", "photo.jpg", option, text])
+    assert f"argument {option}: expected {expected}. Received: {text}" in capsys.readouterr().err
 
 
 def test_settings_of_the_service_apply(fakes, folder, monkeypatch, capsys):

@@ -18,7 +18,7 @@ import pytest
 from app.cli.__main__ import main
 from app.cli.output import VIDEO_COLUMNS
 from app.contract.labels import LABELS
-from tests.support.fakes import FakeClassifier, FakeDetector
+from tests.support.fakes import FakeDetector
 from tests.support.images import ASTRONAUT, encoded, picture
 from tests.support.paths import REPOSITORY
 from tests.support.videos import scene, write_audio, write_video
@@ -26,18 +26,6 @@ from tests.support.videos import scene, write_audio, write_video
 pytest.importorskip("av", reason="PyAV: see requirements/video.txt")
 
 LEFT, RIGHT = (0, 1), (3, 2)
-
-
-@pytest.fixture(autouse=True)
-def repository_as_working_directory(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setenv("FER_DEVICE", "cpu")
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    monkeypatch.setattr("app.main.open_session", lambda settings, threads: FakeClassifier())
-    monkeypatch.setattr("app.main.FaceDetector", FakeDetector)
 
 
 def clip(path, times=tuple(index / 25 for index in range(75)), **options):
@@ -226,7 +214,7 @@ def test_damaged_middle_is_skipped_and_later_times_are_right(fakes, tmp_path, ca
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a video"),
+        (b"", "expected a video. Received: an empty file"),
         (b"no video", "expected a video"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n", "expected a video"),  # opens other files
     ],

@@ -295,6 +295,9 @@ def test_paths_are_accepted_as_str_and_path(make_server, tmp_path):
 def test_invalid_arguments_are_refused_before_a_request():
     with pytest.raises(ValueError, match="api_key must consist of printable ASCII"):
         FerClient("http://127.0.0.1:1", api_key="schlüssel")
+    for client_class in (FerClient, AsyncFerClient):
+        with pytest.raises(ValueError, match=r"url must begin with http:// or https://. Received: '127\.0\.0\.1:8000'"):
+            client_class("127.0.0.1:8000")
     script = Script(httpx2.Response(200))
     with FerClient("http://s", transport=httpx2.MockTransport(script)) as client:
         with pytest.raises(TypeError, match="image must be a path or the bytes of an image file"):

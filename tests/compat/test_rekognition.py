@@ -44,6 +44,38 @@ def test_detect_faces_returns_the_faces_of_predict_in_awss_format(client):
         assert detail["Confidence"] == 100 * FAKE_CONFIDENCE
 
 
+def emotions_of(client, query: dict) -> list[list[dict]]:
+    answer = client.post("/", params=query, **as_aws(Attributes=["EMOTIONS"]))
+    assert answer.status_code == 200, answer.text
+    return [detail["Emotions"] for detail in answer.json()["FaceDetails"]]
+
+
+def test_weak_face_is_unknown_with_min_confidence(client):
+    certain = emotions_of(client, {})
+    weaker, stronger = sorted(emotions[0]["Confidence"] for emotions in certain)
+    answers = emotions_of(client, {"min_confidence": (weaker + stronger) / 200})
+    for emotions, before in zip(answers, certain, strict=True):
+        top = before[0]["Confidence"]
+        unknown = [{"Type": "UNKNOWN", "Confidence": top}] if top == weaker else []
+        assert emotions == unknown + before
+    assert weaker < stronger
+
+
+def test_face_with_more_than_one_possible_emotion_is_unknown_with_coverage(client):
+    native = client.post("/predict", params={"coverage": 0.9}, content=PNG).json()["faces"]
+    answers = emotions_of(client, {"coverage": 0.9})
+    unknown = [emotions[0]["Type"] == "UNKNOWN" for emotions in answers]
+    assert unknown == [len(face["prediction_set"]) > 1 for face in native]
+    assert any(unknown)
+
+
+@pytest.mark.parametrize("query", [{"min_confidence": 2}, {"min_confidence": "high"}, {"coverage": 0.5}])
+def test_invalid_doubt_has_awss_format(client, query):
+    answer = client.post("/", params=query, **as_aws(Attributes=["EMOTIONS"]))
+    assert (answer.status_code, answer.json()["__type"]) == (400, "InvalidParameterException")
+    assert next(iter(query)) in answer.json()["message"]
+
+
 def test_every_label_has_a_distinct_rekognition_type():
     assert set(EMOTION_TYPES) == set(Emotion)
     assert len(set(EMOTION_TYPES.values())) == len(Emotion)
@@ -115,14 +147,15 @@ def test_answer_matches_botocores_service_model(client):
     from botocore.validate import ParamValidator
 
     operation = get_session().get_service_model("rekognition").operation_model("DetectFaces")
-    answer = client.post("/", **as_aws(Attributes=["ALL"]))
+    answer = client.post("/?min_confidence=1", **as_aws(Attributes=["ALL"]))
     received = {"status_code": answer.status_code, "headers": dict(answer.headers), "body": answer.content}
     parsed = create_parser("json").parse(received, operation.output_shape)
     parsed.pop("ResponseMetadata")
     assert parsed == answer.json()  # the parser drops members that the service model does not have
     assert not ParamValidator().validate(parsed, operation.output_shape).has_errors()
     types = operation.output_shape.members["FaceDetails"].member.members["Emotions"].member.members["Type"].enum
-    assert {emotion["Type"] for detail in parsed["FaceDetails"] for emotion in detail["Emotions"]} <= set(types)
+    returned = {emotion["Type"] for detail in parsed["FaceDetails"] for emotion in detail["Emotions"]}
+    assert returned == set(types)
 
 
 def test_aws_client_works_with_this_endpoint(make_server):
@@ -131,6 +164,12 @@ def test_aws_client_works_with_this_endpoint(make_server):
     assert [len(face["Emotions"]) for face in faces] == [8, 8]
     with pytest.raises(aws.exceptions.InvalidImageFormatException, match="expected a JPEG"):
         aws.detect_faces(Image={"Bytes": b"no image"})
+
+
+def test_aws_client_keeps_the_query_of_its_endpoint(make_server):
+    aws = aws_client(f"{make_server()}/?min_confidence=1")
+    faces = aws.detect_faces(Image={"Bytes": PNG}, Attributes=["EMOTIONS"])["FaceDetails"]
+    assert [face["Emotions"][0]["Type"] for face in faces] == ["UNKNOWN", "UNKNOWN"]
 
 
 def test_aws_client_raises_its_exception_for_a_limit(make_server):

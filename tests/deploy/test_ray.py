@@ -17,6 +17,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="Ray: see requirements/ray.txt")
 
 import fsspec  # noqa: E402
+import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
@@ -123,3 +124,12 @@ def test_second_run_continues_and_replaces_an_incomplete_file(cluster, photos, t
 def test_completed_paths_of_an_empty_output_are_none(tmp_path):
     filesystem, target = fsspec.core.url_to_fs(str(tmp_path / "new"))
     assert job.completed(filesystem, target) == set()
+
+
+def test_file_of_another_program_in_the_output_is_refused_and_kept(tmp_path):
+    other = tmp_path / "sales.parquet"
+    pq.write_table(pa.table({"price": [1]}), other)
+    filesystem, target = fsspec.core.url_to_fs(str(tmp_path))
+    with pytest.raises(job.OutputError, match="sales"):
+        job.completed(filesystem, target)
+    assert other.exists()

@@ -96,7 +96,7 @@ def video_frames(count: int) -> list[tuple[np.ndarray, FaceBox]]:
         left, top = 60 - 130 * (zoom - 1) + 40 * np.cos(phase), 40 - 150 * (zoom - 1)
         matrix = np.array([[zoom, 0, left], [0, zoom, top]])
         x, y, side = (round(value) for value in (zoom * FACE.x + left, zoom * FACE.y + top, zoom * FACE.width))
-        frame = cv2.warpAffine(portrait, matrix, VIDEO_SIZE, borderMode=cv2.BORDER_REPLICATE)
+        frame = cv2.warpAffine(portrait, matrix, VIDEO_SIZE, borderMode=cv2.BORDER_REFLECT)
         frames.append((frame, FaceBox(x, y, side, side)))
     return frames
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.e2e.browser import TIMEOUT_MS, chromium, find_chromium, write_group, write_video
-from tests.support.images import ASTRONAUT
+from tests.e2e.browser import TIMEOUT_MS, chromium, find_chromium, write_video
 from tests.support.paths import REPOSITORY
 from tests.support.process import service_process
 
@@ -30,9 +29,8 @@ def main() -> int:
         return 2
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        video, group, text = Path(folder, "face.mjpeg"), Path(folder, "group.jpg"), Path(folder, "letter.jpg")
+        video, text = Path(folder, "face.mjpeg"), Path(folder, "letter.jpg")
         write_video(video)
-        write_group(group)
         text.write_text("This file is not an image.")
         with service_process() as (client, _), chromium(executable, video) as browser:
 
@@ -46,18 +44,18 @@ def main() -> int:
                 page.close()
 
             shot("page.png", lambda page: None, DESKTOP)
-            shot("page-faces.jpg", lambda page: choose(page, group, 5), DESKTOP)
-            shot("page-video.jpg", sample_video, DESKTOP)
+            shot("page-faces.jpg", sample_faces, DESKTOP, full=True)
+            shot("page-video.jpg", lambda page: sample_video(page, 0.92), DESKTOP)
             shot("page-webcam.jpg", webcam, DESKTOP, "dark")
             shot("page-error.png", lambda page: choose_invalid(page, text), DESKTOP)
-            shot("page-phone.jpg", lambda page: choose(page, ASTRONAUT, 1), PHONE, "dark", full=True)
+            shot("page-phone.jpg", lambda page: sample_video(page, 0.5), PHONE, "dark", full=True)
     return 0
 
 
-def choose(page: Page, picture: Path, faces: int) -> None:
-    """Choose an image and wait for its faces."""
-    page.set_input_files("#file", picture)
-    page.wait_for_function("count => document.querySelectorAll('.face').length === count", arg=faces)
+def sample_faces(page: Page) -> None:
+    """Choose the mean faces: some are clear, some are unclear."""
+    page.get_by_role("button", name="mean faces", exact=True).click()
+    page.wait_for_function("() => document.querySelectorAll('.face').length === 7")
 
 
 def choose_invalid(page: Page, file: Path) -> None:
@@ -66,13 +64,13 @@ def choose_invalid(page: Page, file: Path) -> None:
     page.wait_for_selector("#error:not(:empty)")
 
 
-def sample_video(page: Page) -> None:
-    """Play the sample video to its end, and choose a time on the timeline."""
+def sample_video(page: Page, share: float) -> None:
+    """Play the sample video to its end, and choose a time on the timeline, 0 to 1."""
     page.get_by_role("button", name="video", exact=True).click()
     page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
     area = page.locator("#position").bounding_box()
     assert area is not None
-    page.mouse.click(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+    page.mouse.click(area["x"] + share * area["width"], area["y"] + 0.5 * area["height"])
     page.wait_for_selector(".face")
 
 

@@ -11,7 +11,7 @@ public=http://127.0.0.1:$BALANCER_PORT
 stack=fer-serve-swarm-test
 fer=${stack}_fer
 work=$(mktemp -d)
-load_pid= joined=
+load_pid="" joined=""
 
 fail() {
   echo "swarm-test: $*" >&2

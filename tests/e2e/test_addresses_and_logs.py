@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -83,8 +84,9 @@ def test_log_has_no_address_of_callers_by_default():
     assert '"client"' not in log
 
 
-def test_unix_socket_is_served_and_removed(tmp_path):
-    path = tmp_path / "fer.sock"
+@contextmanager
+def served_on(path):
+    """Serve on a UNIX socket, and yield the process and a client."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app"],
         cwd=REPOSITORY,
@@ -95,14 +97,37 @@ def test_unix_socket_is_served_and_removed(tmp_path):
         wait_until(path.exists, seconds=60)
         with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://fer") as client:
             wait_until(lambda: client.get("/readyz").status_code == 200, seconds=60)
-            assert client.post("/predict", content=ASTRONAUT.read_bytes()).json()["emotion"] == "happy"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert not path.exists()
+            yield process, client
     finally:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def test_unix_socket_is_served_and_removed(tmp_path):
+    path = tmp_path / "fer.sock"
+    with served_on(path) as (process, client):
+        assert client.post("/predict", content=ASTRONAUT.read_bytes()).json()["emotion"] == "happy"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert not path.exists()
+
+
+def test_unix_socket_of_another_instance_is_not_removed(tmp_path):
+    path = tmp_path / "fer.sock"
+    with served_on(path) as (process, _), socket.socket(socket.AF_UNIX) as other:
+        path.unlink()
+        other.bind(str(path))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert path.is_socket()
+
+
+def test_file_in_the_place_of_the_unix_socket_is_not_removed(tmp_path):
+    path = tmp_path / "important"
+    path.write_text("text")
+    assert ended_service(FER_UDS=str(path)).returncode == 3
+    assert path.read_text() == "text"
 
 
 def test_unix_socket_that_cannot_be_created_is_a_reason():

@@ -69,7 +69,13 @@ def test_video_is_analysed_frame_by_frame_and_never_uploaded(page, pictures):
     expect_faces(page, 2)
 
 
+def play_slowly(page: Page) -> None:
+    """Play the next video at half its speed, so that a busy machine analyses enough frames."""
+    page.evaluate("() => { document.getElementById('video').defaultPlaybackRate = 0.5; }")
+
+
 def test_rows_of_the_csv_are_right_in_time_and_identity(page, pictures):
+    play_slowly(page)
     play(page, pictures / "clip.webm")
     rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))
     times = {track: [float(row["time_s"]) for row in rows if row["track"] == track] for track in ("1", "2")}
@@ -101,6 +107,55 @@ def test_click_on_the_timeline_shows_the_recorded_faces(page, pictures):
     assert len(frames_of(page)) == sent
 
 
+def delay_answers(page: Page, delay_ms: int) -> None:
+    """Simulate a slow service: deliver each answer later."""
+    page.evaluate(
+        """(delay_ms) => {
+            const listen = WebSocket.prototype.addEventListener;
+            WebSocket.prototype.addEventListener = function (name, callback) {
+                const late = name === "message" ? (event) => setTimeout(callback, delay_ms, event) : callback;
+                return listen.call(this, name, late);
+            };
+        }""",
+        delay_ms,
+    )
+
+
+def test_last_frame_is_analysed_by_a_slow_service_too(page, pictures):
+    delay_answers(page, 3000)
+    page.set_input_files("#file", pictures / "clip.webm")
+    page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(8000)  # two answers
+    rows = list(csv.DictReader(io.StringIO(download(page, "CSV").decode())))
+    assert float(rows[-1]["time_s"]) == pytest.approx(3 * CLIP_PART_S, abs=0.1)
+
+
+def test_late_answer_does_not_replace_the_faces_of_another_time(page, pictures):
+    delay_answers(page, 700)
+    page.set_input_files("#file", pictures / "clip.webm")
+    page.wait_for_function("() => document.getElementById('video').ended", timeout=TIMEOUT_MS)
+    go_to(page, 1.5 * CLIP_PART_S)
+    page.wait_for_timeout(1500)  # until the answers to the last frames, which show two faces, arrived
+    expect_faces(page, 1)
+
+
+def test_summary_and_cards_of_a_playing_video_agree(page, pictures):
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            const [faces, summary] = ["faces", "summary"].map((id) => document.getElementById(id));
+            const record = () => window.seen.push([faces.children.length, summary.textContent]);
+            new MutationObserver(record).observe(faces, { childList: true });
+        }"""
+    )
+    play(page, pictures / "clip.webm")
+    begins = {0: "No face found", 1: "One face", 2: "2 faces"}
+    seen = page.evaluate("window.seen")
+    assert {count for count, _ in seen} >= {1, 2}
+    assert [text for count, text in seen if not text.startswith(begins[count])] == []
+    assert page.locator(".face .number").all_text_contents() == ["Face 1", "Face 2"]
+
+
 def test_replay_sends_no_frame_again(page, pictures):
     play(page, pictures / "clip.webm")
     sent = len(frames_of(page))
@@ -125,6 +180,7 @@ def test_face_keeps_its_number_through_a_pause_and_a_new_stream(page, pictures):
 
 
 def test_timeline_has_a_coloured_row_for_each_face(page, pictures):
+    play_slowly(page)
     play(page, pictures / "clip.webm")
     assert page.locator("#tracks li").all_text_contents() == ["1", "2"]
     painted = page.evaluate(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -27,6 +29,13 @@ def encoded(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> by
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, image_format, **options)
     return stream.getvalue()
+
+
+def read_plot(path: Path) -> np.ndarray:
+    """Return a plot, uint8 (H, W, 3), blue first."""
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
 
 
 PNG = encoded(picture())  # 160x120, with one face for `FakeDetector`

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from matplotlib import pyplot as plt
 
 from tests.support.datasets import tiny_dataset
 from training.data.fer2013 import Fer2013
@@ -26,3 +27,10 @@ def without_plots():
         patch.setattr("training.evaluation.plots.plot_curves", lambda history, path: None)
         patch.setattr("training.evaluation.plots.plot_confusion", lambda *arguments: None)
         yield
+
+
+@pytest.fixture
+def all_figures_closed():
+    """Check that a test leaves no figure of matplotlib open."""
+    yield
+    assert plt.get_fignums() == []

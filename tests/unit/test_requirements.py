@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
@@ -18,7 +21,9 @@ FILES = (
     "requirements/generators.txt",
     "requirements/kserve.txt",
     "requirements/otel.txt",
+    "requirements/openvino.txt",
     "requirements/ray.txt",
+    "requirements/tensorboard.txt",
     "requirements/video.txt",
 )
 
@@ -37,6 +42,29 @@ def test_cpu_requirements_differ_only_in_the_build_of_onnx_runtime():
 @pytest.mark.parametrize("name", [*FILES, "requirements/training.txt", "requirements/constraints.txt"])
 def test_every_requirement_has_an_exact_version(name):
     assert [line for line in requirements(name) if not re.fullmatch(r"[\w.\[\],-]+==[\w.]+", line)] == []
+
+
+def test_training_lists_every_package_that_it_imports():
+    listed = {
+        re.split(r"[=\[]", line)[0].lower()
+        for name in ("requirements/cpu.txt", "requirements/training.txt", "requirements/openvino.txt")
+        for line in requirements(name)
+    }
+    imported = {
+        name.partition(".")[0]
+        for path in (REPOSITORY / "training").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in imported_names(node)
+    }
+    packages = packages_distributions() | {"openvino": ["openvino"]}  # an optional package, not installed everywhere
+    others = imported - set(sys.stdlib_module_names) - {"app", "training"}
+    assert {name for name in others if not listed & {package.lower() for package in packages[name]}} == set()
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 def test_nvidia_packages_are_pinned_for_the_gpu_service_only():

@@ -15,6 +15,7 @@ from keras import layers
 
 from app.contract.labels import LABELS
 from training import architectures
+from training.architectures import LOGITS
 from training.config import TrainConfig
 from training.errors import TrainingError
 
@@ -22,7 +23,7 @@ from training.errors import TrainingError
 class Head(StrEnum):
     """The labels that a head predicts; the value is the name of its layer."""
 
-    ORIGINAL = "logits"
+    ORIGINAL = LOGITS
     # Keras orders the heads by name, and weight files depend on that order: this one must come before `logits`.
     ANNOTATORS = "annotator_logits"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.contract.manifest import Manifest, SplitMetrics, load_manifest
-from training.cli.labelled_options import add_labelled_data, load_labelled_data
+from training.cli.labelled_options import add_labelled_data, joined_name, load_labelled_data
 from training.cli.options import DEFAULT_DATA, Commands, add_votes, optional_votes
 from training.data.labelled import ALL, LabelledData, SplitName, parse_split
 from training.data.labelled.dataset import OFFICIAL_SPLITS
@@ -37,7 +37,12 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument(
         "--groups", action="append", default=[], metavar="COLUMN", help="compare groups by a column of the CSV; repeat"
     )
-    evaluate.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu", help="(default: %(default)s)")
+    evaluate.add_argument(
+        "--device",
+        choices=["cpu", "cuda", "auto"],
+        default="cpu",
+        help="device that runs the model (default: %(default)s)",
+    )
     evaluate.add_argument(
         "--augmentation",
         choices=["flip", "ten_crop"],
@@ -83,15 +88,12 @@ def _evaluate_labelled(arguments: argparse.Namespace, data: LabelledData, names:
         names = [name]
     result = evaluate_labelled(arguments.model, data, names, arguments.groups, arguments.device)
     print(as_text(result))
-    try:
-        if arguments.plots is not None:
-            plot(result, arguments.plots)
-        if arguments.json is not None:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            write_json(arguments.json, as_json(result))
-    except OSError as error:
-        raise TrainingError(f"--plots or --json cannot be written: {error}") from error
-    manifest = with_results(result, set_name(arguments.data), data.sha256)
+    if arguments.plots is not None:
+        plot(result, arguments.plots)
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(arguments.json, as_json(result))
+    manifest = with_results(result, joined_name(arguments.data), data.sha256)
     if arguments.time:
         manifest = manifest.model_copy(update={"latency": measure_latency(arguments.model)})
         _print_latency(manifest)
@@ -105,6 +107,8 @@ def _evaluate_fer2013(arguments: argparse.Namespace, dataset: Fer2013, splits: l
 
     if not splits:
         raise TrainingError(_name_the_split())
+    if arguments.json is not None:
+        raise TrainingError("--json is for own data: --write writes the figures of FER2013 into the manifest.")
     votes = optional_votes(arguments.votes, Path(arguments.data[0]))
     manifest = measure_file(arguments.model, dataset, splits, votes, arguments.device, timed=arguments.time)
     both = [BOTH_TESTS] if {Split.PUBLIC_TEST, Split.PRIVATE_TEST} <= set(splits) else []
@@ -153,8 +157,3 @@ def _name_the_split() -> str:
         "expected --split for FER2013: Training, PublicTest or PrivateTest; repeat it for several. PrivateTest is for a"
         " final model only. Received: no --split"
     )
-
-
-def set_name(values: list[str]) -> str:
-    """Return the name of the joined values of `--data` in a manifest."""
-    return "+".join(Path(value).name for value in values)

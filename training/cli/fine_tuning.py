@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.cli.evaluation import set_name
-from training.cli.labelled_options import add_labelled_data, load_labelled_data
-from training.cli.options import Commands
+from training.cli.labelled_options import add_labelled_data, joined_name, load_labelled_data
+from training.cli.options import Commands, add_tensorboard, at_least
 from training.data.labelled import LabelledData, SplitName, with_validation
 
 _EPILOG = (
@@ -31,8 +30,8 @@ def add_commands(commands: Commands) -> None:
     )
     tune.add_argument("--run", type=Path, help="folder of the run (default: runs/fine_tune_<name of --to>)")
     tune.add_argument("--config", type=Path, help="recipe (default: training/fine_tuning/default.toml)")
-    tune.add_argument("--epochs", type=int, help="number of epochs (default: 4 to 20, by the number of images)")
-    tune.add_argument("--seed", type=int, help="replaces the seed of the recipe")
+    tune.add_argument("--epochs", type=at_least(1), help="number of epochs (default: 4 to 20, by the number of images)")
+    tune.add_argument("--seed", type=at_least(0), help="replaces the seed of the recipe")
     tune.add_argument(
         "--freeze",
         action="append",
@@ -41,6 +40,7 @@ def add_commands(commands: Commands) -> None:
         help="do not train the layers whose names begin with this: block1 for the first stage, block for all"
         " convolutions; repeat",
     )
+    add_tensorboard(tune)
     add_labelled_data(tune)
     tune.set_defaults(run_command=_fine_tune)
 
@@ -60,6 +60,7 @@ def _fine_tune(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         epochs=arguments.epochs,
         frozen_layers=arguments.freeze,
+        tensorboard=arguments.tensorboard,
     )
     check_options(options)
     data = load_labelled_data(arguments, fer2013_tests=False)
@@ -68,7 +69,7 @@ def _fine_tune(arguments: argparse.Namespace) -> None:
         print(with_split.report.notes[-1], file=sys.stderr)
     check_data(with_split)
     _print_warnings(with_split, size_warning(len(with_split[SplitName.TEST])))
-    result = fine_tune(options, with_split, set_name(arguments.data))
+    result = fine_tune(options, with_split, joined_name(arguments.data))
     card = options.to.with_suffix(".md")
     write_own_card(options.to, card)
     print(f"\n{table(result.test)}\n\n{verdict(result.test)}")

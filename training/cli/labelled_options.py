@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from training.data.labelled import LabelledData, load_labelled, parse_sources
 
@@ -65,3 +67,8 @@ def load_labelled_data(arguments: argparse.Namespace, *, fer2013_tests: bool = T
     if text := data.report.text():
         print(text, file=sys.stderr)
     return data
+
+
+def joined_name(values: Sequence[str]) -> str:
+    """Return the name of the joined values of `--data` in a manifest."""
+    return "+".join(Path(value).name for value in values)

@@ -64,7 +64,7 @@ def _add_adjusted(commands: Commands) -> None:
 
 
 def _add_upgrade(commands: Commands) -> None:
-    upgrade = commands.add_parser("upgrade", help="let an exported model use the preprocessing of this version")
+    upgrade = commands.add_parser("upgrade", help="change an exported model to the preprocessing of this version")
     upgrade.add_argument("models", type=Path, nargs="+", help="ONNX files")
     upgrade.set_defaults(run_command=_upgrade)
 
@@ -128,8 +128,9 @@ def _significance(arguments: argparse.Namespace) -> None:
 def _adjusted(arguments: argparse.Namespace) -> None:
     from training.evaluation.adjusted import measure_adjusted
 
+    rows = measure_adjusted(arguments.model, load_dataset(arguments))
     print("PublicTest: factor, accuracy, macro recall, macro F1, ECE")
-    for row in measure_adjusted(arguments.model, load_dataset(arguments)):
+    for row in rows:
         metrics = row.metrics
         print(
             f"{row.factor:>18.2f} {metrics.accuracy:.2%} {metrics.macro_recall:.2%} {metrics.macro_f1:.3f}"

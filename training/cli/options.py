@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +20,32 @@ DEFAULT_DATA = Path("../shared/data/fer2013.zip")
 _VOTES = "ferplus_votes.csv"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return the type of an option: a whole number of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {minimum}. Received: {text}")
+        return number
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """Return the number of an option that must be greater than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number greater than 0. Received: {text}")
+    return number
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +64,19 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`."""
     parser.add_argument(
         "--workers",
-        type=int,
+        type=at_least(0),
         default=0,
         help="processes that augment batches ahead, for a GPU; the result is the same (default: %(default)s)",
+    )
+
+
+def add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    """Add `--tensorboard`."""
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the figures of each epoch for TensorBoard; needs requirements/tensorboard.txt",
     )
 
 

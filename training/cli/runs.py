@@ -5,9 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.architectures import ARCHITECTURES
 from training.cli.labelled_options import add_labelled_data, load_labelled_data
-from training.cli.options import DEFAULT_DATA, Commands, add_data, add_votes, add_workers, load_dataset, votes_for
+from training.cli.options import (
+    DEFAULT_DATA,
+    Commands,
+    add_data,
+    add_tensorboard,
+    add_votes,
+    add_workers,
+    at_least,
+    load_dataset,
+    votes_for,
+)
 from training.config import load_config
+from training.fit.history_log import check_tensorboard, tensorboard_log
 
 
 def add_commands(commands: Commands) -> None:
@@ -19,10 +31,13 @@ def add_commands(commands: Commands) -> None:
 
     train = commands.add_parser("train", help="train a config; repeat the command to continue an interrupted run")
     train.add_argument("--config", type=Path, required=True, help="TOML file, for example of training/configs")
-    train.add_argument("--architecture", metavar="KEY", help="train this network with the recipe of the config")
-    train.add_argument("--seed", type=int, help="replaces the seed of the config")
+    train.add_argument(
+        "--architecture", choices=ARCHITECTURES, metavar="KEY", help="train this network with the recipe of the config"
+    )
+    train.add_argument("--seed", type=at_least(0), help="replaces the seed of the config")
     train.add_argument("--run", type=Path, help="run folder (default: runs/<name>-seed<seed>)")
     add_workers(train)
+    add_tensorboard(train)
     add_data(train)
     add_votes(train)
     train.set_defaults(run_command=_train)
@@ -63,14 +78,16 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.seed)
     if arguments.architecture is not None:
         config = config.with_architecture(arguments.architecture)
-    folder = arguments.run or Path("runs") / f"{config.name}-seed{config.seed}"
+    folder = arguments.run or Path("runs") / config.run_name
+    check_tensorboard(arguments.tensorboard)
     dataset, votes = load_dataset(arguments), votes_for([config], arguments)
 
     # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
     from training.fit.run_folder import RunFolder
     from training.fit.train import train
 
-    train(config, dataset, RunFolder(folder), votes, workers=arguments.workers)
+    with tensorboard_log(arguments.tensorboard) as log:
+        train(config, dataset, RunFolder(folder), votes, workers=arguments.workers, log=log)
 
 
 def _restore(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.architectures import ARCHITECTURES
 from training.cli.options import (
     CONFIGS,
     SEEDS_FILE,
@@ -13,35 +14,19 @@ from training.cli.options import (
     add_precision,
     add_votes,
     add_workers,
+    at_least,
     load_dataset,
     optional_votes,
+    positive,
     votes_for,
 )
-from training.errors import TrainingError
 
 _FAIR = CONFIGS / "fair.toml"
 
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module to the parser."""
-    compare = commands.add_parser("compare", help="train and measure many configs for one leaderboard")
-    compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
-    compare.add_argument(
-        "--fair", action="append", default=[], metavar="KEY", help="add KEY, or `all`, with the shared recipe fair.toml"
-    )
-    compare.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
-    compare.add_argument("--to", type=Path, default=Path("training/results"), help="output (default: %(default)s)")
-    compare.add_argument(
-        "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
-    )
-    compare.add_argument("--jobs", type=int, default=1, help="configs trained in parallel (default: %(default)s)")
-    compare.add_argument(
-        "--smoke", action="store_true", help="only run every architecture through all stages on generated images"
-    )
-    add_data(compare)
-    add_votes(compare)
-    compare.set_defaults(run_command=_compare)
-
+    _add_compare(commands)
     tune = commands.add_parser("tune", help="search for better options; repeat the command to continue the search")
     tune.add_argument("study", type=Path, help="TOML file, for example of training/configs/studies")
     tune.add_argument("--to", type=Path, help="output folder (default: runs/tune/<name>)")
@@ -59,7 +44,7 @@ def add_commands(commands: Commands) -> None:
 
     plan = commands.add_parser("plan", help="train stages of runs within a number of minutes, for a GPU")
     plan.add_argument("plan", type=Path, help="TOML file, for example training/configs/gpu/plan.toml")
-    plan.add_argument("--minutes", type=float, help="replaces the time of the plan")
+    plan.add_argument("--minutes", type=positive, help="replaces the time of the plan")
     plan.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
     plan.add_argument("--to", type=Path, default=Path("runs/plan"), help="folder of archives (default: %(default)s)")
     add_workers(plan)
@@ -69,18 +54,49 @@ def add_commands(commands: Commands) -> None:
     _add_step_cost(commands)
 
 
+def _add_compare(commands: Commands) -> None:
+    compare = commands.add_parser("compare", help="train and measure many configs for one leaderboard")
+    compare.add_argument("configs", nargs="*", type=Path, help="TOML files (default: all of training/configs)")
+    compare.add_argument(
+        "--fair",
+        action="append",
+        default=[],
+        choices=[*ARCHITECTURES, "all"],
+        metavar="KEY",
+        help="add KEY, or `all`, with the shared recipe fair.toml",
+    )
+    compare.add_argument("--runs", type=Path, default=Path("runs"), help="parent of run folders (default: %(default)s)")
+    compare.add_argument("--to", type=Path, default=Path("training/results"), help="output (default: %(default)s)")
+    compare.add_argument(
+        "--ensemble", action="append", default=[], type=Path, help="also measure this ensemble of finished runs (TOML)"
+    )
+    compare.add_argument(
+        "--jobs", type=at_least(1), default=1, help="configs trained in parallel (default: %(default)s)"
+    )
+    compare.add_argument(
+        "--smoke", action="store_true", help="only run every architecture through all stages on generated images"
+    )
+    add_data(compare)
+    add_votes(compare)
+    compare.set_defaults(run_command=_compare)
+
+
 def _add_step_cost(commands: Commands) -> None:
     cost = commands.add_parser("step-cost", help="time of a step with teachers or two passes, relative to a plain step")
     cost.add_argument("config", type=Path, help="TOML file")
     cost.add_argument(
         "--teacher", action="append", required=True, type=Path, help="run folder or ONNX file; repeat for several"
     )
-    cost.add_argument("--rounds", type=int, default=11, help="steps of each kind, at least 2 (default: %(default)s)")
+    cost.add_argument(
+        "--rounds",
+        type=at_least(2),
+        default=11,
+        help="steps of each kind; the first is not counted (default: %(default)s)",
+    )
     cost.set_defaults(run_command=_step_cost)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from training.architectures import ARCHITECTURES
     from training.config import load_config
     from training.studies.compare import compare
     from training.studies.ensemble import load_ensemble
@@ -144,8 +160,6 @@ def _step_cost(arguments: argparse.Namespace) -> None:
     from training.config import load_config
     from training.studies.step_cost import step_costs
 
-    if arguments.rounds < 2:  # noqa: PLR2004  # the first round is not counted
-        raise TrainingError(f"--rounds: expected at least 2. Received: {arguments.rounds}")
     seconds = step_costs(load_config(arguments.config), arguments.teacher, arguments.rounds)
     whole = seconds["augmentation"] + seconds["plain"]
     print(f"{'plain step':>16}: {1000 * whole:.0f} ms, of which augmentation {1000 * seconds['augmentation']:.0f} ms")

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from training.cli.options import CONFIGS, Commands, add_data, add_votes, load_dataset, optional_votes
-from training.data.splits import Split
+from training.cli.options import CONFIGS, Commands, add_data, add_votes, at_least, load_dataset, optional_votes
 
 _MINED = Path("runs/face_verifier")
 
@@ -23,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     mine = actions.add_parser("mine", help="crop what OpenCV's cascades propose on pictures without faces")
     mine.add_argument("folders", nargs="+", type=Path, help="folders of pictures, searched recursively")
     mine.add_argument("--to", type=Path, required=True, help="NPZ file to write; a contact sheet is written beside it")
-    mine.add_argument("--per-picture", type=int, default=60, help="crops of one picture (default: %(default)s)")
+    mine.add_argument("--per-picture", type=at_least(1), default=60, help="crops of one picture (default: %(default)s)")
     mine.add_argument(
         "--yunet",
         type=Path,
@@ -33,11 +28,21 @@ def add_commands(commands: Commands) -> None:
     mine.set_defaults(run_command=_mine)
 
     train = actions.add_parser("train", help="train, calibrate, measure and export the network; takes minutes")
-    train.add_argument("--config", type=Path, default=CONFIGS / "verifier" / "face_verifier.toml")
-    train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
-    train.add_argument("--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures")
     train.add_argument(
-        "--to", type=Path, default=Path("models/detection/face_verifier.onnx"), help="(default: %(default)s)"
+        "--config",
+        type=Path,
+        default=CONFIGS / "verifier" / "face_verifier.toml",
+        help="TOML file of the training (default: %(default)s)",
+    )
+    train.add_argument("--train", type=Path, default=_MINED / "train.npz", help="mined crops (default: %(default)s)")
+    train.add_argument(
+        "--test", type=Path, default=_MINED / "test.npz", help="mined crops of other pictures (default: %(default)s)"
+    )
+    train.add_argument(
+        "--to",
+        type=Path,
+        default=Path("models/detection/face_verifier.onnx"),
+        help="ONNX file to write (default: %(default)s)",
     )
     add_data(train)
     add_votes(train)
@@ -66,39 +71,9 @@ def _train(arguments: argparse.Namespace) -> None:
     dataset, votes = load_dataset(arguments), optional_votes(arguments.votes, arguments.data)
 
     # Imported last: Keras takes seconds, and an error in the arguments should be reported at once.
-    from training.provenance import describe_dataset, describe_environment
-    from training.verifier import export, measure
-    from training.verifier.fit import fit
-    from training.verifier.samples import Sources, clean_faces
+    from training.verifier.train import train_verifier
 
-    started = time.perf_counter()
-    model = fit(config, Sources(clean_faces(dataset[Split.TRAINING], votes), train.others))
-    public = clean_faces(dataset[Split.PUBLIC_TEST], votes)
-    held_out = measure.HeldOut(public, test.others, test.other_sources, np.concatenate([train.faces, test.faces]))
-    graph = export.to_graph(model, config.widths, public[:512])
-    predict = export.predictor(graph)
-    calibration = measure.calibrate(predict, held_out, config)
-    metrics = measure.figures(predict, calibration, held_out, config.face_prior)
-    provenance = describe_environment() | {
-        "config": config.model_dump(mode="json"),
-        "dataset": describe_dataset(dataset, votes),
-        "crops": {
-            "others": len(train.others),
-            "pictures": len(set(train.other_sources.tolist())),
-            "sources": _packages(train.other_sources),
-            "test_sources": _packages(test.other_sources),
-        },
-        "parameters": model.count_params(),
-        "wall_s": round(time.perf_counter() - started, 1),
-    }
-    export.write_verifier(
-        arguments.to, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance
-    )
+    manifest = train_verifier(config, dataset, votes, train, test, arguments.to)
     print(f"Wrote {arguments.to}, threshold {config.threshold}")
-    for name, value in metrics.items():
+    for name, value in manifest.metrics.items():
         print(f"{name:>40} {value:g}")
-
-
-def _packages(sources: npt.NDArray[np.str_]) -> list[str]:
-    """Return the names of the folders that the pictures come from."""
-    return sorted({str(source).split("/", 1)[0] for source in sources})

@@ -71,6 +71,11 @@ class TrainConfig(Section):
         warm_start = (self.warm_start,) if self.warm_start is not None else ()
         return (*warm_start, *(self.distillation.runs if self.distillation is not None else ()))
 
+    @property
+    def run_name(self) -> str:
+        """Name of the folder of a run: `<name>-seed<seed>`."""
+        return f"{self.name}-seed{self.seed}"
+
     def is_same_recipe(self, other: TrainConfig) -> bool:
         """Tell whether two configs train the same network in the same way.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from training.data.splits import Fer2013, Split, SplitData
+from training.files import DAMAGED_ARRAYS
 
 _CACHE_FORMAT = "1"  # increase it when the meaning of the cached arrays changes
 
@@ -45,7 +45,7 @@ def read_cache(cache: Path) -> Fer2013 | None:
                 for split in Split
             }
             return Fer2013(splits, str(arrays["sha256"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGED_ARRAYS:
         return None
 
 

@@ -13,7 +13,7 @@ Identical blank images are duplicates too. This module writes no files and remov
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,9 +62,9 @@ def duplicates_across(training: SplitData, other: SplitData) -> npt.NDArray[np.b
 
 def conflicting_duplicates(training: SplitData, other: SplitData) -> int:
     """Count the images of `other` that are in Training under different labels only."""
-    labels_of: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
+    labels_of: defaultdict[bytes, set[int]] = defaultdict(set)
     for key, label in zip(_keys(training), training.labels, strict=True):
-        labels_of[key][int(label)] += 1
+        labels_of[key].add(int(label))
     return sum(
         key in labels_of and int(label) not in labels_of[key]
         for key, label in zip(_keys(other), other.labels, strict=True)

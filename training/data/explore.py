@@ -13,13 +13,10 @@ import numpy as np
 from app.contract.labels import LABELS
 from training.data import plots
 from training.data.duplicates import conflicting_duplicates, duplicates_across, duplicates_within
-from training.data.splits import Fer2013, Split, SplitData
+from training.data.splits import BLANK_DEVIATION, Fer2013, Split, SplitData
 from training.files import write_json
 
 _SAMPLES_PER_LABEL = 48
-# An image with a smaller standard deviation of its grey levels shows nothing. FER2013 has 14 such images, 12 of them of
-# one grey level only; the next smallest deviation is 9.1.
-_BLANK_DEVIATION = 5.0
 
 
 def explore(dataset: Fer2013, folder: Path, seed: int = 1) -> dict[str, Any]:
@@ -64,7 +61,7 @@ def _audit(dataset: Fer2013) -> dict[str, Any]:
 
 def _describe(split: SplitData) -> dict[str, Any]:
     deviations = split.images.std(axis=(1, 2, 3))
-    blank = np.flatnonzero(deviations < _BLANK_DEVIATION)
+    blank = np.flatnonzero(deviations < BLANK_DEVIATION)
     return {
         "images": len(split.labels),
         "counts": dict(zip(LABELS, split.counts(), strict=True)),

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from app.contract.labels import LABELS
 
 FER2013_NAME = "FER2013"
+# Grey levels. An image with a smaller standard deviation shows nothing. FER2013 has 14 such images, 12 of them of one
+# grey level only; the next smallest deviation is 9.1.
+BLANK_DEVIATION = 5.0
 
 
 class Split(StrEnum):
@@ -32,8 +35,8 @@ class SplitData:
     Attributes:
         images: uint8 (N, 48, 48, 1), raw grey levels 0 to 255.
         labels: int64 (N,), FER2013 codes: indices into `LABELS`.
-        names: N unique names, sorted: `train/happy/Training_1.jpg` (the id alone is not unique), or `row 000017` of
-            the CSV.
+        names: N names: `train/happy/Training_1.jpg` (the id alone is not unique), or `row 000017` of the CSV. They are
+            sorted and unique, except in a split with the copies of `with_copies`.
         weights: float32 (N,), weight of each image in the loss; None: all weights are equal.
     """
 

@@ -1,4 +1,4 @@
-"""Measures an exported ONNX file on FER2013 through the service's session, and writes metrics into its manifest."""
+"""Measure an exported ONNX file on FER2013 through the service's session, and write metrics into its manifest."""
 
 from __future__ import annotations
 
@@ -144,15 +144,15 @@ def measure_latency(model_path: Path) -> Latency:
 
 def predict_logits(session: ort.InferenceSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return logits float32 (N, 7) of images uint8 (N, 48, 48, 1), from a plain session of a file without manifest."""
-    return np.concatenate([session.run(["logits"], {"image": batch})[0] for batch in _batches(images)])
+    return np.concatenate([session.run(["logits"], {"image": batch})[0] for batch in in_batches(images)])
 
 
 def session_logits(session: EmotionSession, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return logits float32 (N, 7) of images uint8 (N, 48, 48, 1), in batches of bounded size."""
-    return np.concatenate([session.logits(batch) for batch in _batches(images)])
+    return np.concatenate([session.logits(batch) for batch in in_batches(images)])
 
 
-def _batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+def in_batches(images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     """Return the images as the service would pass them to the network, in batches."""
     return [with_min_contrast(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
 

@@ -17,16 +17,14 @@ import numpy.typing as npt
 
 from training.errors import TrainingError
 from training.evaluation.metrics import wilson_interval
+from training.evaluation.significance import POWER_QUANTILES, SIGNIFICANCE
 
-SIGNIFICANCE = 0.05
 NO_VALUE = "(no value)"
 MIN_TESTED = 10  # smaller groups are shown and not tested
 _PERMUTATIONS = 20_000
 _SEED = 1
 _MAX_GROUPS = 20
 _BINS = 3
-# Sum of the normal quantiles of 97.5 % (two-sided significance) and 80 % (power).
-_POWER_QUANTILES = 1.96 + 0.84
 
 Correct = npt.NDArray[np.bool_]
 
@@ -230,4 +228,4 @@ def _detectable(correct: Correct, names: npt.NDArray[np.str_]) -> float | None:
     if len(counts) < 2:  # noqa: PLR2004
         return None
     smallest, others, accuracy = int(counts.min()), len(names) - int(counts.min()), float(correct.mean())
-    return _POWER_QUANTILES * math.sqrt(accuracy * (1 - accuracy) * (1 / smallest + 1 / others))
+    return POWER_QUANTILES * math.sqrt(accuracy * (1 - accuracy) * (1 / smallest + 1 / others))

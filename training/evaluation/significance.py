@@ -23,6 +23,10 @@ from app.inference.session import EmotionSession
 from training.data.splits import Fer2013, Split
 from training.evaluation.evaluate import BOTH_TESTS, session_logits
 
+SIGNIFICANCE = 0.05  # a smaller p-value is a difference larger than chance
+# Sum of the normal quantiles of 97.5 % (two-sided significance) and 80 % (power).
+POWER_QUANTILES = 1.96 + 0.84
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -58,13 +58,16 @@ def write_card(model_path: Path, to: Path, seeds_path: Path | None = None) -> No
         seeds_path: Result of `python -m training seeds`; a missing file is ignored.
 
     Raises:
-        TrainingError: PrivateTest was not measured yet.
+        TrainingError: PrivateTest was not measured yet, or the file of the seeds is not JSON.
         ManifestError: A file does not match its manifest.
     """
     manifest = load_manifest(model_path)
     seeds = None
     if seeds_path is not None and seeds_path.exists():
-        seeds = json.loads(seeds_path.read_text(encoding="utf-8"))
+        try:
+            seeds = json.loads(seeds_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{seeds_path} is not an output file of `seeds`: {error}") from error
     write_text(to, model_card(manifest, files_of_network(model_path), seeds))
     private = _metrics(manifest)[Split.PRIVATE_TEST]
     title = f"{manifest.contract.name} {manifest.contract.version}, PrivateTest"

@@ -12,7 +12,7 @@ from app.contract.manifest import Provenance
 from training import architectures
 from training.architectures.heads import Head, build_with_heads, single_head
 from training.config import TrainConfig
-from training.errors import TrainingError
+from training.fit.parent_runs import finished_run
 from training.fit.run_folder import RunFolder
 
 
@@ -42,8 +42,7 @@ def load_network(run: RunFolder, head: Head = Head.ORIGINAL) -> Network:
         TrainingError: The run is not finished, or was trained without this head.
     """
     config = run.read_config()
-    if not run.report.exists():
-        raise TrainingError(f"{run.path} is not finished: it has no {run.report.name}. Train it to its end first.")
+    finished_run(run.path)
     keras.config.set_dtype_policy("float32")
     with_heads = build_with_heads(config)
     with_heads.load_weights(run.result_weights)

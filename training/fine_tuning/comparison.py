@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from app.contract.comparison import PairedComparison
 from training.evaluation.labelled import EvaluatedSplit, Evaluation
-from training.evaluation.significance import Comparison, mcnemar
+from training.evaluation.significance import POWER_QUANTILES, SIGNIFICANCE, Comparison, mcnemar
 
-SIGNIFICANCE = 0.05
 _TELLING = 0.05  # a difference that a test split should find
-# Sum of the normal quantiles of 97.5 % (two-sided significance) and 80 % (power).
-_POWER_QUANTILES = 1.96 + 0.84
 # Share of the images that exactly one of two related models classifies correctly, before it is measured.
 _EXPECTED_DISCORDANCE = 0.2
 
@@ -62,7 +59,7 @@ def detectable_difference(images: int, discordance: float = _EXPECTED_DISCORDANC
         images: Number of test images.
         discordance: Share of the images that exactly one of the two models classifies correctly.
     """
-    return _POWER_QUANTILES * math.sqrt(discordance / images)
+    return POWER_QUANTILES * math.sqrt(discordance / images)
 
 
 def size_warning(images: int) -> str | None:
@@ -70,7 +67,7 @@ def size_warning(images: int) -> str | None:
     difference = detectable_difference(images)
     if difference <= _TELLING:
         return None
-    needed = math.ceil(_EXPECTED_DISCORDANCE * (_POWER_QUANTILES / _TELLING) ** 2)
+    needed = math.ceil(_EXPECTED_DISCORDANCE * (POWER_QUANTILES / _TELLING) ** 2)
     return (
         f"Warning: the test split is small: expected at least {needed} images, to find a difference of {_TELLING:.0%}."
         f" Received: {images}. A difference below about {difference:.0%} can go unnoticed."

@@ -21,6 +21,7 @@ from training.export.export import export_network
 from training.export.network import Network, load_network
 from training.fine_tuning.comparison import BeforeAndAfter, compare
 from training.fine_tuning.recipe import build_config
+from training.fit.history_log import check_tensorboard, tensorboard_log
 from training.fit.restore import restore
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
@@ -42,6 +43,7 @@ class Options:
         seed: Replaces the seed of the recipe.
         epochs: Replaces the epochs of the recipe.
         frozen_layers: Beginnings of the names of layers that are not trained.
+        tensorboard: Folder for TensorBoard; None: no such log.
     """
 
     model: Path
@@ -51,6 +53,7 @@ class Options:
     seed: int | None = None
     epochs: int | None = None
     frozen_layers: Sequence[str] = ()
+    tensorboard: Path | None = None
 
     @property
     def full_precision(self) -> Path:
@@ -76,8 +79,9 @@ def check_options(options: Options) -> None:
 
     Raises:
         ManifestError: The model does not match its manifest.
-        TrainingError: The model is not in full precision, or the result cannot have this name.
+        TrainingError: The model is not in full precision, the result cannot have this name, or a package is missing.
     """
+    check_tensorboard(options.tensorboard)
     manifest = load_manifest(options.model)
     if manifest.contract.precision != "float32":
         raise TrainingError(
@@ -100,7 +104,11 @@ def check_data(data: LabelledData) -> None:
     """
     missing = [split for split in SplitName if split not in data.present_splits()]
     if missing:
-        fer2013 = " Of FER2013, only Training is used: its other splits are for the `train` command." * data.is_fer2013
+        fer2013 = (
+            " Of FER2013, only Training is used: its other splits are for the `train` command."
+            if data.is_fer2013
+            else ""
+        )
         raise TrainingError(
             f"expected images in the splits {', '.join(SplitName)}. Received: no image of {', '.join(missing)}."
             f" Add them, or state no splits at all: then the images are split by their content.{fer2013}"
@@ -139,7 +147,8 @@ def fine_tune(options: Options, data: LabelledData, name: str) -> Result:
     run = RunFolder(options.run / "training")
     _check_same_data(run, dataset)
     _print_plan(config, data)
-    train(config, dataset, run)
+    with tensorboard_log(options.tensorboard) as log:
+        train(config, dataset, run, log=log)
     _export(options, dataset, run)
     return _compare(options, data, name)
 

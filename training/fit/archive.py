@@ -20,9 +20,9 @@ from training.config import load_recorded_config
 from training.data.splits import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.metrics import measure
-from training.files import write_json, write_text
+from training.files import DAMAGED_ARRAYS, write_arrays, write_json, write_text
 from training.fit.epoch import predict
-from training.fit.run_folder import DAMAGED, RunFolder
+from training.fit.run_folder import RunFolder
 
 
 def pack(run: RunFolder, path: Path) -> None:
@@ -47,10 +47,7 @@ def pack(run: RunFolder, path: Path) -> None:
         for index, weight in enumerate(model.get_weights())
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, record=np.array(json.dumps(record)), **arrays)
-    unfinished.replace(path)
+    write_arrays(path, {"record": np.array(json.dumps(record)), **arrays}, compress=True)
 
 
 def unpack(path: Path, dataset: Fer2013, run: RunFolder) -> None:
@@ -64,8 +61,7 @@ def unpack(path: Path, dataset: Fer2013, run: RunFolder) -> None:
     Raises:
         TrainingError: The archive is damaged or of another network, or the folder is not empty.
     """
-    if run.path.exists() and any(run.path.iterdir()):
-        raise TrainingError(f"{run.path} is not empty. Name another folder with --to.")
+    run.check_empty()
     record, weights = _read(path)
     config = load_recorded_config(record["config"])
     keras.config.set_dtype_policy("float32")
@@ -97,5 +93,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[npt.NDArray[np.float32]]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             names = sorted(name for name in saved.files if name != "record")
             return json.loads(str(saved["record"])), [saved[name].astype(np.float32) for name in names]
-    except DAMAGED as error:
-        raise TrainingError(f"{path} is not an archive of a run, or it is damaged: {error}") from error
+    except DAMAGED_ARRAYS as error:
+        # Other messages of numpy recommend to load the file without checks.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged or another file"
+        raise TrainingError(f"{path} is not an archive of `pack` or `plan`: {reason}") from error

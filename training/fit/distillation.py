@@ -12,7 +12,6 @@ Reference:
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from app.contract.preprocess import CROP_SIZE_PX
 from training.config import DistillationConfig
 from training.data.augment import resize_batch
 from training.evaluation.test_time_augmentation import augmented_copies
+from training.files import DAMAGED_ARRAYS, write_arrays
 from training.fit.parent_runs import load_teacher, weights_sha256
 
 _BATCH = 256
@@ -54,10 +54,7 @@ def distillation_targets(
     predictions = _read_cache(cache, inputs)
     if predictions is None:
         predictions = np.mean([_predict(path, images) for path in runs], axis=0)
-        unfinished = cache.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            np.savez(file, inputs=np.array(inputs), predictions=predictions)
-        unfinished.replace(cache)
+        write_arrays(cache, {"inputs": np.array(inputs), "predictions": predictions})
     return _blend(targets, predictions, share)
 
 
@@ -100,7 +97,7 @@ def _read_cache(cache: Path, inputs: str) -> npt.NDArray[np.float64] | None:
     try:
         with cache.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return saved["predictions"] if str(saved["inputs"]) == inputs else None
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError):
+    except DAMAGED_ARRAYS:
         return None
 
 

@@ -53,8 +53,7 @@ def restore(model_path: Path, dataset: Fer2013, run: RunFolder) -> None:
         TrainingError: The file has another network or precision, or the folder is not empty.
     """
     manifest = load_manifest(model_path)
-    if run.path.exists() and any(run.path.iterdir()):
-        raise TrainingError(f"{run.path} is not empty. Name another folder with --to.")
+    run.check_empty()
     if manifest.contract.precision != "float32":
         raise TrainingError(f"expected a file in full precision (float32). Received: {manifest.contract.precision}")
     config = _config_of(manifest.provenance)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +19,13 @@ import numpy.typing as npt
 
 from training.config import TrainConfig, load_recorded_config, with_current_names
 from training.errors import TrainingError
-from training.files import write_json, write_text
+from training.files import DAMAGED_ARRAYS, write_arrays, write_json, write_text
 from training.fit.precision import Policy
 from training.fit.weight_average import StoredWeights
 
 # Entries of the provenance that list the values of all sessions, in order, each value once.
 _COLLECTED = {"commit", "precision"}
 _SEPARATOR = ", "
-DAMAGED = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)  # errors of numpy for a damaged .npz file
 
 
 @dataclass
@@ -89,6 +86,15 @@ class RunFolder:
                 " Name another folder with --run, or delete this one."
             )
 
+    def check_empty(self) -> None:
+        """Check that the folder is empty or missing, so that a run can be written into it.
+
+        Raises:
+            TrainingError: The folder contains a file, or the path is a file.
+        """
+        if self.path.is_file() or (self.path.exists() and any(self.path.iterdir())):
+            raise TrainingError(f"{self.path} is not an empty folder. Name another folder with --to.")
+
     def read_config(self) -> TrainConfig:
         """Return the config of the run.
 
@@ -148,12 +154,7 @@ class RunFolder:
         variables = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
         averaged = [array for average in averages for array in average.arrays()]
         arrays = {f"array_{index:04d}": array for index, array in enumerate(variables + averaged)}
-        unfinished = self.checkpoint.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            np.savez(file, state=np.array(json.dumps(vars(state))), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.checkpoint)
+        write_arrays(self.checkpoint, {"state": np.array(json.dumps(vars(state))), **arrays})
         write_json(self.history, state.history)
         write_text(self.history_table, _as_csv(state.history))
 
@@ -162,7 +163,7 @@ class RunFolder:
         try:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 return int(json.loads(str(saved["state"]))["epochs_done"])
-        except DAMAGED:
+        except DAMAGED_ARRAYS:
             return 0
 
     def load_checkpoint(self, model: keras.Model, averages: Sequence[StoredWeights]) -> RunState:
@@ -180,7 +181,7 @@ class RunFolder:
             with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = [saved[name] for name in sorted(saved.files) if name != "state"]
                 state = RunState(**with_current_names(json.loads(str(saved["state"]))))
-        except DAMAGED as error:
+        except DAMAGED_ARRAYS as error:
             raise TrainingError(f"{self.checkpoint} is damaged: {error}. Delete it to train from the start.") from error
         variables = _variables(model)
         self._check_arrays(arrays, variables, len(averages) * len(model.weights))

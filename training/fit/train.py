@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import architectures, provenance
-from training.architectures.heads import Head, build_with_heads
+from training.architectures.heads import Head
 from training.config import TrainConfig
 from training.data.annotator_votes import AnnotatorVotes
 from training.data.augment import resize_batch
@@ -25,16 +25,15 @@ from training.data.batches import BatchDrawer, batch_drawer
 from training.data.splits import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.evaluation import plots
-from training.evaluation.metrics import measure
-from training.evaluation.text_report import classification_table
-from training.files import write_json
 from training.fit.adversarial import FastGradientSign
 from training.fit.backend import prepare_backend
 from training.fit.compiling import compile_for_epoch, compile_model, resume_plateau
-from training.fit.epoch import Learner, predict, train_epoch, validate
+from training.fit.epoch import Learner, train_epoch, validate
+from training.fit.history_log import HistoryLog, no_log
 from training.fit.losses import build_loss, label_shares
 from training.fit.parent_runs import weights_sha256
 from training.fit.precision import Policy, choose_precision, detect_bfloat16
+from training.fit.result import report_result
 from training.fit.run_folder import RunFolder, RunState
 from training.fit.sharpness import SharpnessAware
 from training.fit.targets import Targets, build_targets
@@ -69,6 +68,7 @@ def train(
     *,
     stop_after_epochs: int | None = None,
     workers: int = 0,
+    log: HistoryLog = no_log,
 ) -> RunState:
     """Train to the end of the config from the state of the run folder, then write the report of its weights.
 
@@ -80,6 +80,7 @@ def train(
             PublicTest are only measured.
         stop_after_epochs: Return after this number of epochs, without a report, to train in several sessions.
         workers: Processes that draw batches ahead, for a GPU; 0: this process draws them. The result is the same.
+        log: Called with the history at the start and after each epoch.
 
     Returns:
         The state after the last epoch.
@@ -93,24 +94,25 @@ def train(
     run.open_for(config)
     precision = _prepare_backend(config, run)
     learner, state = _prepare_learner(config, run, data)
+    log(state.history)
     last = config.epochs if stop_after_epochs is None else min(config.epochs, state.epochs_done + stop_after_epochs)
     if state.epochs_done < last and not _stops_early(config, state):  # a finished run keeps its provenance
-        run.write_provenance(
-            {
-                **provenance.describe_environment(),
-                "precision": precision,
-                "dataset": provenance.describe_dataset(dataset, votes),
-                "parent_runs": parents,
-                "config": config.model_dump(mode="json"),
-                "parameters": learner.model.count_params(),
-            }
-        )
+        origin = {"precision": precision, "parent_runs": parents, "parameters": learner.model.count_params()}
+        run.write_provenance(_describe(config, dataset, votes) | origin)
         targets = build_targets(config, data.training, votes, run)
         with batch_drawer(data.training.images, config, workers) as drawer:
-            _train_epochs(config, data, drawer, targets, learner, state, run, last)
+            _train_epochs(config, data, drawer, targets, learner, state, run, last, log)
     if state.epochs_done == config.epochs or _stops_early(config, state):
-        _report_result(config, data.validation, run, state)
+        report_result(config, data.validation, run, state)
     return state
+
+
+def _describe(config: TrainConfig, dataset: Fer2013, votes: AnnotatorVotes | None) -> dict[str, Any]:
+    return {
+        **provenance.describe_environment(),
+        "dataset": provenance.describe_dataset(dataset, votes),
+        "config": config.model_dump(mode="json"),
+    }
 
 
 def _train_epochs(
@@ -122,6 +124,7 @@ def _train_epochs(
     state: RunState,
     run: RunFolder,
     last: int,
+    log: HistoryLog,
 ) -> None:
     """Train and validate epoch by epoch until `last` or an early stop; write a checkpoint after each epoch."""
     model, average = learner.model, learner.average
@@ -149,6 +152,7 @@ def _train_epochs(
         _finish_epoch(logs, state, time.perf_counter() - started)
         run.save_checkpoint(model, learner.averages, state)
         plots.plot_curves(state.history, run.path / "curves.png")
+        log(state.history)
 
 
 def _prepare_data(config: TrainConfig, dataset: Fer2013, votes: AnnotatorVotes | None) -> _Data:
@@ -226,24 +230,3 @@ def _finish_epoch(logs: dict[str, float], state: RunState, seconds: float) -> No
         f" (best {state.best_val_accuracy:.4f} in epoch {state.best_epoch + 1}); {seconds:.0f} s",
         flush=True,
     )
-
-
-def _report_result(config: TrainConfig, validation: SplitData, run: RunFolder, state: RunState) -> None:
-    """Measure the weights that the run is for on PublicTest, at the size of the face crop."""
-    # A model without an optimiser: the file has the optimiser of the best epoch, which may differ from the last one.
-    result = build_with_heads(config)
-    result.load_weights(run.result_weights)
-    logits = predict(result, validation.images)[Head.ORIGINAL.value]
-    measured = measure(logits, validation.labels, temperature=1.0)
-    report: dict[str, Any] = {
-        "best_epoch": state.best_epoch + 1,
-        "averaged_epochs": config.averaged_epochs,
-        "wall_s": state.wall_s,
-        Split.PUBLIC_TEST: measured.model_dump(mode="json"),
-    }
-    write_json(run.report, report)
-    title = f"Validation, epoch {state.best_epoch + 1}"
-    if config.averaged_epochs is not None:
-        title = f"Validation, mean of epochs {config.first_averaged_epoch + 1} to {config.epochs}"
-    plots.plot_confusion(measured.confusion, title, run.path / "confusion_matrix.png")
-    print(classification_table(measured))

@@ -1,4 +1,4 @@
-"""Comparison of configs: trains and measures each one and adds a row per config to the leaderboard.
+"""Train and measure configs, and add a row for each to the leaderboard.
 
 An interrupted comparison resumes: measured rows are kept and unfinished runs continue. Each config is trained in a
 separate process. The latency of all rows is measured at the end in one session, because the speed of a shared machine
@@ -49,7 +49,7 @@ def compare(
         TrainingError: A config could not be trained or exported. All other configs are processed first.
     """
     board = Leaderboard(results)
-    folders = {config.name: runs / f"{config.name}-seed{config.seed}" for config in configs}
+    folders = {config.name: runs / config.run_name for config in configs}
     folders |= {ensemble.name: runs / ensemble.name for ensemble in ensembles}
     failed = _train_all(_unmeasured(configs, board), board, folders, dataset, votes, jobs)
     for ensemble in ensembles:

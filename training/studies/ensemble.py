@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import keras
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from app.contract.manifest import Manifest, Precision, Provenance
 from app.contract.preprocess import CROP_SIZE_PX
+from training.config import load_section
+from training.config.sections import Section
 from training.data.splits import Fer2013
 from training.errors import TrainingError
 from training.export.export import export_network
@@ -26,10 +27,8 @@ _MEAN_SHARE = 0.01
 _MIN_PROBABILITY = 1e-7
 
 
-class EnsembleConfig(BaseModel):
+class EnsembleConfig(Section):
     """Members of an ensemble and the way their predictions are combined."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     members: tuple[Path, ...] = Field(min_length=2, description="run folders")
@@ -54,12 +53,7 @@ def load_ensemble(path: Path) -> EnsembleConfig:
     Raises:
         TrainingError: The file is missing, is not TOML or breaks the schema.
     """
-    try:
-        return EnsembleConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TrainingError(f"ensemble {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise TrainingError(f"ensemble {path} is not valid: {error}") from error
+    return load_section(EnsembleConfig, path, "ensemble")
 
 
 def export_ensemble(

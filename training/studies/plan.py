@@ -11,14 +11,14 @@ import json
 import math
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import Field, PositiveFloat
 
-from training.config import TrainConfig, load_config
+from training.config import TrainConfig, load_config, load_section
+from training.config.sections import Section
 from training.data.annotator_votes import AnnotatorVotes
 from training.data.splits import Fer2013, Split
 from training.errors import TrainingError
@@ -33,11 +33,7 @@ _ARCHIVES = 4  # written during a run
 _RESERVE = 0.1  # share of a stage's time for starting processes, archives and slower epochs
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StageConfig(_Section):
+class StageConfig(Section):
     """Runs that train at the same time."""
 
     configs: tuple[Path, ...] = Field(min_length=1, description="TOML files, relative to the file of the plan")
@@ -45,7 +41,7 @@ class StageConfig(_Section):
     share: PositiveFloat = Field(description="share of the time, relative to the other stages")
 
 
-class PlanConfig(_Section):
+class PlanConfig(Section):
     """Stages in their order. A later stage may read the runs of an earlier one."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -66,12 +62,7 @@ def load_plan(path: Path) -> PlanConfig:
     Raises:
         TrainingError: The file is missing, is not TOML or breaks the schema.
     """
-    try:
-        return PlanConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TrainingError(f"plan {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise TrainingError(f"plan {path} is not valid: {error}") from error
+    return load_section(PlanConfig, path, "plan")
 
 
 def run_plan(
@@ -128,7 +119,7 @@ def _run_stage(
         config.with_epochs(min(config.epochs, max(1, math.floor(left / speed))))
         for config, speed in zip(configs, speeds, strict=True)
     ]
-    names = [f"{config.name}-seed{config.seed}" for config in fitted]
+    names = [config.run_name for config in fitted]
     calls = [
         (config, dataset, votes, RunFolder(runs / name), to / f"{name}.npz", workers)
         for name, config in zip(names, fitted, strict=True)

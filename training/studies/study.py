@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from training.config import TrainConfig
+from training.config import TrainConfig, load_section, parse_section
+from training.config.sections import Section
 from training.errors import TrainingError
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParameterConfig(_Section):
+class ParameterConfig(Section):
     """Search space of one option: a range or a list of choices."""
 
     low: float | None = None
@@ -34,7 +30,7 @@ class ParameterConfig(_Section):
         return self
 
 
-class StudyConfig(_Section):
+class StudyConfig(Section):
     """One study.
 
     Attributes:
@@ -58,12 +54,7 @@ def load_study(path: Path) -> StudyConfig:
     Raises:
         TrainingError: The file is missing, is not TOML or breaks the schema.
     """
-    try:
-        study = StudyConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TrainingError(f"study {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise TrainingError(f"study {path} is not valid: {error}") from error
+    study = load_section(StudyConfig, path, "study")
     return study.model_copy(update={"base": path.parent / study.base})
 
 
@@ -83,7 +74,5 @@ def trial_recipe(base: TrainConfig, study: StudyConfig, values: dict[str, Any]) 
             raise TrainingError(f"study {study.name}: {name} is not an option of the recipe {base.name}")
         section[last] = value
     digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:10]
-    try:
-        return TrainConfig.model_validate(table | {"name": f"{study.name}_{digest}"})
-    except ValidationError as error:
-        raise TrainingError(f"study {study.name}, {values}: {error}") from error
+    named = table | {"name": f"{study.name}_{digest}"}
+    return parse_section(TrainConfig, named, f"study {study.name}, {values}")

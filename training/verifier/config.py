@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from training.config.loading import describe_problems
+from training.config import load_section
 from training.config.sections import Section
-from training.errors import TrainingError
 
 
 class DistortionConfig(Section):
@@ -57,11 +55,4 @@ def load_verifier_config(path: Path) -> VerifierConfig:
     Raises:
         TrainingError: The file is missing, is not TOML or breaks the schema. The message names every wrong key.
     """
-    try:
-        return VerifierConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TrainingError(f"config {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"config {path} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise TrainingError(f"config {path}: {describe_problems(error)}") from error
+    return load_section(VerifierConfig, path, "config")

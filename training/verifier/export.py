@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from app.contract.labels import LABELS
 from app.contract.manifest import golden_path, manifest_path
 from app.contract.preprocess import PREPROCESS_ID
 from app.contract.verifier import Calibration, VerifierManifest
@@ -31,14 +32,14 @@ _CARD = """\
 # Model card: {name} {version}
 
 `python -m training verifier train` writes this file, the network and its manifest. The network estimates whether a
-48x48 crop shows a face. The service asks it about every box that the Haar cascades verify.
+48x48 crop shows a face. The service applies it to each box that the Haar cascades verify.
 
 | | |
 | --- | --- |
 | file | `{name}.onnx` (float32, {size_kb:.0f} kB, {parameters:,} parameters), sha256 `{sha256}` |
 | preprocessing | `{preprocess_id}` |
 | input | `image` uint8 (N, 48, 48, 1), raw grey levels |
-| output | `logits` float32 (N, 1); the probability is the logistic function of `{scale} * logit + {offset}` |
+| output | `logits` float32 (N, 1); the probability is the logistic function of `{platt}` |
 | threshold | {threshold}: detectors return no box with a lower probability |
 | faces | FER2013, Training split; sha256 of the decoded images `{dataset_sha256}` |
 | crops without a face | {others:,} crops of {pictures} pictures ({sources}) |
@@ -54,7 +55,7 @@ Calibration, threshold and figures come from faces of PublicTest and from pictur
 {rows}
 
 Faces are crops of FER2013, so the limits of that dataset apply: few children, few old people, unequal shares of skin
-tones. The network judges the crop only and knows nothing of its surroundings.
+tones. The network uses the crop only, not its surroundings.
 """
 
 
@@ -106,7 +107,7 @@ def write_verifier(
         calibration: Conversion of logits into probabilities.
         threshold: Smallest probability of a face.
         metrics: Figures by name.
-        provenance: Origin of the weights; see `training.cli.verifier`.
+        provenance: Origin of the weights; see `training.verifier.train`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
@@ -131,15 +132,14 @@ def write_verifier(
 
 def card(manifest: VerifierManifest, size_bytes: int) -> str:
     """Return the model card as Markdown."""
-    origin = manifest.provenance
+    origin, calibration = manifest.provenance, manifest.calibration
     rows = [
         f"| {name} | {value:,.0f} |" if name.startswith("number") else f"| {name} | {value:.2%} |"
         for name, value in manifest.metrics.items()
     ]
     return _CARD.format(
         **manifest.model_dump(include={"name", "version", "sha256", "preprocess_id", "threshold"}),
-        scale=manifest.calibration.scale,
-        offset=manifest.calibration.offset,
+        platt=f"{calibration.scale} * logit {'-' if calibration.offset < 0 else '+'} {abs(calibration.offset)}",
         size_kb=size_bytes / 1e3,
         parameters=origin["parameters"],
         dataset_sha256=origin["dataset"]["sha256"][:16],
@@ -160,7 +160,7 @@ def card(manifest: VerifierManifest, size_bytes: int) -> str:
 def _golden_crops(training: SplitData) -> npt.NDArray[np.uint8]:
     means = [
         training.images[training.labels == code][:_FACES_PER_MEAN].mean(axis=0).round().astype(np.uint8)
-        for code in range(7)
+        for code in range(len(LABELS))
     ]
     shape = means[0].shape
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -75,7 +75,7 @@ def calibrate(predict: Predict, held_out: HeldOut, config: VerifierConfig) -> Ca
 
 
 def figures(predict: Predict, calibration: Calibration, held_out: HeldOut, face_prior: float) -> dict[str, float]:
-    """Return shares of crops with a probability of 0.5, by kind of crop, and the error of the calibration."""
+    """Return shares of crops with a probability of at least 0.5, by kind of crop, and the error of the calibration."""
 
     def share(crops: Grey) -> float:
         return round(float((calibration.probability(predict(crops)[:, 0]) >= _USUAL_THRESHOLD).mean()), 4)

@@ -1,7 +1,8 @@
 """Crops without faces: what OpenCV's Haar cascades propose on pictures.
 
 A cascade's single hits are used, not its groups, so that the crops include everything that a later stage may receive.
-YuNet removes the surroundings of faces, so that photographs of people give crops of their clothes.
+YuNet removes the surroundings of faces, so that photographs of people give crops of their clothes. Pictures in which it
+finds no face are also searched turned, as the detector does.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from app.contract.preprocess import crop_face
+from app.contract.preprocess import CROP_SIZE_PX, crop_face
 from app.domain import FaceBox
 from training.errors import TrainingError
+from training.files import DAMAGED_ARRAYS
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avi"})
 _LONG_SIDE_PX = 640
@@ -25,6 +27,7 @@ _MIN_SIDE_PX = 64
 _CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_default.xml")
 _STEP, _MIN_FACE_PX, _GROUP_DISTANCE = 1.15, 24, 0.3
 _RANDOM_BOXES = 4  # per picture, at random places
+_TURNED_DEGREES = (20.0, -20.0, 90.0)  # rolls of the turned copies
 _VIDEO_FRAMES = 12  # per video, at equal distances
 _FACE_SCORE = 0.3  # of YuNet; low, because a missed face would become a crop "without a face"
 _KEPT_FACE_SCORE = 0.8
@@ -74,15 +77,18 @@ def mine(folders: Sequence[Path], yunet: Path, crops_per_picture: int, seed: int
             grey = np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
             found = _find_faces(yunet, colour)
             boxes = [box for box in _propose(cascades, grey, generator) if not _touches(box, found)]
-            chosen = generator.permutation(len(boxes))[:crops_per_picture]
-            others += [crop_face(grey, boxes[index]) for index in chosen]
+            crops = [crop_face(grey, box) for box in boxes]
+            if not len(found):
+                crops += _crops_of_turned_copies(cascades, grey)
+            chosen = generator.permutation(len(crops))[:crops_per_picture]
+            others += [crops[index] for index in chosen]
             sources[0].extend([name] * len(chosen))
             framed = [_haar_box(row) for row in found if row[-1] >= _KEPT_FACE_SCORE and row[2] >= _MIN_FACE_PX]
             faces += [crop_face(grey, box) for box in framed]
             sources[1].extend([name] * len(framed))
     if not others:
         raise TrainingError(f"no picture in {', '.join(map(str, folders))}")
-    empty = np.empty((0, 48, 48, 1), np.uint8)
+    empty = np.empty((0, CROP_SIZE_PX, CROP_SIZE_PX, 1), np.uint8)
     return MinedCrops(
         np.stack(others), np.array(sources[0]), np.stack(faces) if faces else empty, np.array(sources[1], dtype=str)
     )
@@ -105,9 +111,10 @@ def load_crops(path: Path, excluded: Sequence[str] = ()) -> MinedCrops:
         TrainingError: The file is missing or is no result of `save_crops`.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # numpy does not close a damaged file that it opened itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             mined = MinedCrops(**{name: arrays[name] for name in MinedCrops.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED_ARRAYS as error:
         raise TrainingError(f"{path} is missing or damaged: run `python -m training verifier mine` first.") from error
     others, faces = (_kept(sources, excluded) for sources in (mined.other_sources, mined.face_sources))
     return MinedCrops(mined.others[others], mined.other_sources[others], mined.faces[faces], mined.face_sources[faces])
@@ -116,9 +123,10 @@ def load_crops(path: Path, excluded: Sequence[str] = ()) -> MinedCrops:
 def write_sheet(path: Path, crops: Grey, columns: int = 40, rows: int = 25, seed: int = 0) -> None:
     """Write a random sample of crops as one picture, to look at what was mined."""
     chosen = crops[np.random.default_rng(seed).permutation(len(crops))[: columns * rows], :, :, 0]
-    sheet = np.zeros((rows * columns, 48, 48), np.uint8)
+    side = CROP_SIZE_PX
+    sheet = np.zeros((rows * columns, side, side), np.uint8)
     sheet[: len(chosen)] = chosen
-    joined = sheet.reshape(rows, columns, 48, 48).transpose(0, 2, 1, 3).reshape(rows * 48, columns * 48)
+    joined = sheet.reshape(rows, columns, side, side).transpose(0, 2, 1, 3).reshape(rows * side, columns * side)
     cv2.imwrite(str(path), joined)
 
 
@@ -158,16 +166,33 @@ def _bounded(picture: Grey) -> Grey:
 
 
 def _propose(cascades: Sequence[cv2.CascadeClassifier], grey: Grey, generator: np.random.Generator) -> list[FaceBox]:
-    boxes: list[FaceBox] = []
-    for cascade in cascades:
-        hits = [list(map(int, hit)) for hit in cascade.detectMultiScale(grey, _STEP, 0, minSize=(_MIN_FACE_PX,) * 2)]
-        groups, _ = cv2.groupRectangles(hits * 2, 1, _GROUP_DISTANCE)
-        boxes += [FaceBox(*map(int, group)) for group in groups]
+    boxes = _search(cascades, grey)
     for _ in range(_RANDOM_BOXES):
         side = int(min(grey.shape) * generator.uniform(0.08, 0.7))
         x, y = (int(generator.integers(0, length - side + 1)) for length in (grey.shape[1], grey.shape[0]))
         boxes.append(FaceBox(x, y, side, side))
     return boxes
+
+
+def _search(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[FaceBox]:
+    boxes: list[FaceBox] = []
+    for cascade in cascades:
+        hits = [list(map(int, hit)) for hit in cascade.detectMultiScale(grey, _STEP, 0, minSize=(_MIN_FACE_PX,) * 2)]
+        groups, _ = cv2.groupRectangles(hits * 2, 1, _GROUP_DISTANCE)
+        boxes += [FaceBox(*map(int, group)) for group in groups]
+    return boxes
+
+
+def _crops_of_turned_copies(cascades: Sequence[cv2.CascadeClassifier], grey: Grey) -> list[Grey]:
+    copies = (_turned(grey, degrees) for degrees in _TURNED_DEGREES)
+    return [crop_face(copy, box) for copy in copies for box in _search(cascades, copy)]
+
+
+def _turned(grey: Grey, degrees: float) -> Grey:
+    """Return the picture turned around its centre. Corners that leave the frame are cut off."""
+    height, width = grey.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return np.asarray(cv2.warpAffine(grey, matrix, (width, height)), dtype=np.uint8)
 
 
 def _find_faces(yunet: Path, colour: Grey) -> npt.NDArray[np.float32]:

@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.splits import SplitData
+from training.data.splits import BLANK_DEVIATION, SplitData
 from training.verifier.config import VerifierConfig
 from training.verifier.distortions import distorted, part_of_face
 
 Grey = npt.NDArray[np.uint8]
 
 _TURN_PROBABILITY = 0.3  # of a crop without a face
-_BLANK_DEVIATION = 5.0  # FER2013 has some crops of one grey level
 
 
 def clean_faces(split: SplitData, votes: AnnotatorVotes | None) -> Grey:
     """Return the crops of a split that show a face: not blank, and not voted "not a face" by two annotators."""
-    kept = split.images.std(axis=(1, 2, 3)) >= _BLANK_DEVIATION
+    kept = split.images.std(axis=(1, 2, 3)) >= BLANK_DEVIATION
     if votes is not None:
         kept &= votes.of(split.names).counts[:, -1] == 0  # single votes are left out of the counts
     faces: Grey = split.images[kept]

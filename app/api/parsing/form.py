@@ -95,7 +95,8 @@ async def read_form(request: Request, max_files: int) -> list[Part]:
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise FerError(
-                ErrorCode.TOO_MANY_IMAGES, f"at most {max_files} file parts are accepted. Received: more"
+                ErrorCode.TOO_MANY_IMAGES,
+                f"expected at most {max_files} {'file' if max_files == 1 else 'files'} in the form. Received: more",
             ) from None
         raise FerError(
             ErrorCode.MALFORMED_REQUEST, f"the multipart body cannot be parsed: {error.message[:200]}"

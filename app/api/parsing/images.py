@@ -66,7 +66,8 @@ async def read_image(request: Request) -> ImageInput:
         text = next((text for name in JSON_FIELDS if (text := getattr(document, name)) is not UNSET), None)
         if text is None:
             raise FerError(
-                ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}"
+                ErrorCode.MALFORMED_REQUEST,
+                f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}. Received: none of them",
             )
         return ImageInput(from_base64(text, JSON_FIELDS[0]), _json_options(document))
     if _may_be_image(kind, body):
@@ -80,8 +81,8 @@ async def read_image(request: Request) -> ImageInput:
 def _may_be_image(kind: str, body: bytes) -> bool:
     """Return whether a raw body is handled as an image file.
 
-    The content type only excludes: the decoder identifies the format by the bytes. Many clients send a type that says
-    nothing, such as `binary/octet-stream` of object stores, or the URL-encoded form that `curl --data-binary` declares.
+    The content type only excludes: the decoder identifies the format by the bytes. Many clients send an unspecific
+    type, such as `binary/octet-stream` of object stores, or the URL-encoded form that `curl --data-binary` declares.
     Such a body is an image unless it is ASCII text, which no image file is.
     """
     main_type, _, subtype = kind.partition("/")
@@ -108,7 +109,7 @@ async def read_images(request: Request, max_images: int) -> BatchInput:
     else:
         raise FerError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            f"expected multipart/form-data or application/json. Received: {kind[:100]}",
+            f"expected multipart/form-data or application/json. Received: {kind[:100] or 'no content type'}",
         )
     if not images:
         raise FerError(ErrorCode.MALFORMED_REQUEST, "expected at least one image. Received: none")
@@ -164,7 +165,9 @@ def _is_image(part: Part) -> bool:
 
 def _read_list(raw: Raw, max_images: int) -> list[bytes | FerError]:
     if not raw:
-        raise FerError(ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}")
+        raise FerError(
+            ErrorCode.MALFORMED_REQUEST, f"expected a JSON object with the key {JSON_LIST_FIELD}. Received: no such key"
+        )
     entries = decode_json(raw, _list_type(max_images + 1))
     values = [value for name in entries.__struct_fields__ if (value := getattr(entries, name))]
     if len(values) > max_images:

@@ -56,7 +56,10 @@ def decode_json(
         return msgspec.json.decode(body, type=body_type, strict=strict)
     except msgspec.ValidationError as error:
         reason = str(error)[:_MAX_REASON_CHARACTERS]
-        raise FerError(ErrorCode.INVALID_PARAMETER if "unknown field" in reason else code, reason) from None
+        if "unknown field" in reason:
+            known = ", ".join(getattr(body_type, "__struct_fields__", ()))
+            raise FerError(ErrorCode.INVALID_PARAMETER, f"{reason}; the body may have the keys {known}") from None
+        raise FerError(code, reason) from None
     except (ValueError, RecursionError):  # ValueError includes msgspec.DecodeError and UnicodeDecodeError
         raise FerError(ErrorCode.MALFORMED_REQUEST, "the body is not valid JSON") from None
 

@@ -65,10 +65,10 @@ class Face(Document):
     )
     roll_degrees: float | None = Field(
         description="angle of the face in the image plane, positive clockwise as the viewer sees it, -180 to 180; null"
-        " if the detector does not know it. The service turns faces of 15 degrees and more upright before it"
+        " if the detector does not estimate it. The service turns faces of 15 degrees and more upright before it"
         " classifies them"
     )
-    landmarks: Landmarks | None = Field(description="null if the detector does not know them")
+    landmarks: Landmarks | None = Field(description="null if the detector does not find them")
     emotion: Emotion | Uncertain
     confidence: Probability = Field(description="the highest score, also if the emotion is uncertain")
     scores: dict[Emotion, Probability] = Field(description="all seven labels, summing to 1")

@@ -6,6 +6,7 @@ Matplotlib is an optional package: `requirements/video.txt`.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_PANELS = 40
 _WIDTH_IN, _PANEL_HEIGHT_IN, _MARGIN_IN = 11.0, 1.3, 1.0
 _DPI = 110
+_TIME_STEPS = (1, 2, 3, 6, 10)  # between two ticks, times a power of 10 seconds
 _GAP_INTERVALS = 3  # of the samples of a track; a longer pause is a gap
 # Source: Paul Tol's bright scheme, which colour-blind readers can tell apart; neutral is grey.
 _COLOURS = ("#ee6677", "#aa3377", "#4477aa", "#ccbb44", "#66ccee", "#228833", "#cccccc")
@@ -49,7 +51,9 @@ def plot_timelines(timelines: Mapping[Path, Timeline], destination: Path) -> Non
     if left_out:
         figure.supxlabel(f"{left_out} shorter tracks are not shown", fontsize=8)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(destination)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # of file names, such as Japanese ones
+        figure.savefig(destination)
 
 
 def has_plot_library() -> bool:
@@ -74,7 +78,7 @@ def _panels(timelines: Mapping[Path, Timeline]) -> tuple[list[tuple[Path, TrackS
 
 
 def _plot_track(axis: Axes, track: TrackScores, end_s: float) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     # A row of NaN in each gap interrupts the areas.
     steps_s = np.diff(track.times_s)
@@ -84,6 +88,7 @@ def _plot_track(axis: Axes, track: TrackScores, end_s: float) -> None:
     axis.stackplot(times, scores.T, labels=LABELS, colors=_COLOURS, linewidth=0)
     axis.set(xlim=(0, max(end_s, 0.1)), ylim=(0, 1), yticks=(0, 0.5, 1))
     axis.tick_params(labelsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(steps=_TIME_STEPS))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:04.1f}"))
 
 

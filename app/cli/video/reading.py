@@ -182,6 +182,8 @@ def open_video(path: Path) -> Iterator[Video]:
         try:
             container = av.open(file, "r", options={"format_whitelist": _FORMATS})
         except (av.FFmpegError, OSError) as error:
+            if path.stat().st_size == 0:
+                raise VideoError("expected a video. Received: an empty file") from None
             detail = "a damaged file or another kind of file"
             raise VideoError(f"expected a video. Received: {detail} ({error.strerror})") from None
         with container:

@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from app.api.parsing.json_body import decode_json
-from app.compat.inference_protocol.schemas import InferenceRequest, InputTensor, TensorMetadata
+from app.compat.inference_protocol.schemas import (
+    MAX_OUTPUTS,
+    InferenceRequest,
+    InputTensor,
+    RequestedOutput,
+    TensorMetadata,
+)
 from app.contract.manifest import TensorSpec
 from app.errors import ErrorCode, FerError
 
@@ -20,8 +26,10 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 
 _MAX_DIGITS = 20  # Python refuses to convert thousands of digits
+_MAX_OUTPUTS_BYTES = 10_000  # 8 outputs with all parameters have about 1,500
 _MAX_LEVEL = np.iinfo(np.uint8).max
 _Level = Annotated[int, msgspec.Meta(ge=0, le=_MAX_LEVEL)]
+_Outputs = Annotated[list[RequestedOutput], msgspec.Meta(max_length=MAX_OUTPUTS)]
 
 
 def read_document(body: bytes, headers: Mapping[str, str]) -> tuple[InferenceRequest, bytes]:
@@ -68,12 +76,14 @@ def wants_binary(request: InferenceRequest, spec: TensorSpec) -> bool:
     """Return whether the client requests the output as binary data.
 
     Raises:
-        FerError: `invalid_parameter`: the request names another output than `spec`.
+        FerError: `invalid_parameter`: the request names another output than `spec`; `malformed_request`: its outputs
+            have another type or are too long.
     """
-    names = [output.name for output in request.outputs]
+    outputs = _requested_outputs(request)
+    names = [output.name for output in outputs]
     if names not in ([], [spec.name]):
         raise _invalid(f"expected one output named {spec.name}. Received: {', '.join(names)[:100]}")
-    binary_data = request.outputs[0].parameters.binary_data if request.outputs else None
+    binary_data = outputs[0].parameters.binary_data if outputs else None
     return request.parameters.binary_data_output if binary_data is None else binary_data
 
 
@@ -83,13 +93,21 @@ def describe_tensor(spec: TensorSpec) -> TensorMetadata:
     return TensorMetadata(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
 
 
+def _requested_outputs(request: InferenceRequest) -> list[RequestedOutput]:
+    size = len(bytes(request.outputs))
+    if size > _MAX_OUTPUTS_BYTES:
+        detail = f"outputs: expected at most {_MAX_OUTPUTS_BYTES} bytes. Received: {size}"
+        raise FerError(ErrorCode.MALFORMED_REQUEST, detail)
+    return decode_json(request.outputs, _Outputs) if size else []
+
+
 def _check_shape(tensor: InputTensor, expected: TensorMetadata, max_batch: int) -> None:
     if tensor.datatype != expected.datatype:
         raise _invalid(f"{tensor.name} must be {expected.datatype}. Received: {tensor.datatype[:20]}")
-    if tensor.shape[1:] != expected.shape[1:] or not 1 <= tensor.shape[0] <= max_batch:
+    if list(tensor.shape[1:]) != expected.shape[1:] or not 1 <= tensor.shape[0] <= max_batch:
         raise _invalid(
             f"{tensor.name} must be [N, {', '.join(map(str, expected.shape[1:]))}], N from 1 to {max_batch}."
-            f" Received: {str(tensor.shape)[:100]}"
+            f" Received: {str(list(tensor.shape))[:100]}"
         )
 
 

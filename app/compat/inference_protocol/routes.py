@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -49,6 +49,7 @@ from app.errors import ErrorCode, FerError
 
 _UNAVAILABLE = 503
 _LITTLE_ENDIAN_FLOAT = "<f4"
+_ModelName = Annotated[str, Path(description="name of the model, as in `/info`")]
 
 
 def _status(code: ErrorCode) -> int:
@@ -101,9 +102,9 @@ async def ready(request: Request) -> Response:
     "", summary="Open Inference Protocol: model metadata", responses=example_response(MODEL_EXAMPLE) | _MODEL_ERRORS
 )
 @model_router.get("/versions/{version}", include_in_schema=False)
-async def model_metadata(request: Request, name: str) -> ModelMetadata:
+async def model_metadata(request: Request, name: _ModelName) -> ModelMetadata:
     """Return the tensors of the model: crops in, logits out."""
-    contract = _engine(request, name).manifest.contract
+    contract = _served_model(request, name).manifest.contract
     return ModelMetadata(
         name=contract.name,
         versions=[contract.version],
@@ -123,9 +124,9 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
     },
 )
 @model_router.get("/versions/{version}/ready", include_in_schema=False)
-async def model_ready(request: Request, name: str) -> Response:
+async def model_ready(request: Request, name: _ModelName) -> Response:
     """Return 200 while the model accepts inference requests."""
-    _engine(request, name)
+    _served_model(request, name)
     is_ready = service_of(request).readiness.state is State.READY
     return _readiness(ModelReady(name=name, ready=is_ready), is_ready)
 
@@ -142,29 +143,33 @@ async def model_ready(request: Request, name: str) -> Response:
     openapi_extra=INFERENCE_BODY,
 )
 @model_router.post("/versions/{version}/infer", include_in_schema=False, dependencies=[ADMIT])
-async def infer(request: Request, name: str) -> Response:
+async def infer(request: Request, name: _ModelName) -> Response:
     """Send crops of raw grey levels, uint8 [N, 48, 48, 1]. N is at most `max_batch` of `/info`."""
-    engine = _engine(request, name)
-    contract = engine.manifest.contract
+    model = _served_model(request, name)
+    contract = model.manifest.contract
     document, binary = read_document(await read_body(request), request.headers)
     crops = read_crops(document, binary, contract.input, service_of(request).settings.max_batch)
     as_binary = wants_binary(document, contract.output)
-    logits = await engine.pipeline.logits(crops, request.state.deadline, bulk=request.state.bulk)
+    logits = await model.pipeline.logits(crops, request.state.deadline, bulk=request.state.bulk)
     return _inference_response(document, contract, logits, as_binary)
 
 
-def _engine(request: Request, name: str) -> ServingModel:
-    """Return the engine if its model has the requested name and, on routes with a version, the requested version."""
+def _served_model(request: Request, name: str) -> ServingModel:
+    """Return the current model if it has the requested name and, on routes with a version, the requested version.
+
+    Raises:
+        FerError: `not_found` or `not_ready`.
+    """
     version = request.path_params.get("version")
-    engine = service_of(request).engine.model
-    contract = engine.manifest.contract
+    model = service_of(request).engine.model
+    contract = model.manifest.contract
     if name != contract.name or version not in {None, contract.version}:
         received = name if version is None else f"{name} {version}"
         raise FerError(
             ErrorCode.NOT_FOUND,
             f"expected the model {contract.name} {contract.version}. Received: {received[:100]}",
         )
-    return engine
+    return model
 
 
 def _readiness(state: BaseModel, is_ready: bool) -> Response:

@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict
 PLATFORM = "onnx_onnxv1"  # the protocol's name for "ONNX model for ONNX Runtime"
 EXTENSIONS = ["binary_tensor_data"]
 
-_MAX_ENTRIES = 8  # outputs, and dimensions of a shape; the model has one and four
+MAX_OUTPUTS = 8  # the model has one
 _Count = Annotated[int, msgspec.Meta(ge=0)]
-_Entries = msgspec.Meta(max_length=_MAX_ENTRIES)
 
 
 class _Response(BaseModel):
@@ -81,11 +80,12 @@ class InputTensor(msgspec.Struct, frozen=True, gc=False):
     """One input. Its values are in `data` or, with `binary_data_size`, in the bytes after the JSON document.
 
     `data` stays undecoded until the shape has been checked, because its memory depends on the number of values. It is
-    empty if the request has none.
+    empty if the request has none. `shape` is a tuple because msgspec stops at a fifth element of a tuple, but decodes
+    all elements of a list before it checks the length.
     """
 
     name: str
-    shape: Annotated[list[_Count], _Entries]
+    shape: tuple[_Count, _Count, _Count, _Count]
     datatype: str
     parameters: Parameters = _NO_PARAMETERS
     data: msgspec.Raw = msgspec.Raw()
@@ -106,12 +106,12 @@ class RequestedOutput(msgspec.Struct, frozen=True, gc=False):
 class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """The JSON document of an inference request.
 
-    `inputs` is a tuple because the model has one input: msgspec stops at a second element of a tuple, but decodes all
-    elements of a list before it checks the length.
+    `inputs` is a tuple for the reason that `InputTensor` has for `shape`: the model has one input. `outputs` stays
+    undecoded until its size has been checked, because it may be empty. It has no bytes if the request has none.
     """
 
     inputs: tuple[InputTensor]
-    outputs: Annotated[list[RequestedOutput], _Entries] = []
+    outputs: msgspec.Raw = msgspec.Raw()
     id: str | None = None
     parameters: Parameters = _NO_PARAMETERS
 
@@ -147,7 +147,7 @@ _INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": _MAX_ENTRIES},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 4, "maxItems": 4},
         "datatype": {"type": "string"},
         "parameters": _PARAMETERS_SCHEMA,
         "data": {"type": "array", "items": {}, "description": "whole numbers from 0 to 255, flat or nested by rows"},
@@ -165,7 +165,7 @@ _REQUEST_SCHEMA: dict[str, Any] = {
         "id": {"type": "string"},
         "parameters": _PARAMETERS_SCHEMA,
         "inputs": {"type": "array", "items": _INPUT_SCHEMA, "minItems": 1, "maxItems": 1},
-        "outputs": {"type": "array", "items": _OUTPUT_SCHEMA, "maxItems": _MAX_ENTRIES},
+        "outputs": {"type": "array", "items": _OUTPUT_SCHEMA, "maxItems": MAX_OUTPUTS},
     },
     "required": ["inputs"],
 }

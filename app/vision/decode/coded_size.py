@@ -1,6 +1,6 @@
 """Picture sizes inside coded video data: sequence headers of HEVC (HEIC) and AV1 (AVIF).
 
-A decoder allocates what these headers claim, whatever the container says.
+A decoder allocates what these headers claim, whatever the container states.
 Sources: ITU-T H.265, 7.3; AV1 bitstream specification, 5.5.
 """
 
@@ -184,7 +184,7 @@ def _av1_size(unit: bytes, flags: int) -> CodedSize:
     width, height = bits.number(width_bits) + 1, bits.number(height_bits) + 1
     # Without the reduced header, a frame may override its size with any number of so many bits.
     largest = width * height if reduced else 1 << width_bits + height_bits
-    # The decoder refuses a picture with other planes than `av1C` says, after it has decoded the planes only.
+    # The decoder refuses a picture with other planes than `av1C` states, after it has decoded the planes only.
     planes = 1 if flags & 0x10 else 3 - (flags >> 3 & 1) - (flags >> 2 & 1) / 2
     return CodedSize(width, height, largest, planes, bool(flags & 0x40))
 

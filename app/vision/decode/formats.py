@@ -24,12 +24,13 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"MM\0+", "TIFF"),
 )
 
-# Brands of ISO base media files. `mif1` and `msf1` say nothing of the codec. Sources: ISO/IEC 23008-12, AVIF 1.1.
+# Brands of ISO base media files. The generic brands do not identify the codec. Sources: ISO/IEC 23008-12, AVIF 1.1.
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_GENERIC_BRANDS = frozenset({b"mif1", b"msf1", b"mif2", b"miaf", b"1pic"})
+
 _PNG_COLOUR_TYPES = frozenset({2, 4, 6})  # RGB, grey with alpha, RGBA
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})  # BI_RLE8, BI_RLE4
-_GENERIC_BRANDS = frozenset({b"mif1", b"msf1", b"mif2", b"miaf", b"1pic"})
 
 
 def identify_format(data: bytes) -> str | None:

@@ -22,6 +22,7 @@ else:
 
 _MODES = {"L": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}  # channels
 _WIDE_MODES = {f"{mode};16": channels for mode, channels in _MODES.items()} | {"I;16": 1, "I;16L": 1}
+_TO_LUMA = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}  # by the number of channels
 _STRIP_ROWS = 64
 
 
@@ -77,6 +78,3 @@ def _to_grey(pixels: np.ndarray[Any, Any]) -> GreyImage:
         if is_blended:
             blend_with_white(grey[top : top + _STRIP_ROWS], strip[:, :, -1])
     return grey
-
-
-_TO_LUMA = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}

@@ -15,8 +15,6 @@ OPERATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
 _SIDEWAYS = frozenset(
     {
         Image.Transpose.TRANSPOSE,

@@ -13,7 +13,7 @@ _CODED = {b"hvc1": (b"hvcC", read_hevc), b"hev1": (b"hvcC", read_hevc), b"av01":
 _DERIVED = frozenset({b"grid", b"iden", b"iovl"})
 _MAX_DEPTH = 3
 _LARGEST_BLOCK_PX = 64  # coded sizes are multiples of a block
-# A picture, its alpha plane and the edges of grid tiles; anything above decodes pixels that nobody sees.
+# A picture, its alpha plane and the edges of grid tiles; anything above is decoded without being shown.
 _CODED_PER_PIXEL, _ADDITIONAL_PIXELS = 3, 4_000_000
 _MIN_ITEM_PIXELS = 4096  # an item has a cost whatever its size
 # Largest picture of an AV1 sequence that states no exact size: 150 MB at 16 bits and full chroma.

@@ -18,7 +18,7 @@ from app.contract.preprocess import GreyImage
 from app.vision.decode import tiff_directory as tags
 from app.vision.decode.grey import blend_with_white
 from app.vision.decode.levels import to_8_bits
-from app.vision.decode.limits import BoundedReader, check_memory, check_size
+from app.vision.decode.limits import MIN_SIDE_PX, BoundedReader, check_memory, check_size
 from app.vision.decode.orientation import OPERATIONS
 from app.vision.decode.tiff_directory import Directory, SampleLayout, find_picture, sample_layout
 
@@ -101,7 +101,8 @@ def decode_tiff_samples(data: bytes, directory: Directory, layout: SampleLayout,
 def _check_limits(directory: Directory, layout: SampleLayout, max_pixels: int) -> None:
     check_size(layout.width, layout.height, max_pixels)
     tile = directory.get(tags.TILE_WIDTH, 1), directory.get(tags.TILE_LENGTH, 1)
-    check_size(max(tile[0], 8), max(tile[1], 8), max_pixels)  # the decoder decodes complete tiles
+    # The decoder decodes complete tiles. A tile has no smallest side.
+    check_size(max(tile[0], MIN_SIDE_PX), max(tile[1], MIN_SIDE_PX), max_pixels)
     sample_bytes = layout.samples * layout.stored_bits / 8
     if tags.is_uncompressed(directory):
         # Strips are read where they are. Tiles are copied and put beside each other.

@@ -30,16 +30,17 @@ from app.vision.detection.acceptance import Acceptance, accept_by_hits
 from app.vision.detection.border import propose_with_border
 from app.vision.detection.boxes import Square, sort_largest_first
 from app.vision.detection.cascades import ThreadLocalCascades
-from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
+from app.vision.detection.proposals import propose_with_fine_haar, propose_with_haar, propose_with_lbp
 from app.vision.detection.pyramid import ImagePyramid
-from app.vision.detection.search import Search
+from app.vision.detection.search import WEBCAM_FACE_SHARE, Search
 from app.vision.detection.turned import add_turned_faces
 
 # Sizes of faces, as shares of the image's mean side.
 MIN_FACE_SHARE = 0.034  # smallest face
 _COARSE_MIN_FACE_SHARE = 0.35
 _FINE_MIN_FACE_SHARE = 0.09
-_WEBCAM_FACE_SHARE = 0.18  # a single face of at least this size needs no search with Haar
+
+_UNCLEAR_FACE_SHARE = 0.15  # smallest face of the fine search, which runs if nothing is found
 
 BACKGROUND_SHARE = 1 / 3  # smaller faces, as a share of the largest face, are background
 _TRACKING_MARGIN = 0.5  # movement of a face between two frames, as a share of its side
@@ -113,7 +114,7 @@ class FaceDetector:
 def _detect_upright(search: Search) -> None:
     searched_share = _coarse_and_fine_pass(search)
     needed_share = _needed_share(search, MIN_FACE_SHARE)
-    if len(search.faces) == 1 and _WEBCAM_FACE_SHARE * BACKGROUND_SHARE <= needed_share < searched_share:
+    if len(search.faces) == 1 and WEBCAM_FACE_SHARE * BACKGROUND_SHARE <= needed_share < searched_share:
         search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, needed_share, searched_share))
         searched_share = needed_share
         needed_share = _needed_share(search, MIN_FACE_SHARE)
@@ -121,6 +122,8 @@ def _detect_upright(search: Search) -> None:
         search.add(propose_with_haar(search.cascades.haar, search.pyramid, needed_share))
     if not search.faces:
         search.add(propose_with_border(search.cascades.haar, search.pyramid), turn=False)
+    if not search.faces:
+        search.add(propose_with_fine_haar(search.cascades.haar, search.pyramid, _UNCLEAR_FACE_SHARE))
 
 
 def _coarse_and_fine_pass(search: Search) -> float:

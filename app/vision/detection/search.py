@@ -12,6 +12,8 @@ from app.vision.detection.proposals import without_known
 from app.vision.detection.pyramid import ImagePyramid
 from app.vision.detection.verification import MARGIN, verify
 
+# A single face of at least this size, as a share of the mean side, is taken for the only one: a webcam's picture.
+WEBCAM_FACE_SHARE = 0.18
 TILT_DEGREES = 20.0  # roll at which rejected places are verified again, clockwise and anticlockwise
 _MAX_REJECTED = 12  # bounds the time
 

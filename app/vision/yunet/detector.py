@@ -32,15 +32,15 @@ _MAX_ENLARGEMENT = 4.0
 _SMALL_FACE_PX = 40  # side in a pass; smaller faces beside it may be missed
 _WORTHWHILE_ENLARGEMENT = 1.2  # of a pass, against the pass before
 _PROPOSAL_SCORE = 0.2
-_WEAK_SCORE = 0.4  # of a proposal that a fast look may reject
-_MIN_LOOK_SCORE = 0.75  # of a face that was proposed on its side or upside down, and is upright in the look
-_POOR_SCORE = 0.5  # in a look: turning the view further makes no face of it
+_WEAK_SCORE = 0.4  # of a proposal that a search in a small view may reject
+_MIN_VIEW_SCORE = 0.75  # of a face that was proposed on its side or upside down, and is upright in the view
+_POOR_SCORE = 0.5  # in a view: turning the view further makes no face of it
 _MIN_SCORE = 0.75
 _CERTAIN_SCORE = 0.9
-# Few people are upside down, and what looks like a turned face is more often none.
+# Few people are upside down: most candidates that are turned by so much are not faces.
 _MIN_TURNED_SCORE, _TURNED_FACE = 0.85, math.radians(60)
 _MARGIN = 1.6  # side of the view around a face, as a multiple of the side of the face
-_REFINEMENT_PX, _LOOK_PX = 256, 128  # side of that view; the landmarks of faces below about 160 px are inexact
+_VIEW_PX, _FAST_VIEW_PX = 256, 128  # side of that view; the landmarks of faces below about 160 px are inexact
 _MAX_MOVE = 0.35  # distance of the centres before and after, as a share of the side
 _MAX_REFINEMENTS = 4
 _ROLL_TOLERANCE = math.radians(8)  # change of the roll that needs no further search
@@ -123,21 +123,23 @@ class YuNetDetector:
 
     def _verify(self, pyramid: Pyramid, proposal: Face) -> Face | None:
         """Return a face with the place, roll and landmarks of accurate searches around it; None if it is no face."""
-        if proposal.score < _WEAK_SCORE and self._look(pyramid, proposal, proposal.roll, _LOOK_PX) is None:
+        if proposal.score < _WEAK_SCORE and self._find_near(pyramid, proposal, proposal.roll, _FAST_VIEW_PX) is None:
             return None
         face = self._refine(pyramid, proposal)
         if face is None or face.score < _CERTAIN_SCORE:
             # The network also finds faces that are upside down or on their side, with lower scores and a wrong roll.
-            looks = [self._look(pyramid, proposal, proposal.roll + turn, _LOOK_PX) for turn in _QUARTER_TURNS]
-            best = max((look for look in looks if look is not None), key=lambda look: look.score, default=None)
-            if best is not None and best.score > max(_MIN_LOOK_SCORE, 0.0 if face is None else face.score):
+            candidates = [
+                self._find_near(pyramid, proposal, proposal.roll + turn, _FAST_VIEW_PX) for turn in _QUARTER_TURNS
+            ]
+            best = max((each for each in candidates if each is not None), key=lambda each: each.score, default=None)
+            if best is not None and best.score > max(_MIN_VIEW_SCORE, 0.0 if face is None else face.score):
                 face = self._refine(pyramid, best) or face
         return face if face is not None and face.score >= _min_score(face) else None
 
     def _refine(self, pyramid: Pyramid, face: Face) -> Face | None:
         """Search around a face, until its roll no longer changes; None if no face is there."""
         for _ in range(_MAX_REFINEMENTS):
-            found = self._look(pyramid, face, face.roll, _REFINEMENT_PX)
+            found = self._find_near(pyramid, face, face.roll, _VIEW_PX)
             if found is None:
                 return None
             change = math.remainder(found.roll - face.roll, math.tau)
@@ -146,7 +148,7 @@ class YuNetDetector:
                 break
         return face
 
-    def _look(self, pyramid: Pyramid, face: Face, roll: float, size_px: int) -> Face | None:
+    def _find_near(self, pyramid: Pyramid, face: Face, roll: float, size_px: int) -> Face | None:
         """Return the face at the place of a face, found in a view that is turned back by `roll`; None without one."""
         view = around(pyramid, face.centre, _MARGIN * face.side, roll, size_px)
         near = (found for found in self._find(view) if math.dist(found.centre, face.centre) < _MAX_MOVE * face.side)

@@ -48,8 +48,8 @@ class Face:
             self.score,
         )
 
-    def shows_the_face_of(self, other: Face) -> bool:
-        """Return whether both boxes show one face."""
+    def is_duplicate_of(self, other: Face) -> bool:
+        """Return whether both boxes show the same face."""
         return math.dist(self.centre, other.centre) < _SAME_FACE_DISTANCE * max(self.side, other.side)
 
     def to_detection(self, width: int, height: int) -> Detection:
@@ -67,14 +67,14 @@ class Face:
 
 
 def remove_duplicates(faces: Iterable[Face]) -> list[Face]:
-    """Keep the face with the highest score of all that show one face, sorted by score."""
+    """Keep the face with the highest score of each group of duplicates, sorted by score."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if not any(face.shows_the_face_of(other) for other in kept):
+        if not any(face.is_duplicate_of(other) for other in kept):
             kept.append(face)
     return kept
 
 
 def without_known(faces: Iterable[Face], known: Sequence[Face]) -> list[Face]:
-    """Return the faces that no known face shows."""
-    return [face for face in faces if not any(face.shows_the_face_of(other) for other in known)]
+    """Return the faces that are not duplicates of a known face."""
+    return [face for face in faces if not any(face.is_duplicate_of(other) for other in known)]

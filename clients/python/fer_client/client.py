@@ -28,6 +28,9 @@ class FerClient:
         timeout_s: Timeout in seconds of the connection, and of each wait for data, in one attempt.
         retries: Retry policy for the statuses 502, 503 and 504 and for failed connections.
         transport: httpx2 transport, for tests.
+
+    Raises:
+        ValueError: `url` does not begin with http:// or https://, or a header cannot carry `api_key`.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class FerClient:
         retries: RetryPolicy | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._url, self._headers, self._timeout_s = url, messages.headers(api_key), timeout_s
+        self._url, self._headers, self._timeout_s = messages.check_url(url), messages.headers(api_key), timeout_s
         self._retries = retries or RetryPolicy()
         self._http = httpx2.Client(base_url=url, headers=self._headers, timeout=timeout_s, transport=transport)
 

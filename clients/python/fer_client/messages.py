@@ -18,6 +18,17 @@ DEFAULT_TIMEOUT_S = 15.0  # three times the service's default deadline, to allow
 OK = 200
 
 
+def check_url(url: str) -> str:
+    """Return the base URL of the service unchanged.
+
+    Raises:
+        ValueError: The URL has no scheme, or another one.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url must begin with http:// or https://. Received: {url!r}")
+    return url
+
+
 def headers(api_key: str | None) -> dict[str, str]:
     """Return the headers of every request.
 
@@ -72,7 +83,8 @@ def check_status(response: httpx2.Response) -> httpx2.Response:
 
 def connection_error(error: httpx2.TransportError, attempts: int) -> ConnectionFailedError:
     """Return the exception for a request whose last attempt got no response."""
-    return ConnectionFailedError(f"no response after {attempts} attempts: {type(error).__name__}: {error}")
+    count = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return ConnectionFailedError(f"no response after {count}: {type(error).__name__}: {error}")
 
 
 def read_prediction(response: httpx2.Response) -> Prediction:

@@ -46,8 +46,8 @@ class Face:
         emotion: Label with the highest score; `"uncertain"` if the score is below `min_confidence`.
         confidence: Highest score, from 0 to 1.
         scores: Score of every label, from 0 to 1; the sum is 1.
-        roll_degrees: Angle of the face in the image plane, positive clockwise; None if the service does not know it.
-        landmarks: Five points of the face; None if the service does not know them.
+        roll_degrees: Angle of the face in the image plane, positive clockwise; None if it is not estimated.
+        landmarks: Five points of the face; None if they are not found.
         prediction_set: With `coverage`: the emotions that hold the label with this frequency, most probable first.
             None without `coverage`.
         track: Number of the face in a stream; None outside of streams.
@@ -178,7 +178,7 @@ class FramePrediction(Prediction):
 
     @classmethod
     def _fields(cls, document: Mapping[str, Any]) -> dict[str, Any]:
-        # Not `super()`: a dataclass with slots is a copy of the class that `super()` would know.
+        # Not `super()`: a dataclass with slots is a copy of the class to which `super()` refers.
         return {**Prediction._fields(document), "frame": document["frame"], "dropped": document["dropped"]}
 
 

@@ -109,7 +109,7 @@ def test_export_of_a_graph_that_is_not_plain_writes_nothing(run, dataset, tmp_pa
 def test_export_of_an_unfinished_run_is_refused(dataset, tmp_path):
     unfinished = RunFolder(tmp_path / "run")
     unfinished.open_for(tiny_config())
-    with pytest.raises(TrainingError, match="not finished"):
+    with pytest.raises(TrainingError, match="not a finished run"):
         export(unfinished, dataset, tmp_path / "models" / "tiny.onnx")
     assert not (tmp_path / "models").exists()
 

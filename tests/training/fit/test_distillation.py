@@ -29,13 +29,6 @@ from training.fit.train import train
 pytestmark = pytest.mark.usefixtures("without_plots")
 
 
-@pytest.fixture(scope="module")
-def first(dataset, tmp_path_factory) -> RunFolder:
-    run = RunFolder(tmp_path_factory.mktemp("first") / "run")
-    train(tiny_config(epochs=2), dataset, run)
-    return run
-
-
 def test_distillation_targets_blend_labels_with_the_mean_over_image_and_mirror_image(first, dataset, tmp_path):
     images, labels = dataset[Split.TRAINING].images[:5], np.eye(7, dtype=np.float32)[:5]
     targets = distillation_targets(labels, images, [first.path], 0.25, tmp_path / "cache.npz")

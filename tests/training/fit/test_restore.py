@@ -108,7 +108,7 @@ def test_restore_refuses_other_networks(dataset, tmp_path):
 
 def test_restore_refuses_a_folder_that_is_not_empty_and_a_damaged_file(shipped, dataset, tmp_path):
     path, run = shipped
-    with pytest.raises(TrainingError, match="is not empty"):
+    with pytest.raises(TrainingError, match="is not an empty folder"):
         restore(path, dataset, run)
     with pytest.raises(ManifestError):
         restore(tmp_path / "nothing.onnx", dataset, RunFolder(tmp_path / "restored"))

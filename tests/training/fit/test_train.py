@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sized
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import training.fit.train as train_module
-from tests.support.datasets import edition_files, tiny_config, write_archive, write_votes
-from tests.support.paths import REPOSITORY
-from training import cli
-from training.cli import options
-from training.config import OptimizerConfig, load_config
+from tests.support.datasets import tiny_config
 from training.data import batches
 from training.data.fer2013 import Fer2013, Split, SplitData
 from training.errors import TrainingError
 from training.fit.compiling import compile_model
-from training.fit.optimizers import build_optimizer
 from training.fit.run_folder import RunFolder
 from training.fit.train import train
 from training.fit.weight_average import WeightAverage
@@ -249,100 +241,6 @@ def test_train_progressive_sizes_train_at_their_size(dataset, tmp_path, monkeypa
     assert sizes == [24] * 8 + [48] * 4
 
 
-def test_average_applies_to_all_weights_and_restores_the_own_ones():
-    model = compile_model(tiny_config(), 4)
-    start = [np.array(weight) for weight in model.get_weights()]
-    average = WeightAverage(model, momentum=0.5)
-    model.set_weights([weight + 1 for weight in start])
-    average.update(step=1000)
-    with average.applied():
-        for weight, before in zip(model.get_weights(), start, strict=True):
-            np.testing.assert_allclose(weight, before + 0.5, atol=1e-6)
-    for weight, before in zip(model.get_weights(), start, strict=True):
-        np.testing.assert_array_equal(weight, before + 1)
-
-
-def test_average_restores_the_own_weights_after_an_error():
-    model = compile_model(tiny_config(), 4)
-    average = WeightAverage(model, momentum=0.5)
-    own = [weight + 1 for weight in model.get_weights()]
-    model.set_weights(own)
-    with pytest.raises(KeyboardInterrupt), average.applied():
-        raise KeyboardInterrupt
-    for weight, expected in zip(model.get_weights(), own, strict=True):
-        np.testing.assert_array_equal(weight, expected)
-
-
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="graphs of gradients are kept by torch")
-def test_average_keeps_no_graph_of_gradients():
-    model = compile_model(tiny_config(), 4)
-    average = WeightAverage(model, momentum=0.9)
-    average.update(0)
-    assert not any(value.requires_grad for value in average._values)
-
-
-def test_average_loses_the_random_start_quickly():
-    model = compile_model(tiny_config(), 4)
-    average = WeightAverage(model, momentum=0.999)
-    model.set_weights([weight * 0 + 5 for weight in model.get_weights()])
-    for step in range(50):
-        average.update(step)
-    assert all(np.abs(array - 5).max() < 0.01 for array in average.arrays())
-
-
-def learning_rates(config: OptimizerConfig, steps: list[int]) -> list[float]:
-    optimizer = build_optimizer(config, epochs=10, steps_per_epoch=10)
-    rates = []
-    for step in steps:
-        optimizer.iterations.assign(step)
-        rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
-    return rates
-
-
-def test_optimizer_cosine_warms_up_and_ends_at_0():
-    rates = learning_rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=2), [0, 10, 20, 60, 100])
-    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0], abs=1e-3)
-
-
-def test_optimizer_constant_rate_is_constant():
-    assert learning_rates(OptimizerConfig(learning_rate=0.1, schedule="constant"), [0, 99]) == pytest.approx([0.1, 0.1])
-
-
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_optimizer_decays_kernels_but_no_biases(name):
-    config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.5, schedule="constant")
-    optimizer = build_optimizer(config, 1, 1)
-    names = ("kernel", "bias", "gamma", "beta")
-    variables = [keras.Variable(np.ones(3), name=name) for name in names]
-    optimizer.build(variables)
-    optimizer.apply([keras.ops.zeros(3)] * len(variables))
-    kernel, *others = (keras.ops.convert_to_numpy(variable) for variable in variables)
-    np.testing.assert_allclose(kernel, 1 - 0.1 * 0.5, atol=1e-6)
-    for other in others:
-        np.testing.assert_array_equal(other, 1)
-
-
-def stepped(config: OptimizerConfig, steps: int = 2) -> float:
-    """Return the distance that gradients of 1 move a variable."""
-    optimizer = build_optimizer(config, 10, 10)
-    variable = keras.Variable(np.zeros(1), name="kernel")
-    optimizer.build([variable])
-    for _ in range(steps):
-        optimizer.apply([keras.ops.ones(1)])
-    return float(-keras.ops.convert_to_numpy(variable)[0])
-
-
-def test_optimizer_sgd_moves_by_nesterov_momentum():
-    plain = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.0, schedule="constant")
-    assert stepped(plain) == pytest.approx(0.2)
-    # Nesterov: velocity v = 0.9 v - 0.1, step 0.9 v - 0.1; -0.19 and then -0.271.
-    assert stepped(plain.model_copy(update={"momentum": 0.9})) == pytest.approx(0.19 + 0.271)
-
-
-def test_optimizer_adamw_moves_by_the_rate_for_every_gradient():
-    assert stepped(OptimizerConfig(learning_rate=0.1, schedule="constant")) == pytest.approx(0.2, rel=1e-4)
-
-
 def test_compile_label_smoothing_raises_the_loss_of_certain_logits():
     images, labels = np.zeros((4, 48, 48, 1), np.uint8), np.eye(7, dtype=np.float32)[:4]
     losses = []
@@ -356,70 +254,3 @@ def test_compile_label_smoothing_raises_the_loss_of_certain_logits():
     certain = np.log(1 + 6 * np.exp(-10))
     assert losses[0] == pytest.approx(certain, abs=1e-6)
     assert losses[1] == pytest.approx(certain + 0.2 * 6 / 7 * 10, rel=1e-5)
-
-
-def test_shipped_configs_are_valid():
-    for path in (REPOSITORY / "training" / "configs").glob("*.toml"):
-        assert load_config(path).name == path.stem
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["explore", "--data", "none"], "error: none does not exist"),
-        (["export", "none", "--data", "a.zip"], "expected 3995 angry"),
-        (
-            ["train", "--config", str(REPOSITORY / "training/configs/vgg.toml"), "--data", "a.zip"],
-            "expected 3995 angry",
-        ),
-        (["card", "none.onnx"], "none.onnx does not exist"),
-    ],
-)
-def test_command_line_prints_errors_as_sentences(tmp_path, monkeypatch, capsys, arguments, sentence):
-    write_archive(tmp_path / "a.zip", edition_files())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sys, "argv", ["training", *arguments])
-    assert cli.main() == 2
-    assert sentence in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
-
-
-def test_command_line_seed_replaces_that_of_the_config(tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(options, "load_fer2013", lambda source: None)
-    monkeypatch.setattr(
-        train_module, "train", lambda config, dataset, run, votes, **options: trained.append((config, run.path))
-    )
-    config = REPOSITORY / "training/configs/vgg_second.toml"
-    votes = write_votes(tmp_path / "votes.csv", {"one": "0,9,1,0,0,0,0,0,0,0"})
-    monkeypatch.setattr(
-        sys, "argv", ["training", "train", "--config", str(config), "--seed", "2", "--votes", str(votes)]
-    )
-    assert cli.main() == 0
-    ((config, folder),) = trained
-    assert (config.seed, folder, config.warm_start) == (2, Path("runs/vgg_second-seed2"), Path("runs/vgg-seed2"))
-
-
-def test_command_line_interrupted_says_how_to_continue(tmp_path, monkeypatch, capsys):
-    def interrupt(source):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("training.data.labelled.fer2013_source.complete_fer2013", interrupt)
-    monkeypatch.setattr(sys, "argv", ["training", "explore", "--out", str(tmp_path)])
-    assert cli.main() == 130
-    assert "repeat the command to continue" in capsys.readouterr().err
-
-
-def test_command_line_process_ends_with_a_sentence_and_status_2(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-m", "training", "train", "--config", "none.toml"],
-        cwd=REPOSITORY,
-        env={"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith("error: config none.toml cannot be read")
-    assert "Traceback" not in ended.stderr

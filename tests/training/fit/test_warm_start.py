@@ -16,13 +16,6 @@ from training.fit.widen import widen
 pytestmark = pytest.mark.usefixtures("without_plots")
 
 
-@pytest.fixture(scope="module")
-def first(dataset, tmp_path_factory) -> RunFolder:
-    run = RunFolder(tmp_path_factory.mktemp("first") / "run")
-    train(tiny_config(epochs=2), dataset, run)
-    return run
-
-
 def test_train_with_warm_start_has_the_weights_of_the_parent_run(first, dataset, tmp_path):
     run = RunFolder(tmp_path / "second")
     still = {"name": "adamw", "learning_rate": 1e-12}  # steps too small to change the weights

@@ -45,5 +45,5 @@ def test_invalid_ensemble_config_is_refused(tmp_path):
 def test_ensemble_of_an_unfinished_run_is_refused(dataset, tmp_path):
     RunFolder(tmp_path / "a").open_for(tiny_config())
     ensemble = EnsembleConfig(name="e", members=(tmp_path / "a", tmp_path / "a"))
-    with pytest.raises(TrainingError, match="not finished"):
+    with pytest.raises(TrainingError, match="is not a finished run"):
         export_ensemble(ensemble, dataset, tmp_path / "e.onnx")

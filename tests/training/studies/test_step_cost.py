@@ -33,5 +33,6 @@ def test_one_round_is_refused(teacher, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         "sys.argv", ["training", "step-cost", "config.toml", "--teacher", str(teacher), "--rounds", "1"]
     )
-    assert cli.main() == 2
-    assert "expected at least 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "expected a whole number of at least 2. Received: 1" in capsys.readouterr().err

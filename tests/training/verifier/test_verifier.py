@@ -62,6 +62,10 @@ def test_excluded_pictures_are_left_out(crops):
     assert len(left.others) == len(NOISE) - 12
     with pytest.raises(TrainingError, match="verifier mine"):
         load_crops(crops.with_name("missing.npz"))
+    truncated = crops.with_name("truncated.npz")
+    truncated.write_bytes(crops.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="missing or damaged"):
+        load_crops(truncated)
 
 
 def test_distorted_crops_differ_and_repeat_with_the_seed():

@@ -12,10 +12,10 @@ import numpy as np
 from app.contract.labels import LABELS
 from training.data import plots
 from training.data.labelled.dataset import LabelledData, LabelledSplit
+from training.data.splits import BLANK_DEVIATION
 from training.files import write_json
 
 _SAMPLES_PER_LABEL = 48
-_BLANK_DEVIATION = 5.0  # grey levels; an image with a smaller standard deviation shows nothing
 _GROUPS_SHOWN = 10
 
 
@@ -54,7 +54,7 @@ def _describe(split: LabelledSplit) -> dict[str, Any]:
         "counts": dict(zip(LABELS, split.counts(), strict=True)),
         "grey_mean": round(float(split.images.mean()), 2),
         "grey_deviation": round(float(split.images.std()), 2),
-        "blank_names": [split.paths[index] for index in np.flatnonzero(deviations < _BLANK_DEVIATION)],
+        "blank_names": [split.paths[index] for index in np.flatnonzero(deviations < BLANK_DEVIATION)],
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import time
 import tracemalloc
 import zlib
 
@@ -28,16 +27,21 @@ from tests.support.image_files import (
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "GIF", "WEBP"])
 def test_decode_grey_refuses_a_decompression_bomb_before_decoding(image_format):
-    bomb = encode(Image.new("L", (7000, 7000)), image_format)
+    bomb = encode(Image.new("L", (7000, 7000)), image_format, method=0)  # of WebP: faster
     tracemalloc.start()
-    started = time.perf_counter()
     error = assert_refused(ErrorCode.TOO_MANY_PIXELS, bomb)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert "49000000" in error.detail
     assert "7000x7000" in error.detail
     assert peak_bytes < 10_000_000
-    assert time.perf_counter() - started < 5  # far above the time of a refusal, below the time of decoding
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "GIF"])  # WebP has its size in the first part of the pixels
+def test_decode_grey_refuses_the_beginning_of_a_decompression_bomb(image_format):
+    """The pixels are missing, so the size comes from the header."""
+    beginning = encode(Image.new("L", (7000, 7000)), image_format)[:1000]
+    assert "7000x7000" in assert_refused(ErrorCode.TOO_MANY_PIXELS, beginning).detail
 
 
 @pytest.mark.parametrize("side", [7000, 20000])  # above the service's limit; above Pillow's limit, which raises first

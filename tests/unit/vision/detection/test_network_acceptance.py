@@ -8,14 +8,16 @@ import pytest
 from app.contract.preprocess import crop_face
 from app.domain import Detection, FaceBox
 from app.vision.detection import FaceDetector, NetworkAcceptance
+from app.vision.detection.acceptance import accept_by_hits
 from tests.support.portrait import FACE, load_portrait
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400), dtype=np.uint8)
+BOX = FaceBox(10, 10, 96, 96)
 MANY_HITS = 100.0
 
 
 class FakeVerifier:
-    """Verifier with fixed answers that records the crops it receives."""
+    """Verifier that answers crops with these probabilities in turn, and records the crops it receives."""
 
     threshold = 0.3
 
@@ -35,12 +37,25 @@ def test_candidates_below_the_threshold_are_dropped_and_others_get_their_probabi
     assert [face.box for face in faces] == [boxes[0], boxes[2]]
     assert [face.confidence for face in faces] == pytest.approx([0.9, 0.31])
     assert faces[0].roll_degrees == 20.0
-    np.testing.assert_array_equal(verifier.crops, np.stack([crop_face(IMAGE, box, 20.0) for box in boxes]))
 
 
-def test_candidate_with_few_hits_is_dropped_without_the_network():
+def test_probability_is_the_mean_of_the_crop_and_its_mirror_image():
+    verifier = FakeVerifier(0.9, 0.5)
+    (face,) = NetworkAcceptance(verifier)(IMAGE, [Detection(BOX, MANY_HITS, 20.0)])
+    crop = crop_face(IMAGE, BOX, 20.0)
+    assert face.confidence == pytest.approx(0.7)
+    np.testing.assert_array_equal(verifier.crops, np.stack([crop, crop[:, ::-1]]))
+
+
+def test_network_accepts_a_candidate_that_has_too_few_hits_without_it():
+    candidate = Detection(BOX, 4.0)
+    assert accept_by_hits(IMAGE, [candidate]) == []
+    assert len(NetworkAcceptance(FakeVerifier(0.7))(IMAGE, [candidate])) == 1
+
+
+def test_candidate_without_hits_is_dropped_without_the_network():
     verifier = FakeVerifier(1.0)
-    assert NetworkAcceptance(verifier)(IMAGE, [Detection(FaceBox(10, 10, 96, 96), 2.0)]) == []
+    assert NetworkAcceptance(verifier)(IMAGE, [Detection(BOX, 1.0)]) == []
     assert NetworkAcceptance(verifier)(IMAGE, []) == []
     assert len(verifier.crops) == 0
 

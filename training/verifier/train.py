@@ -1,0 +1,73 @@
+"""Train, calibrate, measure and export a face verifier."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.verifier import VerifierManifest
+from training.data.annotator_votes import AnnotatorVotes
+from training.data.splits import Fer2013, Split
+from training.provenance import describe_dataset, describe_environment
+from training.verifier import export, measure
+from training.verifier.config import VerifierConfig
+from training.verifier.fit import fit
+from training.verifier.mining import MinedCrops
+from training.verifier.samples import Sources, clean_faces
+
+_PARITY_CROPS = 512
+
+
+def train_verifier(
+    config: VerifierConfig,
+    dataset: Fer2013,
+    votes: AnnotatorVotes | None,
+    train: MinedCrops,
+    test: MinedCrops,
+    to: Path,
+) -> VerifierManifest:
+    """Train a network and write its ONNX file with manifest, golden vectors and card.
+
+    Args:
+        config: The recipe.
+        dataset: FER2013. Training gives the faces of the network, PublicTest those of the calibration.
+        votes: Annotator votes, to leave out crops that show no face.
+        train: Mined crops for the network.
+        test: Mined crops of other pictures, for the calibration.
+        to: ONNX file to write.
+
+    Returns:
+        The manifest as written, with the figures.
+
+    Raises:
+        TrainingError: The ONNX graph does not compute the logits of the Keras model.
+    """
+    started = time.perf_counter()
+    model = fit(config, Sources(clean_faces(dataset[Split.TRAINING], votes), train.others))
+    public = clean_faces(dataset[Split.PUBLIC_TEST], votes)
+    held_out = measure.HeldOut(public, test.others, test.other_sources, np.concatenate([train.faces, test.faces]))
+    graph = export.to_graph(model, config.widths, public[:_PARITY_CROPS])
+    predict = export.predictor(graph)
+    calibration = measure.calibrate(predict, held_out, config)
+    metrics = measure.figures(predict, calibration, held_out, config.face_prior)
+    provenance = describe_environment() | {
+        "config": config.model_dump(mode="json"),
+        "dataset": describe_dataset(dataset, votes),
+        "crops": {
+            "others": len(train.others),
+            "pictures": len(set(train.other_sources.tolist())),
+            "sources": _folders(train.other_sources),
+            "test_sources": _folders(test.other_sources),
+        },
+        "parameters": model.count_params(),
+        "wall_s": round(time.perf_counter() - started, 1),
+    }
+    return export.write_verifier(to, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance)
+
+
+def _folders(sources: npt.NDArray[np.str_]) -> list[str]:
+    """Return the names of the folders that the pictures come from."""
+    return sorted({str(source).split("/", 1)[0] for source in sources})
