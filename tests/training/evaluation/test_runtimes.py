@@ -15,7 +15,7 @@ MODEL = REPOSITORY / "models/fer_vgg.onnx"
 
 
 def test_rows_have_accuracy_and_equal_predictions():
-    """Fakes of a runtime: the second one predicts another label for every fourth image."""
+    """Two runtimes as fakes. The second predicts another label than the first for one image in four."""
     images = np.random.default_rng(1).integers(0, 256, (40, 48, 48, 1), np.uint8)
     labels = images[:, 0, 0, 0].astype(np.int64) % 7
 
