@@ -1,7 +1,7 @@
 """Acceptance by a network, which estimates for each candidate the probability that it shows a face.
 
-The network decides which candidates are faces. Candidates with very few hits are dropped before: there are many of them,
-and the network would accept some by mistake.
+The network decides which candidates are faces. Candidates with very few hits are dropped before, because there are many
+of them and the network would accept some by mistake.
 """
 
 from __future__ import annotations

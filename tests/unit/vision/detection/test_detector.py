@@ -10,6 +10,7 @@ import pytest
 
 from app.domain import FaceBox
 from app.vision.detection import FaceDetector, detector, search
+from app.vision.detection.boxes import Square
 from app.vision.detection.pyramid import mean_side
 from tests.support.portrait import FACE, beside_smaller_copy, crop_around_face
 
@@ -203,6 +204,36 @@ def test_detect_searches_no_turned_copy_of_an_upright_portrait(portrait, monkeyp
 
     monkeypatch.setattr("app.vision.detection.turned.propose_with_haar", fail)
     assert len(FaceDetector().detect(portrait)) == 1
+
+
+def test_detect_verifies_no_rejected_place_beside_a_large_upright_face(portrait, monkeypatch):
+    verify, degrees = search.verify, []
+
+    def recording(cascades, pyramid, proposals, *margin):
+        degrees.extend(proposal.degrees for proposal in proposals)
+        return verify(cascades, pyramid, proposals, *margin)
+
+    monkeypatch.setattr(search, "verify", recording)
+    monkeypatch.setattr(detector, "propose_with_lbp", lambda *_: [Square(150, 40, 150), Square(300, 300, 120)])
+    assert len(FaceDetector().detect(portrait)) == 1
+    assert set(degrees) == {0.0}
+
+
+@pytest.mark.parametrize("degrees", [20, -20])
+def test_detect_finds_a_tilted_head_beside_one_small_upright_face(portrait, degrees, monkeypatch):
+    monkeypatch.setattr(search, "_MAX_REJECTED", 0)  # rejected upright proposals would also find it
+    scene = np.hstack([portrait, turned(portrait, degrees)[0][:512, 50:562]])
+    upright, tilted = sorted(FaceDetector().detect(scene), key=lambda face: face.box.x)
+    assert upright.box.overlap(FACE) > 0.6
+    assert upright.roll_degrees is None
+    assert tilted.roll_degrees == pytest.approx(degrees, abs=16)
+
+
+def test_detect_finds_an_unclear_face_in_fine_steps_of_size(portrait):
+    part, _ = crop_around_face(portrait, 2.4)
+    tiny = np.asarray(cv2.resize(part, (20, 20), interpolation=cv2.INTER_AREA))
+    (found,) = FaceDetector().detect(tiny)
+    assert 0.3 < found.box.width / 20 < 0.7
 
 
 @pytest.mark.parametrize("side_px", [48, 64, 80, 96])
