@@ -73,8 +73,7 @@ class Detection:
 
     Attributes:
         box: Upright square with the centre and the side of the face, whatever the roll.
-        confidence: Probability that the box shows a face, 0 to 1; for a candidate that the face verifier has not
-            checked yet, the number of hits of the cascades.
+        confidence: Probability that the box shows a face, 0 to 1.
         roll_degrees: Angle by which the face is turned in the image plane, positive clockwise as the viewer sees it,
             -180 to 180; None if the detector does not estimate it.
         landmarks: Right eye, left eye, nose, right mouth corner and left mouth corner, where right and left are the

@@ -39,7 +39,7 @@ from app.observability.tracing import NoTracing, Tracing, load_tracing
 from app.server.capacity import available_memory_bytes, log_capacity, plan_capacity
 from app.server.connection_close import ConnectionCloseMiddleware
 from app.server.cpus import available_cpus, lower_thread_priority
-from app.vision.detection import FaceDetector, NetworkAcceptance
+from app.vision.detection import FaceDetector
 from app.vision.yunet import YuNetDetector
 
 API_VERSION = "2.0.0"
@@ -172,7 +172,7 @@ def load_detector(settings: Settings) -> Detector:
     if settings.detector == "yunet":
         assert settings.detector_model is not None  # noqa: S101  (`Settings` requires it)
         return YuNetDetector(settings.detector_model)
-    return FaceDetector(NetworkAcceptance(FaceVerifier(settings.face_verifier)))
+    return FaceDetector(FaceVerifier(settings.face_verifier))
 
 
 def open_session(settings: Settings, threads: int) -> EmotionSession:

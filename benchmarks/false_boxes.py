@@ -1,6 +1,6 @@
 """False boxes on pictures without faces: `python -m benchmarks.false_boxes FOLDER...`.
 
-Prints a Markdown table: boxes by detector, with the smallest confidence that a request may ask for. The pictures are
+Prints a Markdown table: boxes of the service, with the smallest confidence that a request may ask for. The pictures are
 named in docs/detection.md. Pictures whose path contains a text of `--exclude` (portraits, statues) are left out.
 """
 
@@ -16,7 +16,6 @@ import numpy as np
 from app.config import Settings
 from app.contract.preprocess import GreyImage
 from app.main import load_detector
-from app.vision.detection import FaceDetector
 from app.vision.detection.pyramid import resized
 from training.verifier.config import load_verifier_config
 
@@ -45,20 +44,18 @@ def main() -> int:
     arguments = parser.parse_args()
     excluded = (*load_verifier_config(_CONFIG).excluded_pictures, *arguments.exclude)
     cv2.setNumThreads(1)
-    by_hits, by_network = FaceDetector(), load_detector(Settings())
-    count = hits = 0
+    detector = load_detector(Settings())
+    count = 0
     confidences: list[float] = []
     for name, grey in pictures(arguments.folders, excluded):
         count += 1
-        hits += len(by_hits.detect(grey))
-        found = by_network.detect(grey)
+        found = detector.detect(grey)
         confidences += [face.confidence for face in found]
         for face in found:
             print(f"<!-- {name}: {face.box}, {face.confidence:.3f} -->", flush=True)
-    print(f"{count} pictures.\n\n| faces are decided by | false boxes |\n| --- | --- |")
-    print(f"| hits of the cascades | {hits} |")
+    print(f"{count} pictures.\n\n| `min_detection_confidence` | false boxes |\n| ---: | ---: |")
     for minimum in _CONFIDENCES:
-        print(f"| network, `min_detection_confidence={minimum}` | {sum(value >= minimum for value in confidences)} |")
+        print(f"| {minimum} | {sum(value >= minimum for value in confidences)} |")
     return 0
 
 

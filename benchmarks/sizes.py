@@ -23,11 +23,12 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 
+from app.config import Settings
 from app.domain import PredictOptions
-from app.engine.vision_stages import run_vision_stages
+from app.engine.vision_stages import Detector, run_vision_stages
 from app.errors import FerError
+from app.main import load_detector
 from app.vision.decode import decode_image, reduction
-from app.vision.detection import FaceDetector
 from benchmarks.workloads import LARGE, PHOTOGRAPHS, PORTRAITS, load_workloads
 from tests.e2e.browser import FACE
 from tests.support.images import ASTRONAUT
@@ -66,7 +67,7 @@ def photograph(width: int, height: int, progressive: bool = False) -> bytes:
     return file
 
 
-def measure(detector: FaceDetector, files: Sequence[bytes], rounds: int) -> tuple[list[float], list[float]]:
+def measure(detector: Detector, files: Sequence[bytes], rounds: int) -> tuple[list[float], list[float]]:
     """Return the CPU time of all files in milliseconds per round, as the service decodes them and in full."""
     reduced: list[float] = []
     full: list[float] = []
@@ -103,7 +104,7 @@ def additional_mb(file: bytes) -> float:
 
 
 def _print_additional_mb(path: Path) -> None:
-    detector = FaceDetector()
+    detector = load_detector(Settings(detector="haar"))
     cv2.setNumThreads(1)
     run_vision_stages(ASTRONAUT.read_bytes(), PredictOptions(), detector, MAX_PIXELS, None)
     file = path.read_bytes()
@@ -118,7 +119,7 @@ def _status_kb(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def _row(detector: FaceDetector, width: int, height: int, progressive: bool, rounds: int) -> str:
+def _row(detector: Detector, width: int, height: int, progressive: bool, rounds: int) -> str:
     file = photograph(width, height, progressive)
     kind = f"{width * height / 1e6:.0f} | {'progressive' if progressive else 'baseline'} | {len(file) / 1e6:.1f}"
     try:
@@ -139,7 +140,7 @@ def _row(detector: FaceDetector, width: int, height: int, progressive: bool, rou
     return f"| {kind} | {answer} | {decoded} | {total:.0f} | {ratio} |"
 
 
-def _once(detector: FaceDetector, file: bytes) -> float:
+def _once(detector: Detector, file: bytes) -> float:
     started = time.thread_time()
     run_vision_stages(file, PredictOptions(), detector, MAX_PIXELS, None)
     return (time.thread_time() - started) * 1000
@@ -150,7 +151,7 @@ def _ratio(reduced: Sequence[float], full: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-def _enlarged_row(detector: FaceDetector, photographs: Sequence[Photograph], megapixels: int) -> str:
+def _enlarged_row(detector: Detector, photographs: Sequence[Photograph], megapixels: int) -> str:
     """Return the faces found and the false boxes in photographs enlarged to a size, as decoded and in full."""
     counts = {choose: [0, 0] for choose in (reduction.for_detection, reduction.full_size)}
     for photograph in photographs:
@@ -173,7 +174,7 @@ def _enlarged_row(detector: FaceDetector, photographs: Sequence[Photograph], meg
     return f"| {megapixels} | {cells} |"
 
 
-def print_sizes(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+def print_sizes(detector: Detector, arguments: argparse.Namespace) -> None:
     """Print the table of generated photographs."""
     cells = [*_COLUMNS, "decode ms: full / as decoded / 1/8", "ms", "ms / ms in full"]
     print(f"| {' | '.join(cells)} |\n|{' --- |' * len(cells)}")
@@ -182,7 +183,7 @@ def print_sizes(detector: FaceDetector, arguments: argparse.Namespace) -> None:
             print(_row(detector, width, height, progressive, arguments.rounds), flush=True)
 
 
-def print_workloads(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+def print_workloads(detector: Detector, arguments: argparse.Namespace) -> None:
     """Print the table of the workloads of the benchmark suite."""
     print("| workload | ms | ms / ms in full |\n| --- | --- | --- |")
     for name, workload in load_workloads(arguments.data, only=(PORTRAITS, PHOTOGRAPHS, LARGE)).items():
@@ -191,7 +192,7 @@ def print_workloads(detector: FaceDetector, arguments: argparse.Namespace) -> No
         print(f"| {name} | {milliseconds:.1f} | {_ratio(reduced, full)} |", flush=True)
 
 
-def print_enlarged(detector: FaceDetector, arguments: argparse.Namespace) -> None:
+def print_enlarged(detector: Detector, arguments: argparse.Namespace) -> None:
     """Print the table of enlarged photographs."""
     photographs = load_photographs(arguments.data / "photos")
     print("| photographs enlarged to megapixels | found, false: as decoded | in full |\n| --- | --- | --- |")
@@ -214,7 +215,7 @@ def main() -> int:
         _print_additional_mb(arguments.memory_of)
         return 0
     cv2.setNumThreads(1)
-    detector = FaceDetector()
+    detector = load_detector(Settings(detector="haar"))
     for name, print_table in TABLES.items():
         if name in arguments.tables or "all" in arguments.tables:
             print_table(detector, arguments)

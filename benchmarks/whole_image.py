@@ -21,7 +21,7 @@ from app.contract.preprocess import GreyImage
 from app.domain import Detection, FaceBox
 from app.vision.detection.cascades import HAAR_CASCADE
 from app.vision.detection.detector import MIN_FACE_SHARE
-from benchmarks.detection.detectors import CASCADES, HAAR, Detector, make_detector
+from benchmarks.detection.detectors import HAAR, Detector, make_detector
 from tests.support.paths import SHARED_DATA
 from tests.support.photographs import Photograph, count_found, load_photographs
 from tests.support.scenes import SAME_FACE, Grey, group_scene, mixed_scene, single_face_scene
@@ -134,7 +134,6 @@ def detectors(service_only: bool) -> Iterator[tuple[str, Detector]]:
             yield f"alt2, {working_px} px, step {step}", OnePass(HAAR_CASCADE, working_px, step)
         share = MIN_FACE_SHARE
         yield f"alt2, 1280 px, step 1.1, from {share:.2%}", OnePass(working_size_px=1280, min_face_share=share)
-    yield "the service without its face verifier", make_detector(CASCADES)
     yield "**the service**", make_detector(HAAR)
 
 

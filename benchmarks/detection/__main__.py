@@ -2,9 +2,9 @@
 
 A cell of a row "found, false boxes" names both. A share is the share of labelled faces that the detector finds, and the
 number after it counts the false boxes: every box that is not the one box of a labelled face, with no exception except
-the partial faces that the labels list. `haar` is the detector of the service, `cascades` the same without the face
-verifier, which decides by hits. Times are CPU time of one thread, the best of three runs; the number in parentheses is
-the ratio to the last detector of the table (with --against, the other checkout).
+the partial faces that the labels list. `haar` is the default detector of the service. Times are CPU time of one
+thread, the best of three runs; the number in parentheses is the ratio to the last detector of the table (with
+--against, the other checkout).
 """
 
 from __future__ import annotations

@@ -14,13 +14,11 @@ import numpy.typing as npt
 from app.config import Settings
 from app.domain import Detection, PredictOptions
 from app.main import load_detector
-from app.vision.detection import FaceDetector
 from app.vision.yunet import YuNetDetector
 from tests.support.paths import YUNET as YUNET_FILE
 
-# The detector of the service by default; its cascades without the face verifier; YuNet.
-HAAR, CASCADES, YUNET = "haar", "cascades", "yunet"
-NAMES = (HAAR, CASCADES, YUNET)
+HAAR, YUNET = "haar", "yunet"  # the default detector of the service, and the other one
+NAMES = (HAAR, YUNET)
 _MIN_CONFIDENCE = PredictOptions().min_detection_confidence
 
 
@@ -72,8 +70,6 @@ def make_detector(name: str) -> Detector:
     """
     if name == HAAR:
         return ServedDetector()
-    if name == CASCADES:
-        return FaceDetector()
     if name == YUNET:
         return ColourYuNet(YuNetDetector(YUNET_FILE))
     raise ValueError(f"Unknown detector: expected one of {', '.join(NAMES)}. Received: {name}")

@@ -4,8 +4,7 @@ Modules:
     detector: `FaceDetector`, the entry point, which runs the detection passes.
     proposals: Fast searches of the whole image that return places where a face may be.
     verification: Accurate search around each proposal, which counts hits.
-    acceptance: The decision which verified places show a face, by hits.
-    network_acceptance: The same decision by hits and by a network.
+    acceptance: The decision which verified places show a face.
     search: State of the search for the faces of one image.
     border: Proposals of a face that fills the image.
     turned: Search for turned faces.
@@ -16,6 +15,5 @@ Modules:
 """
 
 from app.vision.detection.detector import FaceDetector
-from app.vision.detection.network_acceptance import NetworkAcceptance
 
-__all__ = ["FaceDetector", "NetworkAcceptance"]
+__all__ = ["FaceDetector"]

@@ -1,56 +1,62 @@
-"""Acceptance: the decision which of the verified boxes show a face. It is the only place of this decision."""
+"""Acceptance: the decision which candidates show a face. It is the only place of this decision."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-from app.contract.preprocess import GreyImage
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.preprocess import GreyImage, crop_face
 from app.domain import Detection
-from app.vision.detection.pyramid import mean_side
+from app.vision.detection.boxes import remove_overlapping, to_box
+from app.vision.detection.verification import Candidate
 
-# Decides for the boxes of one image, uint8 (H, W).
-Acceptance = Callable[[GreyImage, Sequence[Detection]], list[Detection]]
-
-# A large box is seldom false: an image has few places of its size.
-_LARGE_SHARE = 0.12  # side of a box, as a share of the image's mean side
-_ENOUGH_HITS_LARGE = 16
-_ENOUGH_HITS_SMALL = 27
-# A place has many rolls at which it may look like a face, so turned boxes need more hits.
-_ENOUGH_HITS_LARGE_TURNED = 25
-_ENOUGH_HITS_SMALL_TURNED = 38
-MAX_TURNED_SHARE = 0.7  # largest turned face: the corners of a larger one would not fit into the image
+# Places with fewer hits are dropped: there are many, and the network would accept some by mistake. A place has many
+# rolls at which it may look like a face, so a turned one needs more.
+_MIN_HITS = 3
+_MIN_HITS_TURNED = 5
+_LIKELY = 0.5  # probability of a face; callers seldom ask for less
 
 
-def accept_by_hits(image: GreyImage, candidates: Sequence[Detection]) -> list[Detection]:
-    """Return the candidates that have enough hits for their size and roll.
+class FaceVerifier(Protocol):
+    """Network that estimates whether crops show faces; `app.inference.face_verifier` is the implementation."""
+
+    @property
+    def threshold(self) -> float:
+        """Smallest probability of a box that a detector returns."""
+
+    def face_probability(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the probability of each crop, float32 (N,), of crops uint8 (N, 48, 48, 1). Thread-safe."""
+
+
+def accept(verifier: FaceVerifier, image: GreyImage, candidates: Sequence[Candidate]) -> list[Detection]:
+    """Return one box for each face, with the probability as its confidence.
+
+    Of overlapping candidates that are likely faces, the one with the most hits is returned, because it is framed best.
 
     Args:
+        verifier: The network that decides.
         image: uint8 (H, W).
-        candidates: Boxes that may show faces, with the number of hits of both cascades as their confidence.
+        candidates: Places that may show faces.
     """
-    return [
-        candidate
-        for candidate, share in zip(candidates, share_of_enough_hits(image, candidates), strict=True)
-        if share >= 1
+    places = [place for place in candidates if place.hits >= (_MIN_HITS_TURNED if place.square.degrees else _MIN_HITS)]
+    if not places:
+        return []
+    boxes = [to_box(place.square, image) for place in places]
+    crops = [crop_face(image, box, place.square.degrees) for box, place in zip(boxes, places, strict=True)]
+    judged = [
+        (place.hits, Detection(box, probability, place.square.degrees or None))
+        for place, box, probability in zip(places, boxes, _probabilities(verifier, np.stack(crops)), strict=True)
+        if probability >= verifier.threshold
     ]
+    judged.sort(key=lambda pair: (pair[1].confidence >= _LIKELY, pair[0]), reverse=True)
+    return remove_overlapping([face for _, face in judged])
 
 
-def share_of_enough_hits(image: GreyImage, candidates: Sequence[Detection]) -> list[float]:
-    """Return the hits of each candidate as a share of the hits that are enough for its size and roll.
-
-    Args:
-        image: uint8 (H, W).
-        candidates: Boxes that may show faces, with the number of hits of both cascades as their confidence.
-    """
-    side_px = mean_side(image)
-    return [candidate.confidence / _enough_hits(candidate, side_px) for candidate in candidates]
-
-
-def _enough_hits(candidate: Detection, image_side_px: float) -> float:
-    share = candidate.box.width / image_side_px
-    if candidate.roll_degrees is None:
-        return _ENOUGH_HITS_LARGE if share >= _LARGE_SHARE else _ENOUGH_HITS_SMALL
-    if share > MAX_TURNED_SHARE:
-        return math.inf
-    return _ENOUGH_HITS_LARGE_TURNED if share >= _LARGE_SHARE else _ENOUGH_HITS_SMALL_TURNED
+def _probabilities(verifier: FaceVerifier, crops: npt.NDArray[np.uint8]) -> list[float]:
+    """Return the mean of the probabilities of each crop and of its mirror image, which is more exact than one."""
+    both = verifier.face_probability(np.concatenate([crops, crops[:, :, ::-1]]))
+    means: list[float] = both.reshape(2, len(crops)).mean(axis=0).tolist()
+    return means

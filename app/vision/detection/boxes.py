@@ -56,10 +56,10 @@ def to_box(square: Square, image: GreyImage) -> FaceBox:
     )
 
 
-def remove_duplicates(faces: Sequence[Detection]) -> list[Detection]:
-    """Keep the box with the highest confidence of each face (non-maximum suppression), sorted by confidence."""
+def remove_overlapping(faces: Sequence[Detection]) -> list[Detection]:
+    """Keep the first box of each face, in the same order (non-maximum suppression)."""
     kept: list[Detection] = []
-    for face in sorted(faces, key=lambda face: -face.confidence):
+    for face in faces:
         if all(face.box.overlap(other.box) < _SAME_FACE_OVERLAP for other in kept):
             kept.append(face)
     return kept

@@ -13,8 +13,6 @@ import cv2
 
 HAAR_CASCADE = "haarcascade_frontalface_alt2.xml"
 HAAR_WINDOW_PX = 20  # smallest face that the cascade can find
-# Second-stage verification. This cascade was trained separately, so the two seldom accept the same false face.
-SECOND_STAGE_CASCADE = "haarcascade_frontalface_alt.xml"
 # Part of OpenCV but not of its Python package. Three times as fast as Haar, and accurate enough for proposals.
 LBP_CASCADE = Path(__file__).parent / "cascades" / "lbpcascade_frontalface.xml"
 LBP_WINDOW_PX = 24
@@ -27,12 +25,10 @@ class Cascades:
     Attributes:
         lbp: Proposes large faces.
         haar: Proposes small faces and verifies all proposals.
-        second_stage: Verifies faces with a low weight again.
     """
 
     lbp: cv2.CascadeClassifier
     haar: cv2.CascadeClassifier
-    second_stage: cv2.CascadeClassifier
 
 
 class ThreadLocalCascades:
@@ -44,7 +40,6 @@ class ThreadLocalCascades:
 
     def __init__(self) -> None:
         self._haar_path = _find(HAAR_CASCADE)
-        self._second_stage_path = _find(SECOND_STAGE_CASCADE)
         self._local = threading.local()
         self.get()  # a damaged cascade must fail at startup, not in the first request
 
@@ -52,7 +47,7 @@ class ThreadLocalCascades:
         """Return the cascades of the current thread."""
         cascades: Cascades | None = getattr(self._local, "cascades", None)
         if cascades is None:
-            cascades = Cascades(_load(LBP_CASCADE), _load(self._haar_path), _load(self._second_stage_path))
+            cascades = Cascades(_load(LBP_CASCADE), _load(self._haar_path))
             self._local.cascades = cascades
         return cascades
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from app.contract.preprocess import GreyImage
 from app.domain import Detection, FaceBox
-from app.vision.detection.acceptance import Acceptance, accept_by_hits
+from app.vision.detection.acceptance import FaceVerifier
 from app.vision.detection.border import propose_with_border
 from app.vision.detection.boxes import Square, sort_largest_first
 from app.vision.detection.cascades import ThreadLocalCascades
@@ -54,14 +54,14 @@ class FaceDetector:
     """Detector of faces. Thread-safe.
 
     Args:
-        accept: Decides which candidates are faces; by default the number of hits of the cascades.
+        verifier: Decides which candidates are faces.
 
     Raises:
         RuntimeError: OpenCV has no cascades (version 5), or a cascade file is missing or damaged.
     """
 
-    def __init__(self, accept: Acceptance = accept_by_hits) -> None:
-        self._accept = accept
+    def __init__(self, verifier: FaceVerifier) -> None:
+        self._verifier = verifier
         self._cascades = ThreadLocalCascades()
 
     def detect(self, grey: GreyImage) -> list[Detection]:
@@ -75,7 +75,7 @@ class FaceDetector:
         """
         if max(grey.shape) < _SMALL_IMAGE_PX:
             return self._detect_enlarged(grey)
-        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._verifier)
         _detect_upright(search)
         add_turned_faces(search, _needed_share(search, MIN_FACE_SHARE))
         return sort_largest_first(search.faces)
@@ -100,7 +100,7 @@ class FaceDetector:
         Returns:
             Same as `detect`.
         """
-        search = Search(self._cascades.get(), ImagePyramid(grey), self._accept)
+        search = Search(self._cascades.get(), ImagePyramid(grey), self._verifier)
         if not known:
             _coarse_and_fine_pass(search)
             return sort_largest_first(search.faces)

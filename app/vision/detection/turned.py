@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from app.vision.detection.acceptance import MAX_TURNED_SHARE
 from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
-from app.vision.detection.search import TILT_DEGREES, WEBCAM_FACE_SHARE, Search
+from app.vision.detection.search import MAX_TURNED_SHARE, TILT_DEGREES, WEBCAM_FACE_SHARE, Search
 
 # Rolls of the turned copies, clockwise and anticlockwise. A copy finds faces with 15 degrees more or less.
-_TURNED_IMAGE_DEGREES = (TILT_DEGREES, 45.0)
-_LYING_IMAGE_DEGREES = (90.0,)
+_TURNED_IMAGE_DEGREES = 35.0
+_LYING_IMAGE_DEGREES = 90.0
 # Smallest faces in a turned copy, as shares of the image's mean side.
 _TURNED_FACE_SHARE = 0.06
 _TILTED_HEAD_SHARE = 0.09
-_SIMILAR_SIZE = 0.6  # of the smallest upright face
+_SIMILAR_SIZE = 0.75  # of the smallest upright face
 
 
 def add_turned_faces(search: Search, min_share: float) -> None:
@@ -38,11 +37,10 @@ def add_turned_faces(search: Search, min_share: float) -> None:
         _add_faces_of_turned_image(search, min_share, _LYING_IMAGE_DEGREES)
 
 
-def _add_faces_of_turned_image(search: Search, min_share: float, rolls_degrees: tuple[float, ...]) -> None:
+def _add_faces_of_turned_image(search: Search, min_share: float, roll_degrees: float) -> None:
     share = max(min_share, _TURNED_FACE_SHARE)
-    for roll in rolls_degrees:
-        for degrees in (roll, -roll):
-            search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, share, MAX_TURNED_SHARE, degrees))
+    for degrees in (roll_degrees, -roll_degrees):
+        search.add(propose_with_lbp(search.cascades.lbp, search.pyramid, share, MAX_TURNED_SHARE, degrees))
 
 
 def _add_tilted_heads(search: Search, min_share: float) -> None:

@@ -11,7 +11,7 @@ from app.contract.preprocess import crop_face, resize_to_crop
 from app.domain import Detection, FaceBox, Point, PredictOptions
 from app.engine.vision_stages import run_vision_stages
 from app.vision.decode import decode_grey
-from app.vision.detection import FaceDetector
+from tests.support.detection import make_face_detector
 from tests.support.image_files import encode
 from tests.support.portrait import FACE, load_portrait
 
@@ -49,14 +49,14 @@ def difference(crop: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("size", [(4032, 3024), (8064, 6048), (16320, 12240)])
 def test_large_photograph_has_its_face_in_pixels_of_the_full_image(size):
     data, face = photograph(round(size[0] * 0.4), round(size[1] * 0.1), size[1] / 640, size)
-    result = run_vision_stages(data, PredictOptions(), FaceDetector(), MAX_PIXELS, None)
+    result = run_vision_stages(data, PredictOptions(), make_face_detector(), MAX_PIXELS, None)
     assert (result.width_px, result.height_px) == size
     assert result.faces[0].box.overlap(face) > 0.6
 
 
 def test_large_photograph_gives_nearly_the_crop_of_the_full_image():
     data, _ = photograph(900, 300, 3.0)
-    (found,) = run_vision_stages(data, PredictOptions(), FaceDetector(), MAX_PIXELS, None).faces
+    (found,) = run_vision_stages(data, PredictOptions(), make_face_detector(), MAX_PIXELS, None).faces
     assert difference(found.crop, crop_face(decode_grey(data, MAX_PIXELS), found.box)) < 2
 
 
@@ -67,7 +67,7 @@ def test_turned_large_photograph_has_boxes_in_the_upright_image(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = encode(Image.fromarray(decode_grey(data, MAX_PIXELS)).transpose(stored), "JPEG", exif=exif)
-    result = run_vision_stages(turned, PredictOptions(), FaceDetector(), MAX_PIXELS, None)
+    result = run_vision_stages(turned, PredictOptions(), make_face_detector(), MAX_PIXELS, None)
     assert (result.width_px, result.height_px) == SIZE
     assert result.faces[0].box.overlap(face) > 0.6
 
@@ -117,7 +117,7 @@ def test_known_faces_of_a_stream_are_given_in_pixels_of_the_decoded_image():
     detector = FixedDetector(Detection(FaceBox(100, 200, 60, 60), 1.0))
     run_vision_stages(data, PredictOptions(), detector, MAX_PIXELS, [FaceBox(200, 400, 120, 120)])
     assert detector.known == [FaceBox(100, 200, 60, 60)]
-    tracked = run_vision_stages(data, PredictOptions(), FaceDetector(), MAX_PIXELS, [face]).faces
+    tracked = run_vision_stages(data, PredictOptions(), make_face_detector(), MAX_PIXELS, [face]).faces
     assert tracked[0].box.overlap(face) > 0.6
 
 

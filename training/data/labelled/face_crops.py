@@ -16,7 +16,6 @@ from app.errors import FerError
 from app.inference.face_verifier import FaceVerifier
 from app.vision.decode import DecodedImage, decode_image
 from app.vision.detection import FaceDetector
-from app.vision.detection.network_acceptance import NetworkAcceptance
 
 _FACE_VERIFIER = Path(__file__).parents[3] / "models" / "detection" / "face_verifier.onnx"
 MAX_PIXELS = 40_000_000  # the default of the service
@@ -59,8 +58,7 @@ def largest_face() -> Cropper:
 
     The function raises `UnusableImageError` if the file cannot be decoded or shows no face.
     """
-    verifier = FaceVerifier(_FACE_VERIFIER)
-    detector = FaceDetector(NetworkAcceptance(verifier))
+    detector = FaceDetector(FaceVerifier(_FACE_VERIFIER))
     min_confidence = PredictOptions().min_detection_confidence
 
     def crop(data: bytes) -> FaceCrop:

@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 
 from app.domain import FaceBox
-from app.vision.detection import FaceDetector, detector, search
+from app.vision.detection import detector, search
 from app.vision.detection.boxes import Square
 from app.vision.detection.pyramid import mean_side
+from tests.support.detection import make_face_detector
 from tests.support.portrait import FACE, beside_smaller_copy, crop_around_face
 
 
 def test_detect_finds_the_face_of_a_portrait(portrait):
-    (found,) = FaceDetector().detect(portrait)
+    (found,) = make_face_detector().detect(portrait)
     assert found.box.overlap(FACE) > 0.7
     assert found.confidence > 0
 
 
 def test_detect_returns_boxes_in_pixels_of_a_large_image(portrait):
     large = np.asarray(cv2.resize(portrait, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC))
-    (found,) = FaceDetector().detect(large)
+    (found,) = make_face_detector().detect(large)
     assert found.box.overlap(FaceBox(FACE.x * 5, FACE.y * 5, FACE.width * 5, FACE.height * 5)) > 0.7
 
 
@@ -32,7 +33,7 @@ def test_detect_finds_a_face_that_fills_the_image(portrait, side):
     # The crop is tighter than the cascade's window, so the face is found only with a border around it.
     face = portrait[FACE.y + 10 : FACE.y + FACE.height - 10, FACE.x + 10 : FACE.x + FACE.width - 10]
     image = np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC))
-    (found,) = FaceDetector().detect(image)
+    (found,) = make_face_detector().detect(image)
     assert found.box.overlap(FaceBox(0, 0, side, side)) > 0.6
     assert min(found.box.x, found.box.y) >= 0
     assert max(found.box.x + found.box.width, found.box.y + found.box.height) <= side
@@ -40,7 +41,7 @@ def test_detect_finds_a_face_that_fills_the_image(portrait, side):
 
 def test_detect_finds_a_large_face_that_a_corner_cuts_off(portrait):
     corner = np.ascontiguousarray(portrait[FACE.y + 10 : FACE.y + 130, FACE.x + 10 : FACE.x + 130])
-    (found,) = FaceDetector().detect(corner)
+    (found,) = make_face_detector().detect(corner)
     assert max(found.box.x, found.box.y) < 10
     assert found.box.overlap(FaceBox(0, 0, FACE.width - 10, FACE.height - 10)) > 0.5
 
@@ -54,7 +55,7 @@ def test_detect_verifies_a_face_only_once(portrait, monkeypatch):
 
     monkeypatch.setattr(search, "verify", recording)
     large, _ = crop_around_face(portrait, 2.5)
-    (found,) = FaceDetector().detect(large)
+    (found,) = make_face_detector().detect(large)
     first, *later = [
         sum(FaceBox(*map(round, (x, y, side, side))).overlap(found.box) > 0.4 for x, y, side, _ in proposals)
         for proposals in calls
@@ -84,7 +85,7 @@ def passes(monkeypatch) -> list[tuple[str, float, float | None]]:
 
 def test_detect_large_face_takes_the_coarse_and_the_fine_pass(portrait, passes):
     image, share = crop_around_face(portrait, 2.5)
-    (found,) = FaceDetector().detect(image)
+    (found,) = make_face_detector().detect(image)
     assert [cascade for cascade, _, _ in passes] == ["lbp", "lbp"]
     (_, coarse_share, _), (_, fine_share, _) = passes
     assert coarse_share < share < 2 * coarse_share
@@ -92,7 +93,7 @@ def test_detect_large_face_takes_the_coarse_and_the_fine_pass(portrait, passes):
 
 
 def test_detect_webcam_face_takes_one_more_lbp_pass_and_no_haar_pass(portrait, passes):
-    (found,) = FaceDetector().detect(portrait)
+    (found,) = make_face_detector().detect(portrait)
     share = found.box.width / mean_side(portrait)
     assert 0.16 < share < 0.24
     assert [cascade for cascade, _, _ in passes] == ["lbp"] * 3
@@ -102,28 +103,28 @@ def test_detect_webcam_face_takes_one_more_lbp_pass_and_no_haar_pass(portrait, p
 def test_detect_small_face_takes_a_haar_pass(portrait, passes):
     scene = np.full((900, 900), 128, dtype=np.uint8)
     scene[:512, :512] = portrait
-    (found,) = FaceDetector().detect(scene)
+    (found,) = make_face_detector().detect(scene)
     assert found.box.overlap(FACE) > 0.7
     assert [cascade for cascade, _, _ in passes] == ["lbp", "lbp", "haar"]
 
 
 def test_detect_several_faces_take_a_haar_pass(portrait, passes):
-    assert len(FaceDetector().detect(np.hstack([portrait, portrait]))) == 2
+    assert len(make_face_detector().detect(np.hstack([portrait, portrait]))) == 2
     assert passes[-1][0] == "haar"
 
 
 def test_detect_finds_nothing_in_a_blank_image():
-    assert FaceDetector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
+    assert make_face_detector().detect(np.full((480, 640), 128, dtype=np.uint8)) == []
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 4000), (4000, 8), (20, 20)])
 def test_detect_accepts_extreme_shapes(shape):
-    assert FaceDetector().detect(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) == []
+    assert make_face_detector().detect(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) == []
 
 
 def test_detect_returns_the_largest_face_first_and_boxes_inside_the_image(portrait):
     scene = beside_smaller_copy(portrait, 0.6)
-    found = FaceDetector().detect(scene)
+    found = make_face_detector().detect(scene)
     assert len(found) == 2
     assert found[0].box.area_px > found[1].box.area_px
     assert found[0].box.x > scene.shape[1] - portrait.shape[1]
@@ -143,13 +144,13 @@ def test_detect_finds_faces_down_to_a_third_of_the_largest(portrait):
         return scene
 
     # The large face takes 0.12 of the long side. A face of 0.45 times that is too small for the fine pass.
-    assert len(FaceDetector().detect(scene_with(0.75))) == 2
+    assert len(make_face_detector().detect(scene_with(0.75))) == 2
     # A fifth of the large face is background.
-    assert len(FaceDetector().detect(scene_with(0.3))) == 1
+    assert len(make_face_detector().detect(scene_with(0.3))) == 1
 
 
 def test_detect_returns_the_same_boxes_from_many_threads(portrait):
-    face_detector = FaceDetector()
+    face_detector = make_face_detector()
     scenes = [np.ascontiguousarray(np.roll(portrait, shift, axis=1)) for shift in range(0, 160, 20)]
     sequential = [face_detector.detect(scene) for scene in scenes]
     with ThreadPoolExecutor(8) as threads:
@@ -163,7 +164,7 @@ LOW_CONTRAST = {f"level {level}": (level, 0) for level in (0.3, 0.2, 0.1, 0.06)}
 @pytest.mark.parametrize(("gain", "offset"), LOW_CONTRAST.values(), ids=LOW_CONTRAST)
 def test_detect_finds_the_face_of_a_dark_or_hazy_portrait(portrait, gain, offset):
     image = np.round(portrait * gain + offset).astype(np.uint8)
-    (found,) = FaceDetector().detect(image)
+    (found,) = make_face_detector().detect(image)
     assert found.box.overlap(FACE) > 0.6
 
 
@@ -171,8 +172,8 @@ def test_detect_finds_the_face_of_a_dark_or_hazy_portrait(portrait, gain, offset
 def test_detect_finds_no_face_in_an_image_of_one_level_or_of_faint_noise(grey_level):
     plain = np.full((240, 320), grey_level, dtype=np.uint8)
     noise = np.random.default_rng(0).integers(-2, 3, size=plain.shape)
-    assert FaceDetector().detect(plain) == []
-    assert FaceDetector().detect((plain + noise).clip(0, 255).astype(np.uint8)) == []
+    assert make_face_detector().detect(plain) == []
+    assert make_face_detector().detect((plain + noise).clip(0, 255).astype(np.uint8)) == []
 
 
 def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, FaceBox]:
@@ -187,14 +188,14 @@ def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, FaceBox]:
 @pytest.mark.parametrize("degrees", [15, 20, 30, 45, 90, -15, -20, -30, -45, -90])
 def test_detect_finds_a_turned_face_with_its_roll(portrait, degrees):
     image, box = turned(portrait, degrees)
-    (found,) = FaceDetector().detect(image)
+    (found,) = make_face_detector().detect(image)
     assert found.box.overlap(box) > 0.5
     assert found.roll_degrees is None or abs(found.roll_degrees - degrees) <= 16
     assert abs(degrees) < 20 or found.roll_degrees is not None
 
 
 def test_detect_names_no_roll_of_an_upright_face(portrait):
-    (found,) = FaceDetector().detect(portrait)
+    (found,) = make_face_detector().detect(portrait)
     assert found.roll_degrees is None
 
 
@@ -203,7 +204,7 @@ def test_detect_searches_no_turned_copy_of_an_upright_portrait(portrait, monkeyp
         raise AssertionError("no turned copy is needed")
 
     monkeypatch.setattr("app.vision.detection.turned.propose_with_haar", fail)
-    assert len(FaceDetector().detect(portrait)) == 1
+    assert len(make_face_detector().detect(portrait)) == 1
 
 
 def test_detect_verifies_no_rejected_place_beside_a_large_upright_face(portrait, monkeypatch):
@@ -215,7 +216,7 @@ def test_detect_verifies_no_rejected_place_beside_a_large_upright_face(portrait,
 
     monkeypatch.setattr(search, "verify", recording)
     monkeypatch.setattr(detector, "propose_with_lbp", lambda *_: [Square(150, 40, 150), Square(300, 300, 120)])
-    assert len(FaceDetector().detect(portrait)) == 1
+    assert len(make_face_detector().detect(portrait)) == 1
     assert set(degrees) == {0.0}
 
 
@@ -223,24 +224,34 @@ def test_detect_verifies_no_rejected_place_beside_a_large_upright_face(portrait,
 def test_detect_finds_a_tilted_head_beside_one_small_upright_face(portrait, degrees, monkeypatch):
     monkeypatch.setattr(search, "_MAX_REJECTED", 0)  # rejected upright proposals would also find it
     scene = np.hstack([portrait, turned(portrait, degrees)[0][:512, 50:562]])
-    upright, tilted = sorted(FaceDetector().detect(scene), key=lambda face: face.box.x)
+    upright, tilted = sorted(make_face_detector().detect(scene), key=lambda face: face.box.x)
     assert upright.box.overlap(FACE) > 0.6
     assert upright.roll_degrees is None
     assert tilted.roll_degrees == pytest.approx(degrees, abs=16)
 
 
-def test_detect_finds_an_unclear_face_in_fine_steps_of_size(portrait):
-    part, _ = crop_around_face(portrait, 2.4)
-    tiny = np.asarray(cv2.resize(part, (20, 20), interpolation=cv2.INTER_AREA))
-    (found,) = FaceDetector().detect(tiny)
-    assert 0.3 < found.box.width / 20 < 0.7
+def test_detect_searches_in_fine_steps_of_size_only_if_nothing_is_found(portrait, monkeypatch):
+    fine, calls = detector.propose_with_fine_haar, []
+
+    def recording(*arguments):
+        calls.append(arguments)
+        return fine(*arguments)
+
+    monkeypatch.setattr(detector, "propose_with_fine_haar", recording)
+    assert len(make_face_detector().detect(portrait)) == 1
+    assert not calls
+    for name in ("propose_with_lbp", "propose_with_haar", "propose_with_border"):
+        monkeypatch.setattr(detector, name, lambda *_: [])
+    (found,) = make_face_detector().detect(portrait)
+    assert found.box.overlap(FACE) > 0.7
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("side_px", [48, 64, 80, 96])
 def test_detect_finds_the_face_of_an_avatar(portrait, side_px):
     part, _ = crop_around_face(portrait, 2.2)
     avatar = np.asarray(cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_AREA))
-    (found,) = FaceDetector().detect(avatar)
+    (found,) = make_face_detector().detect(avatar)
     share = found.box.width / side_px
     assert 0.3 < share < 0.7
 
@@ -252,4 +263,4 @@ def test_detect_finds_every_face_of_a_long_image(portrait, shape):
     for start in (400, 2600, 4800, 7000):
         y, x = (start, 130) if shape[0] > shape[1] else (130, start)
         image[y : y + 640, x : x + 640] = tile
-    assert len(FaceDetector().detect(image)) == 4
+    assert len(make_face_detector().detect(image)) == 4

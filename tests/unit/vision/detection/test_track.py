@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from app.domain import FaceBox
-from app.vision.detection import FaceDetector, detector
+from app.vision.detection import detector
+from tests.support.detection import make_face_detector
 from tests.support.paths import SHARED_DATA, needs_shared_data
 from tests.support.photographs import load_photographs
 from tests.support.portrait import FACE, beside_smaller_copy, shifted
@@ -14,7 +15,7 @@ from tests.support.portrait import FACE, beside_smaller_copy, shifted
 
 @pytest.mark.parametrize(("x", "y", "zoom"), [(0, 0, 1.0), (30, -20, 1.0), (-25, 10, 1.1), (20, 20, 0.9)])
 def test_track_finds_a_moved_face_without_a_search_of_the_whole_image(portrait, x, y, zoom, monkeypatch):
-    face_detector = FaceDetector()
+    face_detector = make_face_detector()
     known = [face.box for face in face_detector.detect(portrait)]
     moved = shifted(portrait, x, y, zoom)
     detected = face_detector.detect(moved)[0]
@@ -25,12 +26,12 @@ def test_track_finds_a_moved_face_without_a_search_of_the_whole_image(portrait, 
 
 
 def test_track_finds_a_face_that_jumped(portrait):
-    (tracked,) = FaceDetector().track(portrait, [FaceBox(380, 380, 96, 96)])
+    (tracked,) = make_face_detector().track(portrait, [FaceBox(380, 380, 96, 96)])
     assert tracked.box.overlap(FACE) > 0.7
 
 
 def test_track_finds_a_small_face_that_jumped(portrait):
-    face_detector = FaceDetector()
+    face_detector = make_face_detector()
     scene = beside_smaller_copy(portrait, 0.4)
     small = face_detector.detect(scene)[1].box
     assert small.width < 0.1 * max(scene.shape)  # too small for the passes that run without known faces
@@ -40,30 +41,30 @@ def test_track_finds_a_small_face_that_jumped(portrait):
 
 def test_track_finds_new_large_faces_but_no_new_small_ones(portrait):
     scene = beside_smaller_copy(portrait, 0.4)
-    large, small = FaceDetector().detect(scene)
-    (new,) = FaceDetector().track(scene, [])
+    large, small = make_face_detector().detect(scene)
+    (new,) = make_face_detector().track(scene, [])
     assert new.box.overlap(large.box) > 0.7
-    (tracked,) = FaceDetector().track(scene, [small.box])
+    (tracked,) = make_face_detector().track(scene, [small.box])
     assert tracked.box.overlap(small.box) > 0.7
 
 
 def test_track_merges_two_known_boxes_on_one_face(portrait):
-    assert len(FaceDetector().track(portrait, [FACE, FaceBox(FACE.x + 20, FACE.y, 96, 96)])) == 1
+    assert len(make_face_detector().track(portrait, [FACE, FaceBox(FACE.x + 20, FACE.y, 96, 96)])) == 1
 
 
 def test_track_does_not_find_a_face_that_left():
-    assert FaceDetector().track(np.full((480, 640), 128, dtype=np.uint8), [FACE]) == []
+    assert make_face_detector().track(np.full((480, 640), 128, dtype=np.uint8), [FACE]) == []
 
 
 @pytest.mark.parametrize("box", [FaceBox(600, 600, 96, 96), FaceBox(500, 0, 5, 5), FaceBox(0, 0, 2000, 2000)])
 def test_track_accepts_boxes_outside_the_image(portrait, box):
-    (tracked,) = FaceDetector().track(portrait, [box])
+    (tracked,) = make_face_detector().track(portrait, [box])
     assert tracked.box.overlap(FACE) > 0.7
 
 
 @needs_shared_data
 def test_track_loses_no_face_of_the_photographs_after_a_small_movement():
-    face_detector = FaceDetector()
+    face_detector = make_face_detector()
     generator = np.random.default_rng(0)
     for photograph in load_photographs(SHARED_DATA / "photos"):
         known = [face.box for face in face_detector.detect(photograph.grey)]
