@@ -16,7 +16,7 @@ from app.vision.detection.verification import Candidate
 # Places with fewer hits are dropped: there are many, and the network would accept some by mistake. A place has many
 # rolls at which it may look like a face, so a turned one needs more.
 _MIN_HITS = 3
-_MIN_HITS_TURNED = 5
+_MIN_HITS_TURNED = 8
 _LIKELY = 0.5  # probability of a face; callers seldom ask for less
 
 

@@ -16,7 +16,7 @@ from app.vision.detection.verification import MARGIN, verify
 WEBCAM_FACE_SHARE = 0.18
 MAX_TURNED_SHARE = 0.7  # largest turned face: the corners of a larger one would not fit into the image
 TILT_DEGREES = 20.0  # roll at which rejected places are verified again, clockwise and anticlockwise
-_MAX_REJECTED = 6  # bounds the time
+_MAX_REJECTED = 12  # bounds the time
 
 
 class Search:

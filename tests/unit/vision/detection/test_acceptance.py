@@ -67,10 +67,10 @@ def test_one_of_two_overlapping_candidates_is_kept(probabilities, kept):
 
 def test_candidates_with_few_hits_are_dropped_without_the_network():
     verifier = FakeVerifier(1.0)
-    assert accept(verifier, IMAGE, [candidate(0, 2), candidate(100, 4, 20.0)]) == []
+    assert accept(verifier, IMAGE, [candidate(0, 2), candidate(100, 7, 20.0)]) == []
     assert accept(verifier, IMAGE, []) == []
     assert len(verifier.crops) == 0
-    assert len(accept(verifier, IMAGE, [candidate(0, 3), candidate(100, 5, 20.0)])) == 2
+    assert len(accept(verifier, IMAGE, [candidate(0, 3), candidate(100, 8, 20.0)])) == 2
 
 
 @pytest.mark.parametrize(("probability", "count"), [(0.8, 1), (0.1, 0)])
