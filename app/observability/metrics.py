@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.gc_collector import GCCollector
 
 from app.contract.labels import LABELS
+from app.errors import ErrorCode
 
 _REQUEST_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -83,6 +84,7 @@ class Metrics:
             (self.frames, FRAME_OUTCOMES),
             (self.reloads, RELOAD_OUTCOMES),
             (self.predictions, LABELS),
+            (self.rejections, ErrorCode),
         ):
             for value in values:
                 series(value)

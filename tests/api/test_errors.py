@@ -31,6 +31,7 @@ JSON = {"content-type": "application/json"}
 CASES: list[tuple[ErrorCode, str, dict]] = [
     (ErrorCode.MALFORMED_REQUEST, "json syntax", {"content": b"{", "headers": JSON}),
     (ErrorCode.MALFORMED_REQUEST, "json without the key", {"json": {}}),
+    (ErrorCode.MALFORMED_REQUEST, "json with two images", {"json": {"image": "aGk=", "file": "aGk="}}),
     (ErrorCode.INVALID_PARAMETER, "json unknown key", {"json": {"picture": "x"}}),
     (ErrorCode.INVALID_PARAMETER, "json bad option", {"json": {"image": "AAAA", "max_faces": 0}}),
     (ErrorCode.INVALID_PARAMETER, "json long option", {"json": {"image": "AAAA", "max_faces": "1" * 200}}),

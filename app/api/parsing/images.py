@@ -63,13 +63,15 @@ async def read_image(request: Request) -> ImageInput:
     body = await read_body(request)
     if kind == JSON:
         document = decode_json(body, _IMAGE_BODY)
-        text = next((text for name in JSON_FIELDS if (text := getattr(document, name)) is not UNSET), None)
-        if text is None:
+        texts = {name: text for name in JSON_FIELDS if (text := getattr(document, name)) is not UNSET}
+        if len(texts) != 1:
             raise FerError(
                 ErrorCode.MALFORMED_REQUEST,
-                f"expected a JSON object with the key {' or '.join(JSON_FIELDS)}. Received: none of them",
+                f"expected a JSON object with one of the keys {', '.join(JSON_FIELDS)}."
+                f" Received: {' and '.join(texts) or 'none of them'}",
             )
-        return ImageInput(from_base64(text, JSON_FIELDS[0]), _json_options(document))
+        ((name, text),) = texts.items()
+        return ImageInput(from_base64(text, name), _json_options(document))
     if _may_be_image(kind, body):
         return ImageInput(body, OptionsQuery())
     raise FerError(

@@ -18,7 +18,7 @@ def add_turned_faces(search: Search, min_share: float) -> None:
     """Add the turned faces of an image whose upright faces are known.
 
     One large upright face is the picture of a webcam or a portrait: nothing is added. Otherwise rejected places are
-    verified again, turned. If there is no upright face, copies of the image with several rolls are searched. Beside
+    verified again, turned. If there is no upright face, turned copies of the image are searched. Beside
     upright faces, copies with the roll of tilted heads are searched for faces of a similar size.
 
     Args:
