@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from app.api.service import Service
 from app.config import LogFormat, Settings, SettingsError, load_settings
-from app.contract.manifest import ManifestError
+from app.contract.sidecar import ManifestError
 from app.inference.session import SelfTestError
 from app.main import create_app
 from app.observability.logging import LOG_FORMAT_VARIABLE, configure_logging, select_format

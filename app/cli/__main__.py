@@ -24,7 +24,8 @@ from app.cli.video.plot import has_plot_library, plot_formats
 from app.cli.video.reading import has_video_library
 from app.cli.video.run import VideoOptions, VideoRun
 from app.config import Settings, SettingsError, load_settings
-from app.contract.manifest import ManifestError, load_manifest
+from app.contract.manifest import load_manifest
+from app.contract.sidecar import ManifestError
 from app.domain import PredictOptions
 from app.inference.session import DeviceError, SelfTestError
 from app.main import load_detector

@@ -6,16 +6,16 @@ them and adds the file's sha256 and the metrics. Unknown and missing keys are er
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 
 from app.contract.comparison import PairedComparison
 from app.contract.labels import LABELS
 from app.contract.preprocess import CROP_SIZE_PX, PREPROCESS_ID
+from app.contract.sidecar import HashedSidecar, ManifestError, Strict, first_problem, manifest_path, read_sidecar
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -26,15 +26,7 @@ INPUT_SHAPE: tuple[str | int, ...] = ("batch", CROP_SIZE_PX, CROP_SIZE_PX, 1)
 OUTPUT_SHAPE: tuple[str | int, ...] = ("batch", len(LABELS))
 
 
-class ManifestError(Exception):
-    """A model file does not match its manifest or this service. The message names the file and the difference."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSpec(_Strict):
+class TensorSpec(Strict):
     """Name, element type (numpy name) and shape of one tensor. A string in the shape is a symbolic dimension."""
 
     name: str
@@ -42,7 +34,7 @@ class TensorSpec(_Strict):
     shape: tuple[str | int, ...]
 
 
-class Contract(_Strict):
+class Contract(Strict):
     """Properties of a model that training and serving must agree on."""
 
     schema_version: Literal[1]
@@ -56,7 +48,7 @@ class Contract(_Strict):
     precision: Precision = Field(default="float32", description="arithmetic inside the network")
 
 
-class Provenance(_Strict):
+class Provenance(Strict):
     """Origin of the weights: code, config, dataset, packages, hardware."""
 
     commit: str
@@ -71,7 +63,7 @@ class Provenance(_Strict):
     ] = Field(default="original", description="original: FER2013's own labels; annotators: the votes of FER+")
 
 
-class ClassMetrics(_Strict):
+class ClassMetrics(Strict):
     """Metrics of one label against all others, 0 to 1."""
 
     precision: float
@@ -80,7 +72,7 @@ class ClassMetrics(_Strict):
     support: int
 
 
-class ReliabilityBin(_Strict):
+class ReliabilityBin(Strict):
     """Images in one of 15 confidence bins of equal width."""
 
     images: int
@@ -88,7 +80,7 @@ class ReliabilityBin(_Strict):
     accuracy: float
 
 
-class SplitMetrics(_Strict):
+class SplitMetrics(Strict):
     """Metrics of one split, 0 to 1. `accuracy_interval` is Wilson's 95 % interval."""
 
     images: int
@@ -111,7 +103,7 @@ class SplitMetrics(_Strict):
     reliability: tuple[ReliabilityBin, ...] = ()
 
 
-class SetMetrics(_Strict):
+class SetMetrics(Strict):
     """Measured properties of prediction sets on one split."""
 
     coverage: float = Field(description="share of images whose label is in the set")
@@ -119,7 +111,7 @@ class SetMetrics(_Strict):
     coverage_by_emotion: dict[str, float]
 
 
-class PredictionSets(_Strict):
+class PredictionSets(Strict):
     """Thresholds of the prediction sets for one coverage, calibrated on PublicTest."""
 
     method: Literal["class_conditional", "marginal"] = Field(
@@ -129,7 +121,7 @@ class PredictionSets(_Strict):
     measured: dict[str, SetMetrics] = Field(default_factory=dict, description="by split")
 
 
-class GroupMetrics(_Strict):
+class GroupMetrics(Strict):
     """Accuracy of one group of images, 0 to 1. `accuracy_interval` is Wilson's 95 % interval."""
 
     images: int
@@ -137,7 +129,7 @@ class GroupMetrics(_Strict):
     accuracy_interval: tuple[float, float]
 
 
-class LabelledSetMetrics(_Strict):
+class LabelledSetMetrics(Strict):
     """Metrics on one split of a labelled set of the user."""
 
     dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -146,19 +138,18 @@ class LabelledSetMetrics(_Strict):
     before: PairedComparison | None = Field(default=None, description="comparison with the model before fine-tuning")
 
 
-class Latency(_Strict):
+class Latency(Strict):
     """Measured latency."""
 
     processor: str
     ms_by_batch: dict[int, float] = Field(description="median milliseconds per face on one core, by batch size")
 
 
-class Manifest(_Strict):
+class Manifest(HashedSidecar):
     """Content of the sidecar file of one ONNX file."""
 
     contract: Contract
     provenance: Provenance
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: dict[str, SplitMetrics] = Field(default_factory=dict, description="by split, against FER2013's own labels")
     annotator_metrics: dict[str, SplitMetrics] = Field(
         default_factory=dict,
@@ -171,16 +162,6 @@ class Manifest(_Strict):
     robustness: dict[str, float] = Field(default_factory=dict, description="accuracy on PrivateTest by corruption")
     latency: Latency | None = None
     prediction_sets: dict[str, PredictionSets] = Field(default_factory=dict, description="by coverage, such as 0.9")
-
-
-def manifest_path(model_path: Path) -> Path:
-    """Return the path of the sidecar file beside an ONNX file."""
-    return model_path.with_suffix(".manifest.json")
-
-
-def golden_path(model_path: Path) -> Path:
-    """Return the path of the golden vectors: `crops` uint8 (N, 48, 48, 1) and their `logits` float32 (N, 7)."""
-    return model_path.with_suffix(".golden.npz")
 
 
 def load_manifest(model_path: Path) -> Manifest:
@@ -196,19 +177,7 @@ def load_manifest(model_path: Path) -> Manifest:
 
 def read_manifest(model_path: Path) -> Manifest:
     """Read the manifest of an ONNX file, of any contract, and verify the hash; errors are those of `load_manifest`."""
-    if not model_path.is_file():
-        raise ManifestError(f"model file {model_path} does not exist")
-    sidecar = manifest_path(model_path)
-    try:
-        manifest = Manifest.model_validate_json(sidecar.read_bytes())
-    except OSError as error:
-        raise ManifestError(f"manifest {sidecar} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise ManifestError(f"manifest {sidecar} is not valid: {_first_problem(error)}") from error
-    actual = hashlib.sha256(model_path.read_bytes()).hexdigest()
-    if actual != manifest.sha256:
-        raise ManifestError(f"{model_path}: expected sha256 {manifest.sha256} (in the manifest). Received: {actual}")
-    return manifest
+    return read_sidecar(model_path, Manifest)
 
 
 def verify_embedded(manifest: Manifest, metadata: Mapping[str, str], model_path: Path) -> None:
@@ -227,7 +196,7 @@ def verify_embedded(manifest: Manifest, metadata: Mapping[str, str], model_path:
     try:
         embedded = Contract.model_validate_json(metadata[CONTRACT_KEY])
     except ValidationError as error:
-        raise ManifestError(f"{model_path}: the embedded contract is not valid: {_first_problem(error)}") from error
+        raise ManifestError(f"{model_path}: the embedded contract is not valid: {first_problem(error)}") from error
     differing = [name for name in Contract.model_fields if getattr(embedded, name) != getattr(manifest.contract, name)]
     if differing:
         raise ManifestError(f"{model_path} and its manifest have different contracts: {', '.join(differing)}")
@@ -243,8 +212,3 @@ def _check_contract(contract: Contract, sidecar: Path) -> None:
     for name, expected, received in expectations:
         if expected != received:
             raise ManifestError(f"{sidecar}: expected {name} {expected}. Received: {received}")
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"

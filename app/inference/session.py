@@ -14,15 +14,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from app.config import Device
-from app.contract.manifest import (
-    Manifest,
-    ManifestError,
-    Precision,
-    golden_path,
-    load_manifest,
-    verify_embedded,
-)
+from app.contract.manifest import Manifest, Precision, load_manifest, verify_embedded
 from app.contract.preprocess import GreyImage
+from app.contract.sidecar import ManifestError, golden_path
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"

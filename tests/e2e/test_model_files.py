@@ -11,7 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from app.contract.manifest import Manifest, manifest_path
+from app.contract.manifest import Manifest
+from app.contract.sidecar import manifest_path
 from tests.support.images import ASTRONAUT
 from tests.support.paths import REPOSITORY
 from tests.support.process import service_process

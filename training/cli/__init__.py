@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-from app.contract.manifest import ManifestError
+from app.contract.sidecar import ManifestError
 from app.inference.session import DeviceError, SelfTestError
 from training.cli import evaluation, examples, fine_tuning, models, runs, runtimes, studies, verifier
 from training.errors import TrainingError

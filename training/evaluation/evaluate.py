@@ -13,8 +13,9 @@ import onnxruntime as ort
 from joblib import cpu_count
 
 from app.contract.contrast import with_min_contrast
-from app.contract.manifest import Latency, Manifest, PredictionSets, SplitMetrics, manifest_path
+from app.contract.manifest import Latency, Manifest, PredictionSets, SplitMetrics
 from app.contract.scores import probabilities
+from app.contract.sidecar import manifest_path
 from app.inference.session import EmotionSession
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
 from training.data.duplicates import duplicates_across

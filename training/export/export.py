@@ -26,16 +26,14 @@ from app.contract.manifest import (
     SCHEMA_VERSION,
     Contract,
     Manifest,
-    ManifestError,
     Precision,
     Provenance,
     TensorSpec,
-    golden_path,
     load_manifest,
-    manifest_path,
     read_manifest,
 )
 from app.contract.preprocess import PREPROCESS_ID
+from app.contract.sidecar import ManifestError, golden_path, manifest_path
 from app.inference.session import EmotionSession
 from training.architectures.heads import Head
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes

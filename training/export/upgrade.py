@@ -9,8 +9,9 @@ from pathlib import Path
 
 import onnx
 
-from app.contract.manifest import CONTRACT_KEY, Manifest, golden_path, manifest_path, read_manifest
+from app.contract.manifest import CONTRACT_KEY, Manifest, read_manifest
 from app.contract.preprocess import PREPROCESS_ID
+from app.contract.sidecar import golden_path, manifest_path
 from app.inference.session import EmotionSession
 from training.errors import TrainingError
 from training.export.export import next_version

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from joblib import cpu_count
 
-from app.contract.manifest import ManifestError
 from app.contract.scores import probabilities
+from app.contract.sidecar import ManifestError
 from app.inference.session import EmotionSession
 from training.architectures.heads import Head, build_with_heads
 from training.errors import TrainingError

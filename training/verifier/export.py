@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnx
 
 from app.contract.labels import LABELS
-from app.contract.manifest import golden_path, manifest_path
 from app.contract.preprocess import PREPROCESS_ID
+from app.contract.sidecar import golden_path, manifest_path
 from app.contract.verifier import Calibration, VerifierManifest
 from training.data.splits import SplitData
 from training.errors import TrainingError

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from app.contract.labels import LABELS
-from app.contract.manifest import PredictionSets, load_manifest, manifest_path
+from app.contract.manifest import PredictionSets, load_manifest
+from app.contract.sidecar import manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import write_csv
 from tests.support.labelled import encoded, write_files, write_table

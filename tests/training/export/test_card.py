@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.contract.manifest import load_manifest, manifest_path
+from app.contract.manifest import load_manifest
+from app.contract.sidecar import manifest_path
 from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record

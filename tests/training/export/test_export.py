@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 import training.export.export as export_module
-from app.contract.manifest import CONTRACT_KEY, PROVENANCE_KEY, golden_path, load_manifest, manifest_path
+from app.contract.manifest import CONTRACT_KEY, PROVENANCE_KEY, load_manifest
+from app.contract.sidecar import golden_path, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config
 from training import architectures

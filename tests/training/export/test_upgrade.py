@@ -9,8 +9,9 @@ import shutil
 import onnx
 import pytest
 
-from app.contract.manifest import CONTRACT_KEY, ManifestError, golden_path, load_manifest, manifest_path
+from app.contract.manifest import CONTRACT_KEY, load_manifest
 from app.contract.preprocess import PREPROCESS_ID
+from app.contract.sidecar import ManifestError, golden_path, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.paths import REPOSITORY
 from training.errors import TrainingError

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.contract.manifest import load_manifest, manifest_path
+from app.contract.manifest import load_manifest
+from app.contract.sidecar import manifest_path
 from app.inference.session import EmotionSession
 from tests.support.datasets import tiny_config, write_csv
 from tests.support.labelled import write_table

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from app.contract.manifest import ManifestError, load_manifest
+from app.contract.manifest import load_manifest
+from app.contract.sidecar import ManifestError
 from tests.support.datasets import tiny_config
 from training.architectures.heads import Head, build_with_heads
 from training.data.fer2013 import Split

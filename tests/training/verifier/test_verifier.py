@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.contract.manifest import ManifestError
+from app.contract.sidecar import ManifestError
 from app.inference.face_verifier import FaceVerifier
 from tests.support.datasets import tiny_dataset
 from tests.support.images import ASTRONAUT

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from app.contract.manifest import Manifest, ManifestError, load_manifest, manifest_path, verify_embedded
+from app.contract.manifest import Manifest, load_manifest, verify_embedded
+from app.contract.sidecar import ManifestError, manifest_path
 from app.inference.session import EmotionSession
 from tests.support.paths import REPOSITORY
 

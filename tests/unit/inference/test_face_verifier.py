@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from app.contract.manifest import ManifestError, golden_path, manifest_path
 from app.contract.preprocess import crop_face
+from app.contract.sidecar import ManifestError, golden_path, manifest_path
 from app.domain import FaceBox
 from app.inference.face_verifier import FaceVerifier
 from app.inference.session import SelfTestError

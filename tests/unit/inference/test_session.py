@@ -15,7 +15,8 @@ import onnxruntime as ort
 import pytest
 
 from app.contract.labels import LABELS
-from app.contract.manifest import ManifestError, golden_path, load_manifest, manifest_path
+from app.contract.manifest import load_manifest
+from app.contract.sidecar import ManifestError, golden_path, manifest_path
 from app.inference import session as session_module
 from app.inference.session import DeviceError, EmotionSession, SelfTestError, load_golden
 from tests.support.paths import REPOSITORY
