@@ -105,7 +105,7 @@ def main() -> int:
     """Print and store the check. Return 1 if a guarantee was violated."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     check = Check("bad input gets its error code and uses little memory", "")
-    started, count, largest = time.monotonic(), 0, (0.0, "")
+    started, names, largest = time.monotonic(), set[str](), (0.0, "")
     log = RUNS / "bad_input.log"
     with run_service_process(log, FER_DEADLINE_MS=str(DEADLINE_MS)) as service:
         for _ in range(_WARM_UP_REQUESTS):  # until the memory of the service is constant
@@ -113,10 +113,11 @@ def main() -> int:
         expected = comparable(body)
         check.expect(status == 200, f"a portrait is answered with {status}")
         for case in cases():
-            count += 1
+            check.expect(case.name not in names, f"{case.name}: two requests have this name")
+            names.add(case.name)
             largest = max(largest, (try_case(service, case, expected, check), case.name))
     check.expect("Traceback" not in log.read_text(), "the log contains a traceback")
-    check.attempt = f"{count} bad requests in {time.monotonic() - started:.0f} s"
+    check.attempt = f"{len(names)} bad requests in {time.monotonic() - started:.0f} s"
     check.observed = f"at most {largest[0]:.0f} MB of additional memory ({largest[1]})"
     return conclude("bad_input", [check])
 

@@ -204,8 +204,7 @@ def show_error(page: Page, pictures) -> None:
     expect_error(page, "Could not analyse this photo.")
 
 
-@pytest.mark.parametrize("device", [{}, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "device"), [("light", {}), ("dark", PHONE)], ids=["light desktop", "dark phone"])
 def test_axe_finds_nothing(browser, doubtful, pictures, scheme, device):
     for show in (show_start, show_faces, show_video, show_webcam, show_error):
         with opened(browser, doubtful, color_scheme=scheme, **device) as page:

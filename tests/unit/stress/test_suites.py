@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from stress.__main__ import PROGRAMS, SUITES
-from stress.bad_input import cases
 from stress.traffic import traffic_mix
 from tests.support.paths import REPOSITORY
 
@@ -14,11 +13,6 @@ def test_every_suite_and_program_exists():
     missing = [path for paths in SUITES.values() for path in paths if not (REPOSITORY / path).exists()]
     missing += [name for name in PROGRAMS if find_spec(f"stress.{name}") is None]
     assert missing == []
-
-
-def test_names_of_bad_requests_are_unique():
-    names = [case.name for case in cases()]
-    assert len(names) == len(set(names)) > 70
 
 
 def test_shares_of_the_traffic_add_up_to_one():
