@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
@@ -61,6 +63,16 @@ def refuse(client: TestClient, path: str, body: bytes) -> None:
     assert len(answer.content) < 1000
 
 
+@pytest.fixture
+def frozen_objects() -> Iterator[None]:
+    """Keep the garbage collector from the objects of other tests, as the service keeps it from those of its start."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("frozen_objects")
 @pytest.mark.parametrize("case", BODIES)
 def test_oversized_json_does_not_block_the_event_loop(client, case):
     longest = 0.0
