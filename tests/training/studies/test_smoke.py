@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from training import cli
 from training.data.splits import Split
 from training.evaluation.cost import latency_ms
@@ -11,6 +13,7 @@ from training.studies.smoke import generated_dataset
 from training.studies.subprocess_pool import call_in_subprocesses
 
 
+@pytest.mark.slow
 def test_smoke_trains_exports_and_measures_an_architecture(monkeypatch, capsys):
     monkeypatch.setattr("training.studies.smoke.ARCHITECTURES", ("cnn_basic",))
     monkeypatch.setattr("training.studies.compare.call_in_subprocesses", call_in_subprocesses)
