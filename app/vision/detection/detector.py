@@ -30,7 +30,7 @@ from app.vision.detection.acceptance import FaceVerifier
 from app.vision.detection.border import propose_with_border
 from app.vision.detection.boxes import Square, sort_largest_first
 from app.vision.detection.cascades import ThreadLocalCascades
-from app.vision.detection.proposals import propose_with_fine_haar, propose_with_haar, propose_with_lbp
+from app.vision.detection.proposals import propose_with_haar, propose_with_lbp
 from app.vision.detection.pyramid import ImagePyramid
 from app.vision.detection.search import WEBCAM_FACE_SHARE, Search
 from app.vision.detection.turned import add_turned_faces
@@ -39,8 +39,6 @@ from app.vision.detection.turned import add_turned_faces
 MIN_FACE_SHARE = 0.034  # smallest face
 _COARSE_MIN_FACE_SHARE = 0.35
 _FINE_MIN_FACE_SHARE = 0.09
-
-_UNCLEAR_FACE_SHARE = 0.15  # smallest face of the fine search, which runs if nothing is found
 
 BACKGROUND_SHARE = 1 / 3  # smaller faces, as a share of the largest face, are background
 _TRACKING_MARGIN = 0.5  # movement of a face between two frames, as a share of its side
@@ -122,8 +120,6 @@ def _detect_upright(search: Search) -> None:
         search.add(propose_with_haar(search.cascades.haar, search.pyramid, needed_share))
     if not search.faces:
         search.add(propose_with_border(search.cascades.haar, search.pyramid), turn=False)
-    if not search.faces:
-        search.add(propose_with_fine_haar(search.cascades.haar, search.pyramid, _UNCLEAR_FACE_SHARE))
 
 
 def _coarse_and_fine_pass(search: Search) -> float:

@@ -18,11 +18,10 @@ from app.vision.detection.cascades import LBP_WINDOW_PX
 from app.vision.detection.pyramid import ImagePyramid, mean_side, turned_copy, with_usual_contrast
 
 _STEP = 1.2  # ratio of successive face sizes
-_FINE_STEP = 1.07
 # Side of the smallest face in the searched copy of the image, in pixels; at least the cascade's window.
 _LBP_FACE_PX = LBP_WINDOW_PX
 _HAAR_FACE_PX = 22
-_GROUP_DISTANCE = 0.4  # largest distance of hits in one group, as a share of their side
+_GROUP_DISTANCE = 0.3  # largest distance of hits in one group, as a share of their side
 _KNOWN_FACE_OVERLAP = 0.4  # IoU at which a proposal is a known face; higher than for faces: proposals are less exact
 
 
@@ -42,7 +41,7 @@ def propose_with_lbp(
         max_face_share: Largest face; None for no limit.
         degrees: Roll of the faces, positive clockwise.
     """
-    return _propose(cascade, pyramid, _LBP_FACE_PX, _STEP, min_face_share, max_face_share, degrees)
+    return _propose(cascade, pyramid, _LBP_FACE_PX, min_face_share, max_face_share, degrees)
 
 
 def propose_with_haar(
@@ -53,21 +52,13 @@ def propose_with_haar(
     degrees: float = 0.0,
 ) -> list[Square]:
     """Propose faces of at least `min_face_share` with the Haar cascade: slow, and finds small and tilted faces."""
-    return _propose(cascade, pyramid, _HAAR_FACE_PX, _STEP, min_face_share, max_face_share, degrees)
-
-
-def propose_with_fine_haar(
-    cascade: cv2.CascadeClassifier, pyramid: ImagePyramid, min_face_share: float
-) -> list[Square]:
-    """Propose faces like `propose_with_haar`, in fine steps of size: slower, and finds unclear faces."""
-    return _propose(cascade, pyramid, _HAAR_FACE_PX, _FINE_STEP, min_face_share, None, 0.0)
+    return _propose(cascade, pyramid, _HAAR_FACE_PX, min_face_share, max_face_share, degrees)
 
 
 def _propose(
     cascade: cv2.CascadeClassifier,
     pyramid: ImagePyramid,
     face_px: int,
-    step: float,
     min_face_share: float,
     max_face_share: float | None,
     degrees: float,
@@ -78,7 +69,6 @@ def _propose(
         cascade: The cascade that searches.
         pyramid: The image.
         face_px: Side of the smallest face in the searched copy of the image.
-        step: Ratio of successive face sizes.
         min_face_share: Smallest face.
         max_face_share: Largest face; None for no limit.
         degrees: Roll of the faces.
@@ -89,7 +79,7 @@ def _propose(
     max_face_px = 0 if max_face_share is None else max(min_face_px, round(side_px * max_face_share))
     image = with_usual_contrast(downscaled)
     searched = turned_copy(image, degrees) if degrees else image
-    hits = cascade.detectMultiScale(searched, step, 0, minSize=(min_face_px,) * 2, maxSize=(max_face_px,) * 2)
+    hits = cascade.detectMultiScale(searched, _STEP, 0, minSize=(min_face_px,) * 2, maxSize=(max_face_px,) * 2)
     proposals = []
     for left, top, side in group_hits(hits):
         across, down = left + (side - searched.shape[1]) / 2, top + (side - searched.shape[0]) / 2

@@ -45,7 +45,7 @@ class Search:
         """
         new = without_known(proposals, self.faces, self.pyramid.image)
         candidates, rejected = verify(self.cascades.haar, self.pyramid, new, margin)
-        self.add_faces(accept(self._verifier, self.pyramid.image, candidates))
+        self.add_faces(accept(self._verifier, self.pyramid, candidates))
         if turn:
             self._rejected += rejected
 

@@ -11,7 +11,7 @@ _LYING_IMAGE_DEGREES = 90.0
 # Smallest faces in a turned copy, as shares of the image's mean side.
 _TURNED_FACE_SHARE = 0.06
 _TILTED_HEAD_SHARE = 0.09
-_SIMILAR_SIZE = 0.67  # of the smallest upright face
+_SIMILAR_SIZE = 0.72  # of the smallest upright face
 
 
 def add_turned_faces(search: Search, min_share: float) -> None:

@@ -24,7 +24,7 @@ _STEP = 1.07  # ratio of successive face sizes
 _SIZE_RANGE = (0.75, 1.35)  # sides searched, as shares of the proposal's side
 _GROUP_DISTANCE = 0.2  # largest distance of hits in one group, as a share of their side; OpenCV's own
 
-_CERTAIN_HITS = 15  # upright: no other roll is tried
+_CERTAIN_HITS = 20  # upright: no other roll is tried
 _ROLLS_DEGREES = (0.0, 15.0, -15.0)
 
 

@@ -10,10 +10,12 @@ from app.domain import FaceBox
 from app.vision.detection import FaceDetector
 from app.vision.detection.acceptance import accept
 from app.vision.detection.boxes import Square
+from app.vision.detection.pyramid import ImagePyramid
 from app.vision.detection.verification import Candidate
 from tests.support.portrait import FACE, load_portrait
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400), dtype=np.uint8)
+PYRAMID = ImagePyramid(IMAGE)
 
 
 class FakeVerifier:
@@ -35,7 +37,7 @@ def candidate(left: float, hits: int = 9, degrees: float = 0.0) -> Candidate:
 
 
 def test_candidates_below_the_threshold_are_dropped_and_others_get_their_probability():
-    faces = accept(FakeVerifier(0.9, 0.29, 0.31), IMAGE, [candidate(0, 9), candidate(100), candidate(200, 9, 20.0)])
+    faces = accept(FakeVerifier(0.9, 0.29, 0.31), PYRAMID, [candidate(0, 9), candidate(100), candidate(200, 9, 20.0)])
     assert [face.box for face in faces] == [FaceBox(0, 20, 90, 90), FaceBox(200, 20, 90, 90)]
     assert [face.confidence for face in faces] == pytest.approx([0.9, 0.31])
     assert [face.roll_degrees for face in faces] == [None, 20.0]
@@ -43,7 +45,7 @@ def test_candidates_below_the_threshold_are_dropped_and_others_get_their_probabi
 
 def test_probability_is_the_mean_of_the_crop_and_its_mirror_image():
     verifier = FakeVerifier(0.9, 0.5)
-    (face,) = accept(verifier, IMAGE, [candidate(10, degrees=20.0)])
+    (face,) = accept(verifier, PYRAMID, [candidate(10, degrees=20.0)])
     crop = crop_face(IMAGE, FaceBox(10, 20, 90, 90), 20.0)
     assert face.confidence == pytest.approx(0.7)
     np.testing.assert_array_equal(verifier.crops, np.stack([crop, crop[:, ::-1]]))
@@ -60,21 +62,21 @@ def test_probability_is_the_mean_of_the_crop_and_its_mirror_image():
 )
 def test_one_of_two_overlapping_candidates_is_kept(probabilities, kept):
     candidates = [candidate(100, 3), candidate(110, 30)]
-    (face,) = accept(FakeVerifier(*probabilities), IMAGE, candidates)
+    (face,) = accept(FakeVerifier(*probabilities), PYRAMID, candidates)
     assert face.box.x == (100, 110)[kept]
     assert face.confidence == pytest.approx(probabilities[kept])
 
 
 def test_candidates_with_few_hits_are_dropped_without_the_network():
     verifier = FakeVerifier(1.0)
-    assert accept(verifier, IMAGE, [candidate(0, 2), candidate(100, 7, 20.0)]) == []
-    assert accept(verifier, IMAGE, []) == []
+    assert accept(verifier, PYRAMID, [candidate(0, 2), candidate(100, 7, 20.0)]) == []
+    assert accept(verifier, PYRAMID, []) == []
     assert len(verifier.crops) == 0
-    assert len(accept(verifier, IMAGE, [candidate(0, 3), candidate(100, 8, 20.0)])) == 2
+    assert len(accept(verifier, PYRAMID, [candidate(0, 3), candidate(100, 8, 20.0)])) == 2
 
 
 @pytest.mark.parametrize(("probability", "count"), [(0.8, 1), (0.1, 0)])
 def test_detector_asks_the_network(probability, count):
     faces = FaceDetector(FakeVerifier(probability)).detect(load_portrait())
-    assert [face.box.overlap(FACE) > 0.5 for face in faces] == [True] * count
+    assert sum(face.box.overlap(FACE) > 0.5 for face in faces) == count
     assert all(face.confidence == pytest.approx(probability) for face in faces)

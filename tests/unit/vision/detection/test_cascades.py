@@ -10,6 +10,7 @@ import pytest
 
 from app.vision.detection import cascades
 from app.vision.detection.cascades import ThreadLocalCascades
+from tests.support.portrait import load_portrait
 
 
 def test_every_thread_gets_its_own_cascades():
@@ -32,11 +33,22 @@ def test_missing_cascade_fails_at_construction(monkeypatch):
         ThreadLocalCascades()
 
 
-def test_damaged_cascade_fails_at_construction(monkeypatch, tmp_path):
-    (tmp_path / "lbp.xml").write_text("<opencv_storage></opencv_storage>")
-    monkeypatch.setattr(cascades, "LBP_CASCADE", tmp_path / "lbp.xml")
-    with pytest.raises(RuntimeError, match=r"cannot load the cascade lbp\.xml"):
+@pytest.mark.parametrize("content", ["<opencv_storage></opencv_storage>", '<?xml version="1.0"?><opencv_storage>', ""])
+@pytest.mark.parametrize("name", ["LBP_CASCADE", "HAAR_CASCADE"])
+def test_damaged_cascade_fails_at_construction(monkeypatch, tmp_path, name, content):
+    (tmp_path / "damaged.xml").write_text(content)
+    monkeypatch.setattr(cascades, name, tmp_path / "damaged.xml" if name == "LBP_CASCADE" else "damaged.xml")
+    if name == "HAAR_CASCADE":
+        monkeypatch.setattr(cascades, "_find", lambda file_name: tmp_path / file_name)
+    with pytest.raises(RuntimeError, match=r"cannot load the cascade damaged\.xml"):
         ThreadLocalCascades()
+
+
+def test_haar_cascade_without_its_last_stages_accepts_more_windows():
+    portrait = load_portrait()
+    whole = cv2.CascadeClassifier(cv2.data.haarcascades + cascades.HAAR_CASCADE)
+    counts = [len(each.detectMultiScale(portrait, 1.1, 0)) for each in (whole, ThreadLocalCascades().get().haar)]
+    assert 0 < counts[0] < counts[1] < 2 * counts[0]
 
 
 def test_opencv_without_cascades_fails_with_the_version_that_is_needed(monkeypatch):

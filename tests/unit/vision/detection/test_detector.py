@@ -230,23 +230,6 @@ def test_detect_finds_a_tilted_head_beside_one_small_upright_face(portrait, degr
     assert tilted.roll_degrees == pytest.approx(degrees, abs=16)
 
 
-def test_detect_searches_in_fine_steps_of_size_only_if_nothing_is_found(portrait, monkeypatch):
-    fine, calls = detector.propose_with_fine_haar, []
-
-    def recording(*arguments):
-        calls.append(arguments)
-        return fine(*arguments)
-
-    monkeypatch.setattr(detector, "propose_with_fine_haar", recording)
-    assert len(make_face_detector().detect(portrait)) == 1
-    assert not calls
-    for name in ("propose_with_lbp", "propose_with_haar", "propose_with_border"):
-        monkeypatch.setattr(detector, name, lambda *_: [])
-    (found,) = make_face_detector().detect(portrait)
-    assert found.box.overlap(FACE) > 0.7
-    assert len(calls) == 1
-
-
 @pytest.mark.parametrize("side_px", [48, 64, 80, 96])
 def test_detect_finds_the_face_of_an_avatar(portrait, side_px):
     part, _ = crop_around_face(portrait, 2.2)
