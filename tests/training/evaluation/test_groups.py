@@ -96,6 +96,15 @@ def test_p_value_agrees_with_the_chi_square_test():
     assert permutation_p_value(correct, np.array(names)) == pytest.approx(expected, abs=0.03)
 
 
+def test_p_value_of_a_small_group_beside_large_ones():
+    """The large groups deviate by more images, but the small one deviates by more than chance."""
+    sizes, right = (40, 2000, 2000), (18, 1420, 1380)
+    names = np.repeat(["small", "large", "other"], sizes)
+    correct = np.concatenate([np.arange(size) < count for size, count in zip(sizes, right, strict=True)])
+    assert chi2_contingency([right, np.subtract(sizes, right)]).pvalue < 0.02
+    assert permutation_p_value(correct, names) < 0.02
+
+
 def test_extreme_and_constant_cases():
     all_right = np.ones(40, dtype=np.bool_)
     names = np.array(["a", "b"] * 20)

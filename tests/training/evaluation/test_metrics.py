@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluation.metrics import expected_calibration_error, measure, negative_log_likelihood, wilson_interval
+from training.evaluation.metrics import (
+    expected_calibration_error,
+    measure,
+    negative_log_likelihood,
+    reliability,
+    wilson_interval,
+)
 
 
 def logits_for(*predicted: int, margin: float = 5.0) -> np.ndarray:
@@ -119,3 +125,10 @@ def test_confusion_has_true_labels_in_rows():
     measured = measure(logits_for(2, 2), np.array([5, 5], dtype=np.int64), 1.0)
     assert measured.confusion[5][2] == 2
     assert measured.confusion[2][5] == 0
+
+
+def test_a_confidence_of_1_belongs_to_the_last_bin():
+    labels = np.zeros(2, dtype=np.int64)
+    (last,) = reliability(scores((1.0,), (0.98,)), labels)
+    assert (last.images, last.accuracy) == (2, 1.0)
+    assert last.confidence == pytest.approx(0.99)

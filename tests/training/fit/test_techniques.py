@@ -187,6 +187,14 @@ def test_cutmix_pastes_a_box_of_the_partner_and_weights_the_labels_by_area():
     assert np.ptp(mix.shares) > 0.6
 
 
+def test_cutmix_box_is_top_bottom_left_right():
+    images = np.arange(2, dtype=np.uint8).reshape(2, 1, 1, 1) * np.ones((1, 16, 16, 1), np.uint8)
+    mix = Mix(np.array([1, 0]), np.ones(2, np.float32), np.array([[1, 3, 4, 9], [0, 0, 0, 0]]))
+    pasted = np.zeros((16, 16), np.uint8)
+    pasted[1:3, 4:9] = 1
+    np.testing.assert_array_equal(mix.mix_images(images)[0, :, :, 0], pasted)
+
+
 def test_batches_are_mixed_by_mixup_and_cutmix_in_their_shares():
     config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_share=0.25)
     generator = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from app.vision.decode import decode_grey
 from tests.support.labelled import class_files, encoded, noise, png, write_files, write_table
 from tests.support.paths import REPOSITORY
 from training.data.labelled import Source, SplitName, load_labelled, parse_source, parse_sources, with_validation
+from training.data.labelled.near_duplicates import duplicates_across_splits
 from training.data.splits import Split
 from training.errors import TrainingError
 
@@ -196,3 +197,12 @@ def test_as_dataset_names_the_missing_split(tmp_path):
     data = load_labelled([Source(write_files(tmp_path, class_files(["happy"], 4, prefix="train/")))])
     with pytest.raises(TrainingError, match="Received: no image of validation, test"):
         data.as_dataset("own")
+
+
+def test_an_image_that_is_left_out_protects_no_other():
+    """Each picture is similar to the next one only: the second is left out, so the third stays."""
+    picture = np.asarray(noise(0, 72))
+    images = np.stack([picture[row : row + 48, :48] for row in range(3)])[..., np.newaxis]
+    first, second, third = SplitName.TEST, SplitName.VALIDATION, SplitName.TRAIN
+    assert [match.left_out for match in duplicates_across_splits(images, [first, second, third])] == [1]
+    assert [match.left_out for match in duplicates_across_splits(images[1:], [second, third])] == [1]
