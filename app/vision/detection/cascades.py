@@ -42,8 +42,8 @@ class ThreadLocalCascades:
     """
 
     def __init__(self) -> None:
-        self._lbp = LBP_CASCADE.read_text()
         self._haar = _with_stages(_find(HAAR_CASCADE), _HAAR_STAGES)
+        self._lbp = _read(LBP_CASCADE)
         self._local = threading.local()
         self.get()  # a damaged cascade must fail at startup, not in the first request
 
@@ -63,6 +63,13 @@ def _find(file_name: str) -> Path:
     if not path.is_file():
         raise RuntimeError(f"OpenCV {cv2.__version__} does not contain the cascade {file_name}")
     return path
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path.name) from error
 
 
 def _with_stages(path: Path, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,16 @@ def test_probability_is_the_mean_of_the_crop_and_its_mirror_image():
     crop = crop_face(IMAGE, FaceBox(10, 20, 90, 90), 20.0)
     assert face.confidence == pytest.approx(0.7)
     np.testing.assert_array_equal(verifier.crops, np.stack([crop, crop[:, ::-1]]))
+
+
+def test_crop_of_a_large_place_shows_the_same_as_one_of_all_pixels():
+    image = np.asarray(cv2.resize(load_portrait(), None, fx=6.3, fy=6.3), dtype=np.uint8)
+    box = FaceBox(*(round(6.3 * value) for value in (FACE.x, FACE.y, FACE.width, FACE.width)))
+    verifier = FakeVerifier(0.9)
+    for degrees in (0.0, 20.0):
+        accept(verifier, ImagePyramid(image), [Candidate(Square(box.x, box.y, box.width, degrees), 9)])
+        difference = verifier.crops[0].astype(int) - crop_face(image, box, degrees)
+        assert np.abs(difference).mean() < 2
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ def test_damaged_cascade_fails_at_construction(monkeypatch, tmp_path, name, cont
         ThreadLocalCascades()
 
 
+def test_missing_file_of_the_package_fails_at_construction(monkeypatch, tmp_path):
+    monkeypatch.setattr(cascades, "LBP_CASCADE", tmp_path / "nothing.xml")
+    with pytest.raises(RuntimeError, match=r"cannot load the cascade nothing\.xml"):
+        ThreadLocalCascades()
+
+
 def test_haar_cascade_without_its_last_stages_accepts_more_windows():
     portrait = load_portrait()
     whole = cv2.CascadeClassifier(cv2.data.haarcascades + cascades.HAAR_CASCADE)
