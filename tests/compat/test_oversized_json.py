@@ -63,7 +63,7 @@ def refuse(client: TestClient, path: str, body: bytes) -> None:
     assert len(answer.content) < 1000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def frozen_objects() -> Iterator[None]:
     """Keep the garbage collector from the objects of other tests, as the service keeps it from those of its start."""
     gc.collect()
