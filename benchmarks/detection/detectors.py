@@ -30,10 +30,14 @@ class Detector(Protocol):
 
 
 class ServedDetector:
-    """The default detector of the service: cascades and face verifier. It returns the faces that a request gets."""
+    """A detector with cascades that returns the faces that a request gets.
 
-    def __init__(self) -> None:
-        self._detector = load_detector(Settings(detector="haar"))
+    Args:
+        detector: The detector of the service.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
 
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of an upright image, uint8 (H, W)."""
@@ -69,7 +73,7 @@ def make_detector(name: str) -> Detector:
         ValueError: There is no such detector.
     """
     if name == HAAR:
-        return ServedDetector()
+        return ServedDetector(load_detector(Settings(detector="haar")))
     if name == YUNET:
         return ColourYuNet(YuNetDetector(YUNET_FILE))
     raise ValueError(f"Unknown detector: expected one of {', '.join(NAMES)}. Received: {name}")
@@ -87,7 +91,12 @@ def detector_of_checkout(checkout: Path) -> Detector:
     sys.path.insert(0, str(checkout))
     try:
         other: Any = importlib.import_module("app.vision.detection")
-        detector: Detector = other.FaceDetector()
+        file = checkout / Settings.model_fields["face_verifier"].default
+        if file.exists():
+            verifier = importlib.import_module("app.inference.face_verifier").FaceVerifier(file)
+            detector: Detector = ServedDetector(other.FaceDetector(verifier))
+        else:  # version 1
+            detector = other.FaceDetector()
     finally:
         sys.path.remove(str(checkout))
         for name in [name for name in sys.modules if name == "app" or name.startswith("app.")]:

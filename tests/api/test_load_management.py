@@ -61,13 +61,12 @@ def test_priority_header_makes_bulk_work(make_client, priority, bulk):
 
 @pytest.mark.parametrize("header", ["X-Request-Timeout-Ms", "X-Envoy-Expected-Rq-Timeout-Ms"])
 def test_timeout_header_shortens_the_deadline_only(make_client, header):
-    client = make_client(deadline_ms=2000)
+    client = make_client(deadline_ms=60_000)  # long, so that a busy machine does not use it up before the permit
     demands = record_demands(client.app)
     for value in ("500", "999999"):
         assert client.post("/predict", content=PNG, headers={header: value}).status_code == 200
-    (_, shortened_s, _), (_, own_s, _) = demands  # less the time that passed
-    assert 0 < shortened_s <= 0.5
-    assert 0.5 < own_s <= 2
+    assert demands[0][1] == pytest.approx(0.5)
+    assert 30 < demands[1][1] <= 60
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5", "", "9" * 400])

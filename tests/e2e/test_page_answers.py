@@ -204,7 +204,15 @@ def show_error(page: Page, pictures) -> None:
     expect_error(page, "Could not analyse this photo.")
 
 
-@pytest.mark.parametrize(("scheme", "device"), [("light", {}), ("dark", PHONE)], ids=["light desktop", "dark phone"])
+@pytest.mark.parametrize(
+    ("scheme", "device"),
+    [
+        pytest.param("light", {}, id="light desktop"),
+        pytest.param("dark", PHONE, id="dark phone"),
+        pytest.param("dark", {}, id="dark desktop", marks=pytest.mark.slow),
+        pytest.param("light", PHONE, id="light phone", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing(browser, doubtful, pictures, scheme, device):
     for show in (show_start, show_faces, show_video, show_webcam, show_error):
         with opened(browser, doubtful, color_scheme=scheme, **device) as page:
