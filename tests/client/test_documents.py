@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from app.config import Settings
 from app.main import create_app
 from tests.support.paths import REPOSITORY
 from tests.support.server import serving
+from tests.support.waiting import wait_until
 
 EXAMPLES = [
     pytest.param(example, id=f"{name}-{number}")
@@ -21,8 +23,9 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
-    """URL of the service with its default model and detector."""
+    """URL of the service with its default model and detector, when it is ready."""
     with serving(create_app(Settings(deadline_ms=60_000))) as url:
+        wait_until(lambda: httpx2.get(f"{url}/readyz").status_code == 200, seconds=60)
         yield url
 
 
