@@ -160,6 +160,8 @@ class TrainConfig(Section):
             raise ValueError("the loss `sparse` takes whole labels: remove label_smoothing, mixup and CutMix")
         if self.loss.name == "sparse" and self.distillation is not None:
             raise ValueError("the loss `sparse` takes whole labels: remove distillation")
+        if self.loss.name == "sparse" and self.annotator_votes is not None and self.annotator_votes.label_share:
+            raise ValueError("the loss `sparse` takes whole labels: remove annotator_votes.label_share")
         return self
 
     @model_validator(mode="after")

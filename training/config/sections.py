@@ -148,6 +148,12 @@ class AnnotatorVotesConfig(Section):
     """A second head that learns the annotator votes (FER+) for the same images."""
 
     loss_weight: float = Field(default=1.0, gt=0, description="relative to the loss of the original labels")
+    label_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the original labels' target that is the label expected from the votes of the image",
+    )
 
 
 class DistillationConfig(Section):

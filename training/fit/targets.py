@@ -13,6 +13,7 @@ from training.architectures.heads import Head
 from training.config import TrainConfig
 from training.data.annotator_votes import AnnotatorVotes
 from training.data.batches import Batch
+from training.data.expected_labels import expected_labels
 from training.data.mix import Mix
 from training.data.splits import SplitData
 from training.fit.distillation import ConsistentTeachers, distillation_targets
@@ -62,10 +63,20 @@ class Targets:
 
 
 def build_targets(config: TrainConfig, training: SplitData, votes: AnnotatorVotes | None, run: RunFolder) -> Targets:
-    """Return the targets for Training: labels, blended with distillation targets, and annotator votes."""
+    """Return the targets for Training.
+
+    The target of the original labels is the label, blended with the label expected from the annotator votes, then with
+    the predictions of finished networks. The target of the annotators' head is the votes.
+    """
     original = Head.ORIGINAL.value
     labels = {original: targets_for(config.loss, training.labels)}
     weights = {original: image_weights(config.loss, training.labels) * training.relative_weights()}
+    if config.annotator_votes is not None and votes is not None:
+        annotators, of_images = Head.ANNOTATORS.value, votes.of(training.names)
+        labels[annotators], weights[annotators] = of_images.targets()
+        share = config.annotator_votes.label_share
+        if share:
+            labels[original] = (1 - share) * labels[original] + share * expected_labels(of_images, training.labels)
     teachers = None
     if config.distillation is not None and config.distillation.images == "augmented":
         teachers = ConsistentTeachers(config.distillation)
@@ -77,7 +88,4 @@ def build_targets(config: TrainConfig, training: SplitData, votes: AnnotatorVote
             config.distillation.share,
             run.distillation_answers,
         )
-    if config.annotator_votes is not None and votes is not None:
-        annotators = Head.ANNOTATORS.value
-        labels[annotators], weights[annotators] = votes.of(training.names).targets()
     return Targets(labels, weights, teachers)

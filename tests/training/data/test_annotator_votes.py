@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from app.contract.labels import LABELS
 from app.contract.manifest import load_manifest
@@ -16,12 +18,14 @@ from training import cli
 from training.architectures.heads import Head, build_with_heads, single_head
 from training.cli import options
 from training.data.annotator_votes import NO_MAJORITY, AnnotatorVotes
+from training.data.expected_labels import expected_labels
 from training.data.fer2013 import Fer2013, Split
 from training.errors import TrainingError
 from training.evaluation.evaluate import record
 from training.export.card import model_card
 from training.export.export import export
 from training.fit.run_folder import RunFolder
+from training.fit.targets import build_targets
 from training.fit.train import train
 
 pytestmark = pytest.mark.usefixtures("without_plots")
@@ -189,6 +193,44 @@ def test_votes_without_weight_change_nothing(contrary, tmp_path):
     model = build_with_heads(config)
     model.load_weights(folder.best_weights)
     np.testing.assert_allclose(model.get_layer(Head.ANNOTATORS).get_weights()[0], before[0], atol=1e-6)
+
+
+def test_expected_labels_are_the_mean_label_of_images_with_the_same_votes(tmp_path):
+    sure, unsure = "0,10,0,0,0,0,0,0,0,0", "5,0,0,5,0,0,0,0,0,0"
+    names = [f"{kind} {number}" for kind in ("sure", "unsure") for number in range(400)]
+    rows = {name: sure if name.startswith("sure") else unsure for name in names}
+    votes = AnnotatorVotes(write_votes(tmp_path / "votes.csv", rows))
+    happy, sad, neutral = (LABELS.index(label) for label in ("happy", "sad", "neutral"))
+    labels = np.array([happy] * 400 + ([sad] * 3 + [neutral]) * 100)
+    expected = expected_labels(votes.of([*names, "without votes"]), np.append(labels, happy))
+    assert expected.shape == (801, 7)
+    assert expected.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert expected[0, happy] > 0.95
+    assert expected[400, [sad, neutral]] == pytest.approx([0.75, 0.25], abs=0.03)
+    assert np.array_equal(expected[399], expected[0])
+    assert np.array_equal(expected[800], np.eye(7)[happy])
+
+
+def test_label_share_makes_the_target_of_an_unlikely_label_softer(contrary, tmp_path):
+    """One image of 24 has another label than the images with its votes."""
+    dataset, votes = contrary
+    training = dataset[Split.TRAINING]
+    labels = training.labels.copy()
+    labels[0] = (labels[0] + 3) % len(LABELS)
+    config = tiny_config(annotator_votes={"label_share": 0.5})
+    targets = build_targets(config, replace(training, labels=labels), votes, RunFolder(tmp_path / "run"))
+    original = targets.labels[Head.ORIGINAL.value]
+    assert original.dtype == np.float32
+    assert original.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert 0.5 < original[0, labels[0]] < 0.75
+    assert original[0, training.labels[0]] > 0.25
+    plain = build_targets(tiny_config(annotator_votes={}), training, votes, RunFolder(tmp_path / "run"))
+    assert np.array_equal(plain.labels[Head.ORIGINAL.value], np.eye(7)[training.labels])
+
+
+def test_label_share_with_whole_labels_is_refused():
+    with pytest.raises(ValidationError, match=r"remove annotator_votes\.label_share"):
+        tiny_config(loss={"name": "sparse"}, annotator_votes={"label_share": 0.5})
 
 
 def test_single_head_that_was_not_trained_is_refused():
