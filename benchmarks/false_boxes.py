@@ -22,7 +22,7 @@ from training.verifier.config import load_verifier_config
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _LONG_SIDE_PX = 1600
 _CONFIDENCES = (0.3, 0.5, 0.7, 0.9)
-_CONFIG = Path("training/configs/verifier/face_verifier.toml")
+CONFIG = Path("training/configs/verifier/face_verifier.toml")
 
 
 def pictures(folders: list[Path], excluded: tuple[str, ...]) -> Iterator[tuple[str, GreyImage]]:
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--exclude", action="append", default=[], metavar="TEXT", help="besides those of the config")
     arguments = parser.parse_args()
-    excluded = (*load_verifier_config(_CONFIG).excluded_pictures, *arguments.exclude)
+    excluded = (*load_verifier_config(CONFIG).excluded_pictures, *arguments.exclude)
     cv2.setNumThreads(1)
     detector = load_detector(Settings())
     count = 0

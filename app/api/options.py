@@ -44,7 +44,7 @@ class OptionsQuery(BaseModel):
         PredictOptions().min_detection_confidence,
         ge=0,
         le=1,
-        description="drop faces with a lower detection_confidence. The Haar detector returns no face below 0.3",
+        description="drop faces with a lower detection_confidence. The Haar detector returns no face below 0.45",
     )
     min_confidence: float = Field(
         0, ge=0, le=1, description='a face whose top score is below this value has the emotion "uncertain"'

@@ -102,8 +102,13 @@ def count_boxes(case: Case, boxes: Sequence[FaceBox]) -> Count:
         if matching:
             found += 1
             left.remove(max(matching, key=face.box.overlap))
-    false = sum(not any(_contains(place, centre(box)) for place in case.optional) for box in left)
+    false = sum(not shows_optional(case, box) for box in left)
     return Count(found, len(case.faces), false, 1)
+
+
+def shows_optional(case: Case, box: FaceBox) -> bool:
+    """Return whether a box is on a place of `Case.optional`."""
+    return any(_contains(place, centre(box)) for place in case.optional)
 
 
 def centre(box: FaceBox) -> tuple[float, float]:

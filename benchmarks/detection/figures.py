@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -81,9 +81,10 @@ def rows(sets: Sets) -> Iterator[Row]:
     yield "candid: found, false boxes", lambda detector: _found_and_false(count(detector, sets.candid))
     for name, cases in _changed([*sets.photos, sets.portrait], sets.candid):
         yield name, partial(_share_and_false, cases)
-    for label in LABELS:
-        yield f"canvas, {label}", partial(_share_and_false, partial(_canvases_of, sets, label))
-    yield "canvas, mean weighted by share", partial(_weighted_share, sets)
+    for by_overlap, name in ((True, "canvas"), (False, "canvas, by the centre")):
+        for label in LABELS:
+            yield f"{name}, {label}", partial(_share_and_false, partial(_canvases_of, sets, label, by_overlap))
+        yield f"{name}, mean weighted by share", partial(_weighted_share, sets, by_overlap)
     for name, cases in sets.negatives.items():
         yield f"no face, {name}", partial(_false, cases)
 
@@ -111,8 +112,12 @@ def _turned_both_ways(cases: Sequence[Case], roll: float) -> Iterator[Case]:
         yield from changes.turned(cases, degrees)
 
 
-def _canvases_of(sets: Sets, label: str) -> list[Case]:
-    return sets.canvases()[0][label]
+def _canvases_of(sets: Sets, label: str, by_overlap: bool) -> list[Case]:
+    """Return the canvases of an emotion, with the rule for a right box of `photos.json` or of `candid.json`."""
+    return [
+        replace(case, faces=tuple(replace(face, by_overlap=by_overlap) for face in case.faces))
+        for case in sets.canvases()[0][label]
+    ]
 
 
 def _found_and_false(result: Count) -> str:
@@ -129,8 +134,8 @@ def _false(cases: Callable[[], Iterable[Case]], detector: Detector) -> str:
     return f"{result.false} in {result.pictures}"
 
 
-def _weighted_share(sets: Sets, detector: Detector) -> str:
-    scenes, shares = sets.canvases()
-    results = {label: count(detector, cases) for label, cases in scenes.items()}
+def _weighted_share(sets: Sets, by_overlap: bool, detector: Detector) -> str:
+    _, shares = sets.canvases()
+    results = {label: count(detector, _canvases_of(sets, label, by_overlap)) for label in shares}
     share = sum(shares[label] * result.found / result.faces for label, result in results.items())
     return f"{share:.1%}"

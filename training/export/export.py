@@ -6,7 +6,6 @@ Nothing is written unless the graph computes the logits of the trained Keras mod
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import shutil
 import tempfile
@@ -46,6 +45,7 @@ from training.export.graph import open_graph, to_onnx
 from training.export.network import Network, load_network
 from training.export.quantize import convert
 from training.export.temperature import fit_temperature
+from training.export.version import next_version
 from training.files import write_text
 from training.fit.run_folder import RunFolder
 
@@ -162,7 +162,7 @@ def _contract(model_path: Path, temperature: float, precision: Precision) -> Con
     return Contract(
         schema_version=SCHEMA_VERSION,
         name=model_path.stem,
-        version=next_version(model_path),
+        version=next_version(_present_version(model_path)),
         labels=LABELS,
         preprocess_id=PREPROCESS_ID,
         input=TensorSpec(name="image", dtype="uint8", shape=INPUT_SHAPE),
@@ -172,15 +172,11 @@ def _contract(model_path: Path, temperature: float, precision: Precision) -> Con
     )
 
 
-def next_version(model_path: Path) -> str:
-    """Return year, month and the next free number, from the version of the model that is replaced."""
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    prefix = f"{today.year}.{today.month}."
+def _present_version(model_path: Path) -> str | None:
     try:
-        present = read_manifest(model_path).contract.version
+        return read_manifest(model_path).contract.version
     except ManifestError:
-        return prefix + "1"
-    return prefix + (str(int(present.removeprefix(prefix)) + 1) if present.startswith(prefix) else "1")
+        return None
 
 
 def write_model(path: Path, graph: onnx.ModelProto, contract: Contract, provenance: Provenance) -> None:

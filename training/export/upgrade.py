@@ -14,7 +14,7 @@ from app.contract.preprocess import PREPROCESS_ID
 from app.contract.sidecar import golden_path, manifest_path
 from app.inference.session import EmotionSession
 from training.errors import TrainingError
-from training.export.export import next_version
+from training.export.version import next_version
 from training.files import write_text
 
 
@@ -38,7 +38,7 @@ def upgrade(model_path: Path) -> Manifest:
     if manifest.contract.preprocess_id == PREPROCESS_ID:
         raise TrainingError(f"{model_path} has the preprocessing {PREPROCESS_ID} already. Nothing was written.")
     contract = manifest.contract.model_copy(
-        update={"preprocess_id": PREPROCESS_ID, "version": next_version(model_path)}
+        update={"preprocess_id": PREPROCESS_ID, "version": next_version(manifest.contract.version)}
     )
     graph = onnx.load(model_path)
     embedded = {entry.key: entry.value for entry in graph.metadata_props}

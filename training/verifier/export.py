@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import tempfile
 from pathlib import Path
@@ -15,12 +14,13 @@ import onnx
 
 from app.contract.labels import LABELS
 from app.contract.preprocess import PREPROCESS_ID
-from app.contract.sidecar import golden_path, manifest_path
+from app.contract.sidecar import ManifestError, golden_path, manifest_path, read_sidecar
 from app.contract.verifier import Calibration, VerifierManifest
 from training.data.splits import SplitData
 from training.errors import TrainingError
 from training.export.checks import PARITY
 from training.export.graph import open_graph, to_onnx
+from training.export.version import next_version
 from training.files import write_text
 from training.verifier.measure import Predict
 from training.verifier.network import served_form
@@ -109,15 +109,15 @@ def write_verifier(
         metrics: Figures by name.
         provenance: Origin of the weights; see `training.verifier.train`.
     """
+    version = next_version(_present_version(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
     crops = _golden_crops(training)
     np.savez_compressed(golden_path(path), crops=crops, logits=predictor(graph)(crops))
-    today = datetime.datetime.now(tz=datetime.UTC).date()
     manifest = VerifierManifest(
         schema_version=1,
         name=path.stem,
-        version=f"{today.year}.{today.month}.1",
+        version=version,
         preprocess_id=PREPROCESS_ID,
         calibration=calibration,
         threshold=threshold,
@@ -128,6 +128,13 @@ def write_verifier(
     write_text(manifest_path(path), manifest.model_dump_json(indent=2) + "\n")
     write_text(path.with_suffix(".md"), card(manifest, path.stat().st_size))
     return manifest
+
+
+def _present_version(path: Path) -> str | None:
+    try:
+        return read_sidecar(path, VerifierManifest).version
+    except ManifestError:
+        return None
 
 
 def card(manifest: VerifierManifest, size_bytes: int) -> str:

@@ -1,4 +1,4 @@
-"""Train, calibrate, measure and export a face verifier."""
+"""Train, calibrate, measure and export a face verifier, or calibrate an exported one again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
-from app.contract.verifier import VerifierManifest
+from app.contract.verifier import VerifierManifest, load_verifier_manifest
+from training.config import parse_section
 from training.data.annotator_votes import AnnotatorVotes
 from training.data.splits import Fer2013, Split
 from training.provenance import describe_dataset, describe_environment
@@ -47,9 +49,8 @@ def train_verifier(
     """
     started = time.perf_counter()
     model = fit(config, Sources(clean_faces(dataset[Split.TRAINING], votes), train.others))
-    public = clean_faces(dataset[Split.PUBLIC_TEST], votes)
-    held_out = measure.HeldOut(public, test.others, test.other_sources, np.concatenate([train.faces, test.faces]))
-    graph = export.to_graph(model, config.widths, public[:_PARITY_CROPS])
+    held_out = _held_out(dataset, votes, train, test)
+    graph = export.to_graph(model, config.widths, held_out.faces[:_PARITY_CROPS])
     predict = export.predictor(graph)
     calibration = measure.calibrate(predict, held_out, config)
     metrics = measure.figures(predict, calibration, held_out, config.face_prior)
@@ -66,6 +67,52 @@ def train_verifier(
         "wall_s": round(time.perf_counter() - started, 1),
     }
     return export.write_verifier(to, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance)
+
+
+def recalibrate(
+    path: Path,
+    dataset: Fer2013,
+    votes: AnnotatorVotes | None,
+    train: MinedCrops,
+    test: MinedCrops,
+    face_prior: float,
+    threshold: float,
+) -> VerifierManifest:
+    """Calibrate and measure an exported network again, for another share of faces. The network stays.
+
+    Args:
+        path: ONNX file with its manifest.
+        dataset: FER2013, as for `train_verifier`.
+        votes: Annotator votes, as for `train_verifier`.
+        train: Mined crops of the training; only their faces are measured.
+        test: Mined crops of other pictures, for the calibration.
+        face_prior: Share of faces among the boxes that the network judges.
+        threshold: Smallest probability that a detector returns.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        ManifestError: The file or its manifest is missing or damaged.
+        TrainingError: A value is out of its range.
+    """
+    present = load_verifier_manifest(path)
+    recipe = present.provenance["config"] | {"face_prior": face_prior, "threshold": threshold}
+    config = parse_section(VerifierConfig, recipe, str(path))
+    held_out = _held_out(dataset, votes, train, test)
+    graph = onnx.load(path)
+    predict = export.predictor(graph)
+    calibration = measure.calibrate(predict, held_out, config)
+    metrics = measure.figures(predict, calibration, held_out, config.face_prior)
+    provenance = present.provenance | {"config": config.model_dump(mode="json")}
+    return export.write_verifier(
+        path, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance
+    )
+
+
+def _held_out(dataset: Fer2013, votes: AnnotatorVotes | None, train: MinedCrops, test: MinedCrops) -> measure.HeldOut:
+    faces = clean_faces(dataset[Split.PUBLIC_TEST], votes)
+    return measure.HeldOut(faces, test.others, test.other_sources, np.concatenate([train.faces, test.faces]))
 
 
 def _folders(sources: npt.NDArray[np.str_]) -> list[str]:

@@ -43,17 +43,24 @@ def accept(verifier: FaceVerifier, pyramid: ImagePyramid, candidates: Sequence[C
         pyramid: The image.
         candidates: Places that may show faces.
     """
+    judged = judge(verifier, pyramid, candidates)
+    likely = [(hits, face) for hits, face in judged if face.confidence >= verifier.threshold]
+    likely.sort(key=lambda pair: (pair[1].confidence >= _LIKELY, pair[0]), reverse=True)
+    return remove_overlapping([face for _, face in likely])
+
+
+def judge(
+    verifier: FaceVerifier, pyramid: ImagePyramid, candidates: Sequence[Candidate]
+) -> list[tuple[int, Detection]]:
+    """Return the hits and the box of each candidate with enough hits, with its probability as the confidence."""
     places = [place for place in candidates if place.hits >= (_MIN_HITS_TURNED if place.square.degrees else _MIN_HITS)]
     if not places:
         return []
-    crops = np.stack([_crop(pyramid, place.square) for place in places])
-    judged = [
+    probabilities = _probabilities(verifier, np.stack([_crop(pyramid, place.square) for place in places]))
+    return [
         (place.hits, Detection(to_box(place.square, pyramid.image), probability, place.square.degrees or None))
-        for place, probability in zip(places, _probabilities(verifier, crops), strict=True)
-        if probability >= verifier.threshold
+        for place, probability in zip(places, probabilities, strict=True)
     ]
-    judged.sort(key=lambda pair: (pair[1].confidence >= _LIKELY, pair[0]), reverse=True)
-    return remove_overlapping([face for _, face in judged])
 
 
 def _crop(pyramid: ImagePyramid, square: Square) -> GreyImage:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import cv2
 import numpy as np
 import pytest
 
+from app.api.options import OptionsQuery
 from app.contract.sidecar import ManifestError
+from app.domain import PredictOptions
 from app.inference.face_verifier import FaceVerifier
 from tests.support.datasets import tiny_dataset
 from tests.support.images import ASTRONAUT
-from tests.support.paths import SHARED_DATA
+from tests.support.paths import REPOSITORY, SHARED_DATA
 from training.cli import main
 from training.data.splits import Split
 from training.errors import TrainingError
@@ -21,6 +24,7 @@ from training.verifier.config import DistortionConfig, VerifierConfig, load_veri
 from training.verifier.distortions import distorted, part_of_face
 from training.verifier.mining import MinedCrops, load_crops, mine, save_crops
 
+FACE_VERIFIER = REPOSITORY / "models/detection/face_verifier.onnx"
 YUNET = SHARED_DATA / "yunet" / "face_detection_yunet_2023mar.onnx"
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 48, 48, 1), dtype=np.uint8)
 
@@ -140,6 +144,46 @@ def test_train_writes_a_verifier_that_the_service_loads(crops, tmp_path, monkeyp
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(ManifestError, match="sha256"):
         FaceVerifier(model)
+
+
+def test_calibrate_again_changes_the_probability_and_keeps_the_network(crops, tmp_path, monkeypatch, capsys):
+    dataset = tiny_dataset()
+    monkeypatch.setattr("training.cli.verifier.load_dataset", lambda arguments: dataset)
+    model = tmp_path / "face_verifier.onnx"
+    for path in FACE_VERIFIER.parent.glob("face_verifier.*"):
+        shutil.copy(path, tmp_path)
+
+    def calibrate(face_prior):
+        arguments = [model, "--face-prior", face_prior, "--threshold", 0.2]
+        arguments += ["--train", crops, "--test", crops, "--data", tmp_path / "none"]
+        monkeypatch.setattr(sys, "argv", ["training", "verifier", "calibrate", *map(str, arguments)])
+        return main()
+
+    images = dataset[Split.PUBLIC_TEST].images
+    manifests, odds = [], []
+    for prior in (0.5, 0.8):
+        assert calibrate(prior) == 0
+        verifier = FaceVerifier(model)
+        probability = verifier.face_probability(images).astype(np.float64)
+        manifests.append(verifier.manifest)
+        odds.append(probability / (1 - probability))
+    assert model.read_bytes() == FACE_VERIFIER.read_bytes()
+    assert odds[1] / odds[0] == pytest.approx(4, rel=0.01)
+    assert manifests[1].provenance["config"]["face_prior"] == 0.8
+    assert manifests[1].threshold == 0.2
+    first, second = (int(manifest.version.split(".")[-1]) for manifest in manifests)
+    assert second == first + 1
+    before = model.with_suffix(".manifest.json").read_bytes()
+    assert calibrate(1.5) == 2
+    assert "face_prior" in capsys.readouterr().err
+    assert model.with_suffix(".manifest.json").read_bytes() == before
+
+
+def test_threshold_of_the_shipped_verifier_is_the_one_that_the_api_names():
+    threshold = FaceVerifier(FACE_VERIFIER).threshold
+    description = OptionsQuery.model_fields["min_detection_confidence"].description
+    assert description.endswith(f"returns no face below {threshold}")
+    assert threshold < PredictOptions().min_detection_confidence
 
 
 @pytest.mark.parametrize("text", ['name = "x"\nwidth = 3', 'name = "x"\nwidths = [1]', "name ="])
