@@ -21,7 +21,7 @@ from training.verifier.config import load_verifier_config
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _LONG_SIDE_PX = 1600
-_CONFIDENCES = (0.3, 0.5, 0.7, 0.9)
+_CONFIDENCES = (0.45, 0.5, 0.7, 0.9)
 CONFIG = Path("training/configs/verifier/face_verifier.toml")
 
 
