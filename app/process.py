@@ -19,7 +19,7 @@ from app.api.service import Service
 from app.config import LogFormat, Settings, SettingsError, load_settings
 from app.contract.sidecar import ManifestError
 from app.inference.session import SelfTestError
-from app.main import create_app
+from app.main import API_VERSION, create_app
 from app.observability.logging import LOG_FORMAT_VARIABLE, configure_logging, select_format
 from app.observability.tracing import load_tracing
 from app.server.address import listening_sockets, trusted_addresses
@@ -123,6 +123,7 @@ def _parser(log_format: LogFormat) -> argparse.ArgumentParser:
         epilog="Every setting is an environment variable with the prefix FER_ (docs/settings.md lists them)."
         " An option overrides its variable.",
     )
+    parser.add_argument("--version", action="version", version=f"fer-serve {API_VERSION}")
     parser.add_argument("--host", help="address to listen on (FER_HOST; default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free port (FER_PORT; default 8000)")
     parser.add_argument("--model", type=Path, help="ONNX file of the model (FER_MODEL; default models/fer_vgg.onnx)")

@@ -18,7 +18,7 @@ from app.cli.arguments import parser
 from app.cli.draw import draw
 from app.cli.files import drawing_path, find_files, is_video
 from app.cli.output import CSV_COLUMNS, FILENAME_ERRORS, VIDEO_COLUMNS, csv_header, csv_rows, json_line, open_output
-from app.cli.pool import predict_files
+from app.cli.pool import WorkerPool
 from app.cli.resume import ResumeError, resume_csv, resume_json
 from app.cli.video.plot import has_plot_library, plot_formats
 from app.cli.video.reading import has_video_library
@@ -109,19 +109,20 @@ def _predict_images(
 ) -> int:
     """Write the results of images. Return the number of images that failed."""
     failures = 0
-    outcomes = predict_files(paths, settings, _predict_options(args), args.jobs)
-    # disable=None hides the bar if standard error is not a terminal.
-    for outcome in tqdm(outcomes, total=len(paths), unit="image", disable=None, file=sys.stderr):
-        if outcome.result is None:
-            failures += 1
-            tqdm.write(f"{outcome.path}: {outcome.failure}", file=sys.stderr)
-            continue
-        if args.draw is not None:
-            draw(outcome.path, outcome.result, drawing_path(outcome.path, args.draw, ".jpg"))
-        is_csv, result = args.csv, outcome.result
-        # last, because --resume skips what is written
-        stream.write(csv_rows(outcome.path, result, columns) if is_csv else json_line(outcome.path, result))
-        stream.flush()
+    with WorkerPool(settings, _predict_options(args), min(args.jobs, len(paths))) as pool:
+        outcomes = pool.predict_files(paths)
+        # disable=None hides the bar if standard error is not a terminal.
+        for outcome in tqdm(outcomes, total=len(paths), unit="image", disable=None, file=sys.stderr):
+            if outcome.result is None:
+                failures += 1
+                tqdm.write(f"{outcome.path}: {outcome.failure}", file=sys.stderr)
+                continue
+            if args.draw is not None:
+                draw(outcome.path, outcome.result, drawing_path(outcome.path, args.draw, ".jpg"))
+            is_csv, result = args.csv, outcome.result
+            # last, because --resume skips what is written
+            stream.write(csv_rows(outcome.path, result, columns) if is_csv else json_line(outcome.path, result))
+            stream.flush()
     return failures
 
 

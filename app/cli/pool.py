@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,41 +21,12 @@ _WAITING_PER_JOB = 2  # frames, so that memory does not grow with the length of 
 _worker: Worker | None = None  # of a process of the pool; the initialiser creates it
 
 
-def predict_files(paths: Sequence[Path], settings: Settings, options: PredictOptions, jobs: int) -> Iterator[Outcome]:
-    """Yield the outcome of every file, in order.
+class WorkerPool:
+    """Processes that classify images or frames of videos. Use it as a context manager.
 
     Args:
-        paths: Image files.
         settings: The settings of the service.
         options: Options for each image.
-        jobs: Number of processes. 1 runs in this process.
-
-    Raises:
-        BrokenProcessPool: A process ended unexpectedly.
-    """
-    jobs = min(jobs, max(1, len(paths)))
-    threads = max(1, available_cpus() // jobs)
-    if jobs == 1:
-        worker = Worker(settings, options, threads)
-        try:
-            yield from map(worker.predict, paths)
-        finally:
-            worker.close()
-        return
-    # spawn, because a forked process inherits locked locks of threads that it does not have
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (settings, options, threads))
-    try:
-        yield from pool.map(_predict, paths)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class FramePool:
-    """Processes that classify the frames of one video after another. Use it as a context manager.
-
-    Args:
-        settings: The settings of the service.
-        options: Options for each frame.
         jobs: Number of processes. 1 runs in this process.
     """
 
@@ -63,9 +34,10 @@ class FramePool:
         self._jobs = jobs
         arguments = (settings, options, max(1, available_cpus() // jobs))
         self._worker = Worker(*arguments) if jobs == 1 else None
+        # spawn, because a forked process inherits locked locks of threads that it does not have
         self._pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, arguments) if jobs > 1 else None
 
-    def __enter__(self) -> FramePool:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -74,7 +46,19 @@ class FramePool:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def predict(self, path: Path, frames: Iterable[tuple[Key, bytes]]) -> Iterator[tuple[Key, Outcome]]:
+    def predict_files(self, paths: Iterable[Path]) -> Iterator[Outcome]:
+        """Yield the outcome of every image file, in order.
+
+        Raises:
+            BrokenProcessPool: A process ended unexpectedly.
+        """
+        if self._worker is not None:
+            yield from map(self._worker.predict, paths)
+            return
+        assert self._pool is not None  # noqa: S101  (there is one or the other)
+        yield from self._pool.map(_predict, paths)
+
+    def predict_frames(self, path: Path, frames: Iterable[tuple[Key, bytes]]) -> Iterator[tuple[Key, Outcome]]:
         """Yield the outcome of each frame, in order.
 
         Args:
@@ -88,7 +72,7 @@ class FramePool:
             for key, data in frames:
                 yield key, self._worker.predict_image(path, data)
             return
-        assert self._pool is not None  # noqa: S101  (a pool has one or the other)
+        assert self._pool is not None  # noqa: S101  (there is one or the other)
         waiting: deque[tuple[Key, Future[Outcome]]] = deque()
         for key, data in frames:
             waiting.append((key, self._pool.submit(_predict_image, path, data)))

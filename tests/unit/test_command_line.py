@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.__main__ import main
 from app.config import load_settings
-from app.main import create_app_from_env
+from app.main import API_VERSION, create_app_from_env
 from tests.support.fakes import FakeClassifier
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import wait_until
@@ -30,6 +30,13 @@ def test_help_lists_the_options(capsys):
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert all(option in text for option in ("--host", "--port", "--model", "FER_"))
+
+
+def test_version_is_that_of_the_api(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"fer-serve {API_VERSION}\n"
 
 
 BAD_ARGUMENTS = [["--nonsense"], ["serve"], ["--port", "many"], ["--port"]]

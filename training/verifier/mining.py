@@ -63,10 +63,12 @@ def mine(folders: Sequence[Path], yunet: Path, crops_per_picture: int, seed: int
         seed: Seed of the draws.
 
     Raises:
-        TrainingError: There is no picture, or the YuNet file is missing.
+        TrainingError: A folder does not exist, there is no picture, or the YuNet file is missing.
     """
     if not yunet.is_file():
         raise TrainingError(f"{yunet} does not exist: name the YuNet model with --yunet.")
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise TrainingError(f"expected folders of pictures. Received: {', '.join(missing)}")
     generator = np.random.default_rng(seed)
     cascades = [cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / name)) for name in _CASCADES]
     others: list[Grey] = []

@@ -12,7 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from app.cli.files import drawing_path
-from app.cli.pool import FramePool
+from app.cli.pool import WorkerPool
 from app.cli.video.drawing import SUFFIX, draw_video
 from app.cli.video.plot import plot_timelines
 from app.cli.video.reading import Video, VideoError, duration_s, open_video
@@ -106,7 +106,7 @@ class VideoRun:
         total_s = sum(durations) * passes
         # disable=None hides the bar if standard error is not a terminal.
         with (
-            FramePool(self._options.settings, self._options.predict, self._options.jobs) as pool,
+            WorkerPool(self._options.settings, self._options.predict, self._options.jobs) as pool,
             tqdm(total=total_s or None, bar_format=_BAR if total_s else None, disable=None, file=sys.stderr) as bar,
         ):
             for index, path in enumerate(paths):
@@ -122,7 +122,7 @@ class VideoRun:
             plot_timelines({path: each.timeline for path, each in self._videos.items()}, self._options.plot)
         return failures
 
-    def _predict_one(self, path: Path, pool: FramePool, stream: TextIO) -> Iterator[float]:
+    def _predict_one(self, path: Path, pool: WorkerPool, stream: TextIO) -> Iterator[float]:
         """Classify and draw one video. Yield the seconds of video that have been processed, twice if it is drawn."""
         progress = self._videos.setdefault(path, _Progress(self._options))
         render = sample_csv if self._options.csv else sample_json
@@ -141,10 +141,11 @@ class VideoRun:
 
 
 def _classified(
-    path: Path, video: Video, progress: _Progress, pool: FramePool, fps: float
+    path: Path, video: Video, progress: _Progress, pool: WorkerPool, fps: float
 ) -> Iterator[tuple[Sample, ImageResult]]:
     """Yield the samples after those of an earlier run, with their results in pixels of the full frame."""
-    for (number, time_s), outcome in pool.predict(path, _chosen(video, progress.timeline, progress.last_frame, fps)):
+    frames = _chosen(video, progress.timeline, progress.last_frame, fps)
+    for (number, time_s), outcome in pool.predict_frames(path, frames):
         if outcome.result is None:
             raise VideoError(outcome.failure)
         result = _in_full_size(outcome.result, progress.timeline.size)
