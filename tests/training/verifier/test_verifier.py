@@ -67,7 +67,7 @@ def test_mining_without_pictures_or_without_yunet_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="--yunet"):
         mine([tmp_path], tmp_path / "missing.onnx", 60, seed=1)
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(TrainingError, match="expected folders of pictures.*missing"):
+    with pytest.raises(TrainingError, match=r"expected folders of pictures.*missing"):
         mine([tmp_path, tmp_path / "missing"], tmp_path / "model.onnx", 60, seed=1)
     with pytest.raises(TrainingError, match="no picture"):
         mine([tmp_path], tmp_path / "model.onnx", 60, seed=1)
