@@ -32,7 +32,8 @@ _CARD = """\
 # Model card: {name} {version}
 
 `python -m training verifier train` writes this file, the network and its manifest, and `verifier calibrate` writes them
-again with another calibration. The network estimates whether a 48x48 crop shows a face. The service applies it to each box that the Haar cascades verify.
+again with another calibration. The network estimates whether a 48x48 crop shows a face. The service applies it to each
+box that the Haar cascades verify.
 
 | | |
 | --- | --- |
@@ -48,8 +49,8 @@ again with another calibration. The network estimates whether a 48x48 crop shows
 
 Calibration, threshold and figures come from faces of PublicTest and from pictures that training did not use
 ({test_sources}). The figures are shares of crops with a probability of at least 0.5, the default of
-`min_detection_confidence`. The crops without a face are what single windows of two cascades accept, and four random places
-of each picture; verification removes most of them.
+`min_detection_confidence`. The crops without a face are what single windows of two cascades accept, and four random
+places of each picture; verification removes most of them.
 
 | crops | share |
 | --- | --- |
