@@ -117,14 +117,14 @@ class SlowDetector(FakeDetector):
     """Detector that takes as long as for a large photograph."""
 
     def detect(self, grey):
-        time.sleep(0.05)
+        time.sleep(0.1)
         return super().detect(grey)
 
 
 def test_overload_refuses_some_requests_and_answers_the_others_within_the_deadline(classifier, monkeypatch):
     monkeypatch.setattr("app.main.available_cpus", lambda: 1)
-    app = create_app(Settings(deadline_ms=2_500, max_queue=1000), classifier, SlowDetector())
-    count = 60  # 3 s of work for one thread; a burst may wait for 1.5 s
+    app = create_app(Settings(deadline_ms=5_000, max_queue=1000), classifier, SlowDetector())
+    count = 60  # 6 s of work for one thread; a burst may wait for 3 s
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(count) as threads:
 
         def predict(_: int) -> tuple[int, str]:
