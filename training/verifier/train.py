@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import onnx
 from app.contract.verifier import VerifierManifest, load_verifier_manifest
 from training.config import parse_section
 from training.data.annotator_votes import AnnotatorVotes
-from training.data.splits import Fer2013, Split
+from training.data.splits import Fer2013, Split, SplitData
 from training.provenance import describe_dataset, describe_environment
 from training.verifier import export, measure
 from training.verifier.config import VerifierConfig
@@ -51,9 +52,6 @@ def train_verifier(
     model = fit(config, Sources(clean_faces(dataset[Split.TRAINING], votes), train.others))
     held_out = _held_out(dataset, votes, train, test)
     graph = export.to_graph(model, config.widths, held_out.faces[:_PARITY_CROPS])
-    predict = export.predictor(graph)
-    calibration = measure.calibrate(predict, held_out, config)
-    metrics = measure.figures(predict, calibration, held_out, config.face_prior)
     provenance = describe_environment() | {
         "config": config.model_dump(mode="json"),
         "dataset": describe_dataset(dataset, votes),
@@ -66,7 +64,7 @@ def train_verifier(
         "parameters": model.count_params(),
         "wall_s": round(time.perf_counter() - started, 1),
     }
-    return export.write_verifier(to, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance)
+    return _calibrate_and_write(to, graph, config, dataset[Split.TRAINING], held_out, provenance)
 
 
 def recalibrate(
@@ -100,14 +98,22 @@ def recalibrate(
     recipe = present.provenance["config"] | {"face_prior": face_prior, "threshold": threshold}
     config = parse_section(VerifierConfig, recipe, str(path))
     held_out = _held_out(dataset, votes, train, test)
-    graph = onnx.load(path)
+    provenance = present.provenance | {"config": config.model_dump(mode="json")}
+    return _calibrate_and_write(path, onnx.load(path), config, dataset[Split.TRAINING], held_out, provenance)
+
+
+def _calibrate_and_write(
+    path: Path,
+    graph: onnx.ModelProto,
+    config: VerifierConfig,
+    training: SplitData,
+    held_out: measure.HeldOut,
+    provenance: dict[str, Any],
+) -> VerifierManifest:
     predict = export.predictor(graph)
     calibration = measure.calibrate(predict, held_out, config)
     metrics = measure.figures(predict, calibration, held_out, config.face_prior)
-    provenance = present.provenance | {"config": config.model_dump(mode="json")}
-    return export.write_verifier(
-        path, graph, dataset[Split.TRAINING], calibration, config.threshold, metrics, provenance
-    )
+    return export.write_verifier(path, graph, training, calibration, config.threshold, metrics, provenance)
 
 
 def _held_out(dataset: Fer2013, votes: AnnotatorVotes | None, train: MinedCrops, test: MinedCrops) -> measure.HeldOut:
