@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from app.config import Settings
 from app.domain import FaceBox
+from app.main import load_detector
+from app.vision.decode import decode_grey
 from benchmarks.detection import changes
-from benchmarks.detection.cases import Case, Count, LabelledFace, count_boxes, parts_without_faces
+from benchmarks.detection.cases import Case, Count, LabelledFace, count_boxes, parts_without_faces, portrait
+from benchmarks.judged_boxes import judgements
 
 FACE = FaceBox(100, 100, 80, 100)
 CASE = Case("a", np.zeros((400, 600), np.uint8), (LabelledFace(FACE),), optional=(FaceBox(400, 0, 100, 200),))
@@ -68,3 +74,16 @@ def test_parts_without_faces_leave_out_every_known_face():
     for part in parts_without_faces([Case("a", np.full((400, 600), 9, np.uint8), (LabelledFace(FACE),))]):
         assert part.faces == ()
         assert min(part.image.shape) >= 100
+
+
+def test_judged_boxes_of_a_portrait_show_its_face_and_leave_the_detector_as_it_was():
+    detector = load_detector(Settings(detector="haar"))
+    case = portrait(lambda content: decode_grey(content, 10**8))
+    elsewhere = replace(case, faces=(LabelledFace(FaceBox(0, 0, 20, 20)),))
+    before = detector.detect(case.image)
+    judged = judgements(detector, [case])
+    assert judged
+    assert all(shows_face for probability, shows_face in judged if probability > 0.9)
+    assert not any(shows_face for _, shows_face in judgements(detector, [elsewhere]))
+    assert detector.detect(case.image) == before
+    assert len(judgements(detector, [case])) == len(judged)
